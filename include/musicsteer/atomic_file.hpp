@@ -1,0 +1,43 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace musicsteer {
+
+enum class Overwrite { kRefuse, kAllow };
+
+/// Checks, before long work, that `path` could be written: its folder exists (or can be made) and is writable,
+/// and it does not exist yet unless that is allowed.
+/// @throws OutputError with what to do ("use --force to replace it").
+void check_writable(const std::filesystem::path& path, Overwrite overwrite);
+
+/// A file under a temporary name beside its target; `commit` syncs and renames it. Without commit, it is removed:
+/// a crash or an exception leaves the old file or nothing.
+class AtomicFile {
+  public:
+    /// Makes missing parent folders. @throws OutputError
+    AtomicFile(std::filesystem::path target, Overwrite overwrite);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile&) = delete;
+    AtomicFile& operator=(const AtomicFile&) = delete;
+
+    /// Where to write until commit.
+    const std::filesystem::path& temporary() const { return temporary_; }
+    /// Appends bytes to the temporary file. @throws OutputError (disk full, ...)
+    void write(std::string_view bytes);
+    /// fsync, rename to the target (never over an existing file under kRefuse), fsync the folder.
+    void commit();
+
+  private:
+    std::filesystem::path target_;
+    std::filesystem::path temporary_;
+    Overwrite overwrite_;
+    int fd_ = -1;
+    bool committed_ = false;
+};
+
+/// One call for small files.
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes, Overwrite overwrite);
+
+}  // namespace musicsteer

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "musicsteer/atomic_file.hpp"
+
+namespace musicsteer {
+
+enum class SampleFormat { kPcm16, kPcm24, kFloat };
+
+/// "pcm16", "pcm24", "float". @throws UsageError
+SampleFormat parse_sample_format(const std::string& name);
+
+/// Samples in [-1, 1], interleaved: [N x C].
+struct Audio {
+    std::vector<float> samples;
+    std::int64_t channels = 1;
+    std::int64_t sample_rate_hz = 0;
+
+    std::int64_t frames() const { return channels > 0 ? static_cast<std::int64_t>(samples.size()) / channels : 0; }
+    double duration_s() const { return static_cast<double>(frames()) / static_cast<double>(sample_rate_hz); }
+};
+
+struct WriteReport {
+    std::int64_t clipped_samples = 0;  ///< beyond [-1, 1]; clamped in the PCM formats, kept in float
+};
+
+/// Writes a WAV atomically. The same samples give the same bytes (no PEAK chunk, which holds a time stamp).
+/// @throws OutputError; @throws ModelError if a sample is not finite.
+WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format, Overwrite overwrite);
+
+/// Reads what libsndfile reads. @throws InputError
+Audio read_audio(const std::filesystem::path& path);
+
+}  // namespace musicsteer

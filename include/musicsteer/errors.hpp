@@ -1,0 +1,57 @@
+#pragma once
+
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace musicsteer {
+
+/// Base of everything the library throws. The message is one line that says where, what was expected, what came,
+/// and what to do about it.
+class Error : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// What was asked for makes no sense (a bad option value, an unknown hook point). The program exits with 2.
+class UsageError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// A file or a text that was given cannot be used: missing, corrupt, of another kind, not fitting the model.
+class InputError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// The model itself failed: a non-finite activation, a TorchScript error.
+class ModelError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// A result could not be written: exists already, not writable, disk full.
+class OutputError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// The work does not fit the machine (memory).
+class ResourceError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// The user interrupted the run (Ctrl-C). The program exits with 130.
+class Interrupted : public Error {
+  public:
+    using Error::Error;
+};
+
+/// The candidate nearest to `name` in edit distance, as ", did you mean 'X'?", or "" when none is near.
+std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
+
+}  // namespace musicsteer

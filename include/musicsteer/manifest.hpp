@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace musicsteer {
+
+/// Sizes of the decoder; the letters are those of docs/architecture.md.
+struct DecoderDims {
+    std::int64_t num_layers = 0;
+    std::int64_t hidden_size = 0;  ///< D
+    std::int64_t num_heads = 0;    ///< H
+    std::int64_t head_size = 0;    ///< D / H
+    std::int64_t ffn_size = 0;
+    std::string activation;
+    std::int64_t num_codebooks = 0;  ///< K
+    std::int64_t codebook_size = 0;  ///< V: tokens a head can predict
+    std::int64_t start_token = 0;    ///< also the pad token of the delay pattern
+    std::int64_t max_positions = 0;
+    std::vector<std::int64_t> delays;  ///< [K], in frames
+    std::int64_t channels = 1;         ///< 2 for stereo: codebooks of left and right interleaved
+
+    std::int64_t max_delay() const;
+};
+
+struct TextDims {
+    std::int64_t vocab_size = 0;
+    std::int64_t pad_token_id = 0;
+    std::int64_t eos_token_id = 1;
+    std::int64_t hidden_size = 0;  ///< Dt
+};
+
+struct CodecDims {
+    std::int64_t sample_rate_hz = 0;
+    double frame_rate_hz = 0.0;
+    std::int64_t hop_length = 0;
+    std::int64_t num_codebooks = 0;
+    std::int64_t codebook_size = 0;
+    std::int64_t channels = 1;
+    std::int64_t lstm_layers = 0;
+    std::int64_t lstm_width = 0;
+};
+
+struct FileRecord {
+    std::string sha256;
+    std::uint64_t bytes = 0;
+};
+
+/// What a model bundle says about itself (manifest.json).
+struct Manifest {
+    static constexpr int kFormatVersion = 1;
+
+    std::string model_name;
+    std::string source;
+    std::string weights_sha256;
+    std::string licence;
+    std::string licence_note;
+    DecoderDims decoder;
+    TextDims text;
+    CodecDims codec;
+    double default_guidance_scale = 3.0;
+    std::int64_t default_top_k = 250;
+    double default_temperature = 1.0;
+    std::map<std::string, std::string> precision;  ///< module -> "f32" | ...
+    std::map<std::string, FileRecord> files;       ///< file name -> hash and size
+    std::map<std::string, std::string> versions;   ///< library -> version at export
+    std::vector<std::string> capabilities;
+
+    /// Frames of a clip: round(seconds x frame rate).
+    std::int64_t frames_of(double duration_s) const;
+    /// The longest clip whose N + max delay steps fit the position table, in frames.
+    std::int64_t max_frames() const;
+
+    /// Reads and checks BUNDLE/manifest.json.
+    /// @throws InputError if it is missing, no JSON, of a newer format, lacks a field, or if its sizes contradict.
+    static Manifest load(const std::filesystem::path& bundle);
+    /// @param origin  named in messages.
+    static Manifest parse(const std::string& json, const std::string& origin);
+};
+
+}  // namespace musicsteer

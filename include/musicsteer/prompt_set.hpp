@@ -1,0 +1,40 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace musicsteer {
+
+struct Prompt {
+    std::string text;
+    std::optional<double> value;  ///< a number that belongs to the prompt, such as its tempo in BPM
+};
+
+struct PromptSide {
+    std::string label;
+    std::vector<Prompt> prompts;
+};
+
+/// Two sides of prompts that differ in one concept (prompts/schema.json).
+struct PromptSet {
+    std::string concept_name;
+    std::string description;
+    PromptSide positive;
+    PromptSide negative;
+    bool paired = false;  ///< prompt i of one side belongs with prompt i of the other
+    std::string sha256;   ///< of the file's bytes
+
+    /// @throws InputError if the file is missing, no JSON, no UTF-8, has an empty side, a wrong type, an unknown
+    /// key, or is a plain prompt list where a concept is needed. The message names the file and the place.
+    static PromptSet load(const std::filesystem::path& path);
+    static PromptSet parse(const std::string& json, const std::string& origin);
+};
+
+/// A file of prompts to generate from: a neutral set ({"prompts": [...]}), a bare JSON list of texts, or plain
+/// text with one prompt a line (# starts a comment line). A concept set is refused with a sentence.
+/// @throws InputError as above.
+std::vector<Prompt> load_prompt_list(const std::filesystem::path& path);
+
+}  // namespace musicsteer

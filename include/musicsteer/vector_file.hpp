@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "musicsteer/atomic_file.hpp"
+#include "musicsteer/hooks.hpp"
+#include "musicsteer/manifest.hpp"
+
+namespace musicsteer {
+
+/// What is known of a direction at one hook point.
+struct DirectionStats {
+    double norm = 0.0;                ///< of the vector
+    double mean_residual_norm = 0.0;  ///< mean norm of the activations it was taken from, both sides
+    double effect_size = 0.0;         ///< Cohen's d of the prompts' projections on it, in sample
+};
+
+/// Where a vector file comes from; everything is stored as JSON strings in the file's metadata.
+struct Provenance {
+    std::string concept_name;
+    std::string positive_label;
+    std::string negative_label;
+    std::string method = "mean-diff";
+    std::string model_name;
+    std::string weights_sha256;
+    std::string prompts_sha256;
+    std::string positions = "generated";  ///< generated | last | window:START-END (seconds)
+    std::string rows = "conditional";     ///< conditional | both
+    double duration_s = 0.0;
+    double guidance_scale = 3.0;
+    std::int64_t top_k = 250;
+    double top_p = 0.0;
+    double temperature = 1.0;
+    std::uint64_t seed = 0;
+    std::int64_t positive_count = 0;
+    std::int64_t negative_count = 0;
+    std::int64_t num_layers = 0;   ///< of the model
+    std::int64_t hidden_size = 0;  ///< of the model
+};
+
+/// Steering directions, one [D] float32 vector for each hook point, with provenance.
+struct VectorFile {
+    Provenance provenance;
+    std::map<std::string, at::Tensor> directions;     ///< hook point name -> [D] float32, finite
+    std::map<std::string, DirectionStats> stats;      ///< the same keys
+
+    /// @throws InputError for a corrupt or foreign file, NaN or infinite values, unequal widths, unknown hook points.
+    static VectorFile load(const std::filesystem::path& path);
+    /// @throws OutputError
+    void save(const std::filesystem::path& path, Overwrite overwrite) const;
+
+    /// @throws InputError if the width or the layers don't fit the model ("tempo.safetensors: vectors are 256 wide, the model 1024").
+    void check_fits(const Manifest& manifest, const std::string& origin) const;
+    /// True if it was extracted from the very same weights.
+    bool same_weights(const Manifest& manifest) const;
+};
+
+}  // namespace musicsteer
