@@ -124,7 +124,6 @@ class HookRegistry {
     std::int64_t num_layers() const { return num_layers_; }
 
   private:
-    struct Entry;
     std::int64_t num_layers_;
     std::vector<std::vector<std::shared_ptr<HookHandle::Slot>>> points_;
     HookHandle add(const HookPoint& point, EditHook edit, ObserveHook observe);

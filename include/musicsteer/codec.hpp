@@ -1,0 +1,33 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include "musicsteer/bundle.hpp"
+
+namespace musicsteer {
+
+/// EnCodec. For stereo models a mono codec runs on left and right, whose codebooks are interleaved.
+class Codec {
+  public:
+    explicit Codec(const Bundle& bundle);
+
+    /// @param codes  [B, K, T] int64 (K of the decoder, both channels for stereo)
+    /// @return samples [B, C, N] float32 on the CPU
+    /// @throws ModelError
+    at::Tensor decode(const at::Tensor& codes) const;
+    /// @param samples  [B, C, N] float32 at the model's sample rate
+    /// @return codes [B, K, T] int64 on the CPU
+    at::Tensor encode(const at::Tensor& samples) const;
+
+  private:
+    at::Tensor decode_mono(const at::Tensor& codes) const;
+
+    CodecDims dims_;
+    std::int64_t channels_;       ///< of the music
+    std::int64_t num_codebooks_;  ///< of the decoder
+    c10::Device device_;
+    mutable torch::jit::Module module_;
+};
+
+}  // namespace musicsteer

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <ATen/core/Tensor.h>
+
+namespace musicsteer {
+
+/// Codes staggered by codebook, so that one step predicts codebook k of frame p - delay[k]
+/// (transformers: MusicgenForCausalLM.build_delay_pattern_mask).
+///
+/// With K = 4, delays 0 1 2 3, N = 3 frames and start token S (also padding), column p is the decoder's input at
+/// position p; it holds frame p - 1 - delay[k]:
+///
+///     position   0  1  2  3  4  5
+///     book 0     S  a0 a1 a2 S  S
+///     book 1     S  S  b0 b1 b2 S
+///     book 2     S  S  S  c0 c1 c2
+///     book 3     S  S  S  S  d0 d1    (d2 is predicted at position 5 and never read)
+class DelayPattern {
+  public:
+    /// @param delays  [K] in frames
+    DelayPattern(std::span<const std::int64_t> delays, std::int64_t start_token, std::int64_t num_frames);
+
+    std::int64_t num_frames() const { return num_frames_; }
+    /// Decoder steps for a clip: N + the largest delay.
+    std::int64_t num_positions() const { return num_frames_ + max_delay_; }
+    /// The frame of codebook k that position p predicts; -1 where it predicts none.
+    std::int64_t frame_at(std::int64_t position, std::int64_t codebook) const;
+
+    /// @param codes  [R, K, T0] int64, T0 <= N
+    /// @return [R, K, positions] int64: decoder inputs, the start token where no frame is known
+    at::Tensor delay(const at::Tensor& codes) const;
+    /// @param sequence  [R, K, at least positions + 1]: column p + 1 holds what position p predicted
+    /// @return [R, K, N] int64
+    at::Tensor undelay(const at::Tensor& sequence) const;
+
+  private:
+    std::vector<std::int64_t> delays_;
+    std::int64_t start_token_;
+    std::int64_t num_frames_;
+    std::int64_t max_delay_;
+};
+
+}  // namespace musicsteer

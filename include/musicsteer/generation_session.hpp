@@ -1,0 +1,106 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "musicsteer/delay_pattern.hpp"
+#include "musicsteer/model.hpp"
+#include "musicsteer/sampler.hpp"
+#include "musicsteer/steering.hpp"
+
+namespace musicsteer {
+
+/// One clip of a batch.
+struct SessionRequest {
+    std::string prompt;
+    bool unconditional = false;                  ///< the null text state instead of the prompt; one row only
+    std::optional<std::string> negative_prompt;  ///< takes the place of the null state in guidance
+    std::uint64_t seed = 0;
+    SteeringPlan steering;
+    at::Tensor given_codes;  ///< [K, T0] int64, or undefined: teacher forcing, continuation
+};
+
+struct SessionOptions {
+    std::int64_t num_frames = 0;  ///< N of every clip
+    SamplingOptions sampling;
+    std::int64_t given_chunk = 64;  ///< columns of given codes that one step may take
+    std::int64_t text_length = 0;   ///< pad texts to at least this; see text_length_for
+
+    /// @throws UsageError
+    void validate(const Manifest& manifest) const;
+};
+
+/// Text states are padded to a multiple of this, so that a prompt's bits rarely depend on its companions' length.
+inline constexpr std::int64_t kTextBucket = 32;
+/// The padded text length that holds every one of these requests' texts. Batches of one run share it.
+std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests);
+
+/// What one step computed.
+struct StepResult {
+    std::int64_t position = 0;  ///< first column
+    std::int64_t columns = 0;   ///< T
+    at::Tensor logits;          ///< [B, K, T, V] float32, before guidance
+};
+
+/// Owns rows, caches and position of a batch while it is generated. Rows are the requests' conditional rows in
+/// order, then their null rows. One step is one decoder call for all of them.
+class GenerationSession {
+  public:
+    /// @throws UsageError, InputError (an unusable prompt), ModelError
+    GenerationSession(const Model& model, std::vector<SessionRequest> requests, const SessionOptions& options);
+
+    bool done() const { return position_ >= pattern_.num_positions(); }
+    /// Runs the next column, or the next chunk of given ones.
+    /// @throws ModelError naming frame, hook point and prompt if an activation is not finite.
+    StepResult step();
+
+    std::int64_t position() const { return position_; }
+    std::int64_t num_positions() const { return pattern_.num_positions(); }
+    std::int64_t num_requests() const { return static_cast<std::int64_t>(requests_.size()); }
+    std::span<const Row> rows() const { return rows_; }
+
+    /// Register recorders here before the first step. They must not outlive the session.
+    HookRegistry& hooks() { return hooks_; }
+    /// Replaces every request's plan, from the next step on. @param plans  one for each request
+    void set_steering(const std::vector<SteeringPlan>& plans);
+    /// Called with each finished frame, in order: (frame, codes [R, K]).
+    void on_frame(std::function<void(std::int64_t, const at::Tensor&)> sink) { frame_sink_ = std::move(sink); }
+
+    /// [R, K, N] int64 on the CPU; frames that are not finished hold the start token.
+    at::Tensor codes() const;
+
+  private:
+    void build_rows();
+    void encode_texts();
+    void fill_given_codes();
+    std::int64_t next_columns() const;
+    void draw(std::int64_t position, const at::Tensor& logits);
+    [[noreturn]] void report_non_finite(const DecoderInput& input);
+
+    const Model& model_;
+    std::vector<SessionRequest> requests_;
+    SessionOptions options_;
+    DelayPattern pattern_;
+    HookRegistry hooks_;
+    std::optional<Steering> steering_;
+
+    std::vector<Row> rows_;
+    std::vector<std::int64_t> null_row_of_request_;  ///< -1 where guidance is off
+    at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
+    at::Tensor prompt_of_row_;                       ///< [B] int64 on the device
+    TextMemory text_;
+    KvCache cache_;
+    at::Tensor sequence_;             ///< [R, K, positions + 1] int64 on the CPU
+    std::int64_t given_frames_ = 0;   ///< T0
+    std::int64_t position_ = 0;
+    std::function<void(std::int64_t, const at::Tensor&)> frame_sink_;
+};
+
+}  // namespace musicsteer

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "musicsteer/manifest.hpp"
+
+namespace musicsteer {
+
+/// Bytes a batch needs beyond what is loaded, and where they go.
+struct MemoryEstimate {
+    std::uint64_t cache = 0;    ///< self-attention keys and values
+    std::uint64_t text = 0;     ///< cross-attention keys and values
+    std::uint64_t step = 0;     ///< logits and activations of one step
+    std::uint64_t codec = 0;    ///< decoding one clip
+
+    std::uint64_t total() const { return cache + text + step + codec; }
+};
+
+struct BatchShape {
+    std::int64_t rows = 0;
+    std::int64_t frames = 0;
+    std::int64_t texts = 0;
+    std::int64_t text_length = 0;
+    std::int64_t columns = 1;  ///< of one step
+};
+
+MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape);
+
+/// Memory this process may still take: the least of MemAvailable and the control groups' limits.
+/// The maximum value where that is unknown.
+std::uint64_t available_memory();
+
+/// @throws ResourceError "this batch needs about 31.0 GB ...; 22.4 GB are free: use a shorter --duration ..."
+void require_memory(const MemoryEstimate& estimate, std::uint64_t available);
+
+/// "1.5 GB"
+std::string format_bytes(std::uint64_t bytes);
+
+}  // namespace musicsteer

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <ATen/core/Tensor.h>
+
+namespace musicsteer {
+
+/// How a token is drawn from logits. Defaults are audiocraft's.
+struct SamplingOptions {
+    double guidance_scale = 3.0;  ///< u + s (c - u); 1 is off and halves the rows
+    std::int64_t top_k = 250;     ///< 0 is off; 1 is greedy
+    double top_p = 0.0;           ///< 0 is off; else keep the smallest set with at least this probability
+    double temperature = 1.0;     ///< above 0
+
+    bool guided() const { return guidance_scale != 1.0; }
+    /// @throws UsageError
+    void validate() const;
+};
+
+/// Classifier-free guidance: null + scale x (conditional - null).
+at::Tensor apply_guidance(const at::Tensor& conditional, const at::Tensor& null, double scale);
+
+/// Temperature, then top-k, then top-p, in transformers' order; what is filtered out becomes -infinity.
+/// @param logits  [..., V] float32
+at::Tensor filter_logits(const at::Tensor& logits, const SamplingOptions& options);
+
+/// Gumbel noise of one draw, keyed by (seed, frame, codebook, token): Philox 4x32-10 with key `seed`,
+/// subsequence frame x 256 + codebook, and counter by token. The same on every device, wherever a clip stands in
+/// a batch.
+/// @param out  [V]
+void gumbel_noise(std::uint64_t seed, std::int64_t frame, std::int64_t codebook, std::span<float> out);
+
+/// One draw to make: whose seed, and which frame of which codebook it decides.
+struct DrawKey {
+    std::uint64_t seed = 0;
+    std::int64_t frame = 0;
+    std::int64_t codebook = 0;
+};
+
+/// Draws one token for each row of logits: argmax(filtered + Gumbel noise), or plain argmax with top_k 1.
+/// @param logits  [M, V] float32
+/// @param keys    [M]
+/// @return [M] int64 on the CPU
+at::Tensor draw_tokens(const at::Tensor& logits, std::span<const DrawKey> keys, const SamplingOptions& options);
+
+}  // namespace musicsteer

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "musicsteer/hooks.hpp"
+#include "musicsteer/vector_file.hpp"
+
+namespace musicsteer {
+
+/// How the vectors of a file are spread over layers.
+enum class Strategy {
+    kPerLayer,  ///< each chosen layer gets its own vector
+    kOneToAll,  ///< the source layer's vector goes into every chosen layer
+    kSingle,    ///< the source layer's vector goes into one layer
+};
+enum class SteeredRows { kBoth, kConditional };
+/// What alpha counts.
+enum class AlphaUnit {
+    kDifference,  ///< multiples of the vector as extracted (the paper's)
+    kUnit,        ///< multiples of the unit vector
+    kResidual,    ///< multiples of the mean activation norm at the layer that is steered
+};
+
+/// @throws UsageError with the known names
+Strategy parse_strategy(const std::string& name);
+SteeredRows parse_steered_rows(const std::string& name);
+AlphaUnit parse_alpha_unit(const std::string& name);
+std::string to_string(Strategy strategy);
+std::string to_string(SteeredRows rows);
+std::string to_string(AlphaUnit unit);
+
+/// "2-5,7" or "all" -> sorted layers without repetition. @throws UsageError, also for a layer the model lacks.
+std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num_layers);
+
+/// What is typed about one vector: which of its directions go where, and how strongly.
+struct SteeringSpec {
+    double alpha = 0.0;
+    Strategy strategy = Strategy::kPerLayer;
+    std::optional<std::vector<std::int64_t>> layers;  ///< default: every layer that has a vector
+    std::optional<std::int64_t> source_layer;         ///< default: the layer with the largest effect size
+    std::optional<Site> site;                         ///< default: the file's only site
+    SteeredRows rows = SteeredRows::kBoth;
+    AlphaUnit unit = AlphaUnit::kDifference;
+};
+
+/// h + strength x vector, at one hook point.
+struct Injection {
+    HookPoint point = HookPoint::embed();
+    at::Tensor vector;      ///< [D] float32
+    double strength = 0.0;  ///< alpha in multiples of `vector`
+    SteeredRows rows = SteeredRows::kBoth;
+};
+
+/// Everything that is added to one request's activations.
+using SteeringPlan = std::vector<Injection>;
+
+/// The spec as it was understood, for records: the strategy's defaults filled in.
+struct ResolvedSteering {
+    SteeringPlan plan;
+    std::optional<std::int64_t> source_layer;
+    std::vector<std::int64_t> layers;
+    Site site = Site::kResidPost;
+};
+
+/// @throws UsageError if the file has no vector at a layer or site that is asked for, several sites and none
+/// chosen, a strategy and layers that contradict, or an alpha that is not finite.
+ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec, std::int64_t num_layers,
+                                  const std::string& origin);
+
+/// Edit hooks that add each request's plan to its rows. Injections of strength zero are skipped, so alpha 0 is
+/// bit-identical to no steering.
+class Steering {
+  public:
+    /// @param plans  one for each request; @param rows  of the batch
+    Steering(HookRegistry& hooks, const std::vector<SteeringPlan>& plans, std::span<const Row> rows,
+             c10::Device device);
+
+  private:
+    std::vector<HookHandle> handles_;
+};
+
+}  // namespace musicsteer
