@@ -7,13 +7,15 @@ namespace musicsteer {
 
 enum class Overwrite { kRefuse, kAllow };
 
-/// Checks, before long work, that `path` could be written: its folder exists (or can be made) and is writable,
-/// and it does not exist yet unless that is allowed.
+/// Checks, before long work, that `path` could be written: its folder exists (or can be made) and is
+/// writable, and it does not exist yet unless that is allowed.
 /// @throws OutputError with what to do ("use --force to replace it").
 void check_writable(const std::filesystem::path& path, Overwrite overwrite);
 
-/// A file under a temporary name beside its target; `commit` syncs and renames it. Without commit, it is removed:
-/// a crash or an exception leaves the old file or nothing.
+/// A file under a temporary name (".NAME.tmp-PID-RANDOM") beside its target; `commit` syncs and renames it.
+/// Without commit it is removed: an exception leaves the old file or nothing, and a kill leaves the temporary
+/// file at worst. A symbolic link at the target is replaced, not followed. Devices and pipes (/dev/null,
+/// /dev/stdout) are written to directly.
 class AtomicFile {
   public:
     /// Makes missing parent folders. @throws OutputError
@@ -26,7 +28,8 @@ class AtomicFile {
     const std::filesystem::path& temporary() const { return temporary_; }
     /// Appends bytes to the temporary file. @throws OutputError (disk full, ...)
     void write(std::string_view bytes);
-    /// fsync, rename to the target (never over an existing file under kRefuse), fsync the folder.
+    /// fsync, rename to the target (never over an existing file under kRefuse), fsync the folder. @throws
+    /// OutputError
     void commit();
 
   private:
@@ -37,7 +40,7 @@ class AtomicFile {
     bool committed_ = false;
 };
 
-/// One call for small files.
+/// One call for small files. @throws OutputError
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes, Overwrite overwrite);
 
 }  // namespace musicsteer

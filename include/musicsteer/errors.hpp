@@ -8,8 +8,8 @@
 
 namespace musicsteer {
 
-/// Base of everything the library throws. The message is one line that says where, what was expected, what came,
-/// and what to do about it.
+/// Base of everything the library throws. The message is one line that says where, what was expected, what
+/// came, and what to do about it.
 class Error : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
@@ -51,7 +51,14 @@ class Interrupted : public Error {
     using Error::Error;
 };
 
-/// The candidate nearest to `name` in edit distance, as ", did you mean 'X'?", or "" when none is near.
+/// The candidate nearest to `name` (fewest letters typed wrong, left out, added or swapped; capitals do not
+/// count), as
+/// ", did you mean 'X'?", or "" when none is near: more than about a third of the letters would have to
+/// change. Of equally near candidates the first is taken.
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
+
+/// Text from outside as a message shows it: in single quotes, control characters as \xNN, cut after 80 bytes
+/// with "...".
+std::string in_quotes(std::string_view text);
 
 }  // namespace musicsteer
