@@ -1,17 +1,20 @@
 #pragma once
 
-#include <filesystem>
-#include <string>
-
 #include <c10/core/Device.h>
 #include <torch/csrc/jit/api/module.h>
+
+#include <filesystem>
+#include <string>
 
 #include "musicsteer/manifest.hpp"
 
 namespace musicsteer {
 
 struct BundleOptions {
-    bool verify = true;  ///< hash each file once for each (path, size, mtime); sizes are always checked
+    /// Hash each file, once for each (path, size, mtime): the result is remembered in
+    /// $XDG_CACHE_HOME/musicsteer or
+    /// ~/.cache/musicsteer. Sizes are always checked.
+    bool verify = true;
     c10::Device device = c10::kCPU;
 };
 
@@ -27,8 +30,9 @@ class Bundle {
     c10::Device device() const { return options_.device; }
     std::filesystem::path file(const std::string& name) const { return directory_ / name; }
 
-    /// Loads one module onto the device, in inference mode.
-    /// @throws InputError if it is no TorchScript file; @throws ModelError if the device is not available.
+    /// Loads one module onto the device, in evaluation mode.
+    /// @throws InputError if the manifest does not list it or it is no TorchScript file; @throws ModelError
+    /// if the device is not available; @throws ResourceError if the device's memory is too small.
     torch::jit::Module load_module(const std::string& file_name) const;
 
   private:

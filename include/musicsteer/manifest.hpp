@@ -54,7 +54,8 @@ struct Manifest {
     static constexpr int kFormatVersion = 1;
 
     std::string model_name;
-    std::string source;
+    std::string source;        ///< where the checkpoint came from: a folder or a hub id
+    std::string architecture;  ///< the checkpoint's class in transformers
     std::string weights_sha256;
     std::string licence;
     std::string licence_note;
@@ -69,13 +70,16 @@ struct Manifest {
     std::map<std::string, std::string> versions;   ///< library -> version at export
     std::vector<std::string> capabilities;
 
-    /// Frames of a clip: round(seconds x frame rate).
+    /// Frames of a clip: round(seconds x frame rate), so 0 for less than half a frame.
+    /// @throws UsageError if the duration is negative, not finite, or beyond a billion frames.
     std::int64_t frames_of(double duration_s) const;
     /// The longest clip whose N + max delay steps fit the position table, in frames.
     std::int64_t max_frames() const;
 
     /// Reads and checks BUNDLE/manifest.json.
-    /// @throws InputError if it is missing, no JSON, of a newer format, lacks a field, or if its sizes contradict.
+    /// Keys and capabilities that it does not know are ignored: a newer bundle may say more.
+    /// @throws InputError if it is missing, no JSON, of a newer format, lacks a field, if its sizes
+    /// contradict each other, or if its conditioning is not cross-attention.
     static Manifest load(const std::filesystem::path& bundle);
     /// @param origin  named in messages.
     static Manifest parse(const std::string& json, const std::string& origin);

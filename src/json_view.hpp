@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace musicsteer {
+
+/// Checks that `bytes` are UTF-8. @throws InputError "ORIGIN: not UTF-8 at byte offset 17; ..."
+void check_utf8(std::string_view bytes, const std::string& origin);
+
+/// `bytes` without the byte-order mark that some editors put in front.
+std::string_view without_byte_order_mark(std::string_view bytes);
+
+/// One value of a JSON document, with its place in it, so that every complaint says where:
+/// "tempo.json: negative.prompts[3]: expected text, found a number". All readers throw InputError.
+/// The document that it comes from must outlive it.
+class JsonView {
+  public:
+    JsonView(const nlohmann::json& value, const std::string& origin, std::string place = "")
+        : value_(&value), origin_(&origin), place_(std::move(place)) {}
+
+    /// The member with that key, which must be there.
+    JsonView at(const std::string& key) const;
+    std::optional<JsonView> find(const std::string& key) const;
+    bool is_object() const { return value_->is_object(); }
+    bool is_list() const { return value_->is_array(); }
+
+    std::string text() const;
+    /// A whole number within [least, most].
+    std::int64_t integer(std::int64_t least, std::int64_t most) const;
+    /// A finite number.
+    double number() const;
+    /// A whole number that may need all 64 bits.
+    std::uint64_t unsigned_integer() const;
+    std::vector<JsonView> items() const;
+    std::vector<std::pair<std::string, JsonView>> members() const;
+
+    /// Refuses an object's keys that are not among those known, with the nearest one.
+    void refuse_unknown_keys(std::initializer_list<std::string> known) const;
+    [[noreturn]] void fail(const std::string& what) const;
+    const std::string& place() const { return place_; }
+
+  private:
+    [[noreturn]] void fail_expected(const std::string& expected) const;
+
+    const nlohmann::json* value_;
+    const std::string* origin_;
+    std::string place_;
+};
+
+/// Parsed JSON text. Stricter than the parser underneath: UTF-8 is checked first, the same key twice is
+/// refused, and so is nesting deeper than any file of ours.
+class JsonDocument {
+  public:
+    /// @throws InputError naming the origin and line and column.
+    JsonDocument(std::string_view text, std::string origin);
+
+    JsonView root() const { return JsonView(value_, origin_); }
+
+  private:
+    std::string origin_;
+    nlohmann::json value_;
+};
+
+}  // namespace musicsteer
