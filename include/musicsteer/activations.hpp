@@ -1,12 +1,12 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "musicsteer/hooks.hpp"
 
@@ -28,8 +28,8 @@ struct PositionRange {
 /// @throws UsageError for another word or an empty window
 PositionRange parse_positions(const std::string& text, std::int64_t num_frames, double frame_rate_hz);
 
-/// Means over positions, one pooled vector for each request and hook point: memory does not grow with the clip.
-/// Sums are float64.
+/// Means over positions, one pooled vector for each request and hook point: memory does not grow with the
+/// clip. Sums are float64.
 class ActivationMeans {
   public:
     ActivationMeans(HookRegistry& hooks, std::span<const HookPoint> points, std::int64_t num_requests,

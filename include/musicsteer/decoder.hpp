@@ -1,11 +1,11 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/jit/api/module.h>
+
 #include <cstdint>
 #include <span>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
-#include <torch/csrc/jit/api/module.h>
 
 #include "musicsteer/bundle.hpp"
 #include "musicsteer/hooks.hpp"

@@ -1,23 +1,24 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <span>
-
-#include <ATen/core/Tensor.h>
+#include <vector>
 
 namespace musicsteer {
 
 /// Codes staggered by codebook, so that one step predicts codebook k of frame p - delay[k]
 /// (transformers: MusicgenForCausalLM.build_delay_pattern_mask).
 ///
-/// With K = 4, delays 0 1 2 3, N = 3 frames and start token S (also padding), column p is the decoder's input at
-/// position p; it holds frame p - 1 - delay[k]:
+/// With K = 4, delays 0 1 2 3, N = 3 frames and start token S (also padding), column p of a sequence is the
+/// decoder's input at position p, and column p + 1 is what position p predicts:
 ///
-///     position   0  1  2  3  4  5
-///     book 0     S  a0 a1 a2 S  S
-///     book 1     S  S  b0 b1 b2 S
-///     book 2     S  S  S  c0 c1 c2
-///     book 3     S  S  S  S  d0 d1    (d2 is predicted at position 5 and never read)
+///     column     0  1  2  3  4  5  6
+///     book 0     S  a0 a1 a2 S  S  S
+///     book 1     S  S  b0 b1 b2 S  S
+///     book 2     S  S  S  c0 c1 c2 S
+///     book 3     S  S  S  S  d0 d1 d2   (positions 0 to 5; d2 is predicted last and never read back)
 class DelayPattern {
   public:
     /// @param delays  [K] in frames
@@ -30,9 +31,9 @@ class DelayPattern {
     std::int64_t frame_at(std::int64_t position, std::int64_t codebook) const;
 
     /// @param codes  [R, K, T0] int64, T0 <= N
-    /// @return [R, K, positions] int64: decoder inputs, the start token where no frame is known
+    /// @return sequence [R, K, positions + 1] int64, the start token where no frame is known
     at::Tensor delay(const at::Tensor& codes) const;
-    /// @param sequence  [R, K, at least positions + 1]: column p + 1 holds what position p predicted
+    /// @param sequence  [R, K, positions + 1]
     /// @return [R, K, N] int64
     at::Tensor undelay(const at::Tensor& sequence) const;
 

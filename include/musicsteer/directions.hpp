@@ -17,8 +17,8 @@ struct Direction {
     DirectionStats stats;
 };
 
-/// mean(positive) - mean(negative) (Facchiano et al., arXiv 2504.04479), with its norm, the mean activation norm
-/// of both sides, and Cohen's d of the prompts' projections on it.
+/// mean(positive) - mean(negative) (Facchiano et al., arXiv 2504.04479), with its norm, the mean activation
+/// norm of both sides, and Cohen's d of the prompts' projections on it.
 /// @throws InputError if a side is empty, widths differ, or a value is not finite.
 Direction difference_in_means(const PooledSide& positive, const PooledSide& negative);
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -7,8 +9,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "musicsteer/delay_pattern.hpp"
 #include "musicsteer/model.hpp"
@@ -37,7 +37,8 @@ struct SessionOptions {
     void validate(const Manifest& manifest) const;
 };
 
-/// Text states are padded to a multiple of this, so that a prompt's bits rarely depend on its companions' length.
+/// Text states are padded to a multiple of this, so that a prompt's bits rarely depend on its companions'
+/// length.
 inline constexpr std::int64_t kTextBucket = 32;
 /// The padded text length that holds every one of these requests' texts. Batches of one run share it.
 std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests);
@@ -49,12 +50,13 @@ struct StepResult {
     at::Tensor logits;          ///< [B, K, T, V] float32, before guidance
 };
 
-/// Owns rows, caches and position of a batch while it is generated. Rows are the requests' conditional rows in
-/// order, then their null rows. One step is one decoder call for all of them.
+/// Owns rows, caches and position of a batch while it is generated. Rows are the requests' conditional rows
+/// in order, then their null rows. One step is one decoder call for all of them.
 class GenerationSession {
   public:
     /// @throws UsageError, InputError (an unusable prompt), ModelError
-    GenerationSession(const Model& model, std::vector<SessionRequest> requests, const SessionOptions& options);
+    GenerationSession(const Model& model, std::vector<SessionRequest> requests,
+                      const SessionOptions& options);
 
     bool done() const { return position_ >= pattern_.num_positions(); }
     /// Runs the next column, or the next chunk of given ones.
@@ -71,7 +73,9 @@ class GenerationSession {
     /// Replaces every request's plan, from the next step on. @param plans  one for each request
     void set_steering(const std::vector<SteeringPlan>& plans);
     /// Called with each finished frame, in order: (frame, codes [R, K]).
-    void on_frame(std::function<void(std::int64_t, const at::Tensor&)> sink) { frame_sink_ = std::move(sink); }
+    void on_frame(std::function<void(std::int64_t, const at::Tensor&)> sink) {
+        frame_sink_ = std::move(sink);
+    }
 
     /// [R, K, N] int64 on the CPU; frames that are not finished hold the start token.
     at::Tensor codes() const;
@@ -97,8 +101,8 @@ class GenerationSession {
     at::Tensor prompt_of_row_;                       ///< [B] int64 on the device
     TextMemory text_;
     KvCache cache_;
-    at::Tensor sequence_;             ///< [R, K, positions + 1] int64 on the CPU
-    std::int64_t given_frames_ = 0;   ///< T0
+    at::Tensor sequence_;            ///< [R, K, positions + 1] int64 on the CPU
+    std::int64_t given_frames_ = 0;  ///< T0
     std::int64_t position_ = 0;
     std::function<void(std::int64_t, const at::Tensor&)> frame_sink_;
 };

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -7,8 +9,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 namespace musicsteer {
 
@@ -76,11 +76,11 @@ struct Row {
 /// What a hook is told about the activation it receives.
 struct HookContext {
     HookPoint point = HookPoint::embed();
-    std::int64_t position = 0;   ///< of the first column; position 0 is the start token
-    std::int64_t columns = 1;    ///< T
-    std::int64_t num_frames = 0; ///< N of the clip: positions in [0, N) are the clip's own
+    std::int64_t position = 0;    ///< of the first column; position 0 is the start token
+    std::int64_t columns = 1;     ///< T
+    std::int64_t num_frames = 0;  ///< N of the clip: positions in [0, N) are the clip's own
     Phase phase = Phase::kGenerated;
-    std::span<const Row> rows;   ///< [B]
+    std::span<const Row> rows;  ///< [B]
 };
 
 /// Replaces the activation by what it returns. It must not write into its argument, which others may share.

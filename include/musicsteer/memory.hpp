@@ -9,10 +9,10 @@ namespace musicsteer {
 
 /// Bytes a batch needs beyond what is loaded, and where they go.
 struct MemoryEstimate {
-    std::uint64_t cache = 0;    ///< self-attention keys and values
-    std::uint64_t text = 0;     ///< cross-attention keys and values
-    std::uint64_t step = 0;     ///< logits and activations of one step
-    std::uint64_t codec = 0;    ///< decoding one clip
+    std::uint64_t cache = 0;  ///< self-attention keys and values
+    std::uint64_t text = 0;   ///< cross-attention keys and values
+    std::uint64_t step = 0;   ///< logits and activations of one step
+    std::uint64_t codec = 0;  ///< decoding one clip
 
     std::uint64_t total() const { return cache + text + step + codec; }
 };

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <span>
-
-#include <ATen/core/Tensor.h>
 
 namespace musicsteer {
 
@@ -27,8 +27,8 @@ at::Tensor apply_guidance(const at::Tensor& conditional, const at::Tensor& null,
 at::Tensor filter_logits(const at::Tensor& logits, const SamplingOptions& options);
 
 /// Gumbel noise of one draw, keyed by (seed, frame, codebook, token): Philox 4x32-10 with key `seed`,
-/// subsequence frame x 256 + codebook, and counter by token. The same on every device, wherever a clip stands in
-/// a batch.
+/// subsequence frame x 256 + codebook, and counter by token. The same on every device, wherever a clip stands
+/// in a batch.
 /// @param out  [V]
 void gumbel_noise(std::uint64_t seed, std::int64_t frame, std::int64_t codebook, std::span<float> out);
 
@@ -43,6 +43,7 @@ struct DrawKey {
 /// @param logits  [M, V] float32
 /// @param keys    [M]
 /// @return [M] int64 on the CPU
-at::Tensor draw_tokens(const at::Tensor& logits, std::span<const DrawKey> keys, const SamplingOptions& options);
+at::Tensor draw_tokens(const at::Tensor& logits, std::span<const DrawKey> keys,
+                       const SamplingOptions& options);
 
 }  // namespace musicsteer

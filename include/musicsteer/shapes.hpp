@@ -1,10 +1,10 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <initializer_list>
 #include <string>
-
-#include <ATen/core/Tensor.h>
 
 namespace musicsteer {
 
@@ -13,6 +13,7 @@ inline constexpr std::int64_t kAnySize = -1;
 
 /// Holds a tensor at the edge of a unit to the shape its comment promises.
 /// @throws ModelError "[where] expected [2, 4, any] but received [2, 3, 7]"
-void check_shape(const at::Tensor& tensor, std::initializer_list<std::int64_t> expected, const std::string& where);
+void check_shape(const at::Tensor& tensor, std::initializer_list<std::int64_t> expected,
+                 const std::string& where);
 
 }  // namespace musicsteer

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "musicsteer/hooks.hpp"
 #include "musicsteer/vector_file.hpp"
@@ -34,7 +34,8 @@ std::string to_string(Strategy strategy);
 std::string to_string(SteeredRows rows);
 std::string to_string(AlphaUnit unit);
 
-/// "2-5,7" or "all" -> sorted layers without repetition. @throws UsageError, also for a layer the model lacks.
+/// "2-5,7" or "all" -> sorted layers without repetition. @throws UsageError, also for a layer the model
+/// lacks.
 std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num_layers);
 
 /// What is typed about one vector: which of its directions go where, and how strongly.
@@ -69,11 +70,11 @@ struct ResolvedSteering {
 
 /// @throws UsageError if the file has no vector at a layer or site that is asked for, several sites and none
 /// chosen, a strategy and layers that contradict, or an alpha that is not finite.
-ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec, std::int64_t num_layers,
-                                  const std::string& origin);
+ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec,
+                                  std::int64_t num_layers, const std::string& origin);
 
-/// Edit hooks that add each request's plan to its rows. Injections of strength zero are skipped, so alpha 0 is
-/// bit-identical to no steering.
+/// Edit hooks that add each request's plan to its rows. Injections of strength zero are skipped, so alpha 0
+/// is bit-identical to no steering.
 class Steering {
   public:
     /// @param plans  one for each request; @param rows  of the batch

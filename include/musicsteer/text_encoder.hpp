@@ -1,10 +1,10 @@
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/jit/api/module.h>
+
+#include <cstdint>
+#include <span>
 
 #include "musicsteer/bundle.hpp"
 

@@ -1,0 +1,122 @@
+#include "musicsteer/activations.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "musicsteer/errors.hpp"
+
+namespace musicsteer {
+namespace {
+
+constexpr std::string_view kWindowPrefix = "window:";
+
+/// "window:START-END" -> seconds
+std::pair<double, double> parse_window(const std::string& text) {
+    const std::string range = text.substr(kWindowPrefix.size());
+    char* after_start = nullptr;
+    const double start = std::strtod(range.c_str(), &after_start);
+    char* after_end = nullptr;
+    const double end = *after_start == '-' ? std::strtod(after_start + 1, &after_end) : 0.0;
+    if (after_start == range.c_str() || after_end == nullptr || after_end == after_start + 1 ||
+        *after_end != '\0') {
+        throw UsageError("positions '" + text +
+                         "': a window is written window:START-END in seconds, as window:2-5.5");
+    }
+    return {start, end};
+}
+
+}  // namespace
+
+RecordedRows parse_recorded_rows(const std::string& name) {
+    if (name == "conditional") return RecordedRows::kConditional;
+    if (name == "both") return RecordedRows::kBoth;
+    throw UsageError("unknown rows '" + name + "' (known: conditional, both)");
+}
+
+std::string to_string(RecordedRows rows) {
+    return rows == RecordedRows::kBoth ? "both" : "conditional";
+}
+
+PositionRange parse_positions(const std::string& text, std::int64_t num_frames, double frame_rate_hz) {
+    if (text == "generated") return {0, num_frames};
+    if (text == "last") return {num_frames - 1, num_frames};
+    if (!text.starts_with(kWindowPrefix)) {
+        throw UsageError("unknown positions '" + text +
+                         "' (known: generated, last, window:START-END in seconds)");
+    }
+    const auto [start_s, end_s] = parse_window(text);
+    const PositionRange range{
+        std::max<std::int64_t>(0, std::llround(start_s * frame_rate_hz)),
+        std::min(num_frames, static_cast<std::int64_t>(std::llround(end_s * frame_rate_hz)))};
+    if (!(start_s >= 0.0) || range.first >= range.last) {
+        throw UsageError("positions '" + text + "': the window holds no frame of a clip of " +
+                         std::to_string(static_cast<double>(num_frames) / frame_rate_hz) + " s");
+    }
+    return range;
+}
+
+ActivationMeans::ActivationMeans(HookRegistry& hooks, std::span<const HookPoint> points,
+                                 std::int64_t num_requests, std::int64_t hidden_size, PositionRange positions,
+                                 RecordedRows rows)
+    : positions_(positions), rows_(rows) {
+    for (const HookPoint& point : points) {
+        Sums& sums = sums_[point];
+        sums.values = at::zeros({num_requests, hidden_size}, at::kDouble);
+        sums.norms = at::zeros({num_requests}, at::kDouble);
+        sums.samples = at::zeros({num_requests}, at::kDouble);
+        handles_.push_back(
+            hooks.observe(point, [this, &sums](const at::Tensor& activation, const HookContext& context) {
+                add(sums, activation, context);
+            }));
+    }
+}
+
+void ActivationMeans::add(Sums& sums, const at::Tensor& activation, const HookContext& context) const {
+    const std::int64_t first = std::max(positions_.first, context.position);
+    const std::int64_t last = std::min(positions_.last, context.position + context.columns);
+    if (first >= last) return;
+    std::vector<std::int64_t> rows;
+    std::vector<std::int64_t> requests;
+    for (std::size_t row = 0; row < context.rows.size(); ++row) {
+        if (rows_ == RecordedRows::kConditional && context.rows[row].role == RowRole::kNull) continue;
+        rows.push_back(static_cast<std::int64_t>(row));
+        requests.push_back(context.rows[row].request);
+    }
+    const at::Tensor request = at::tensor(requests, at::kLong);
+    const at::Tensor columns = activation.flatten(2)
+                                   .narrow(1, first - context.position, last - first)
+                                   .index_select(0, at::tensor(rows, at::kLong).to(activation.device()))
+                                   .to(at::kCPU, at::kDouble);  // [rows, columns, D]
+    sums.values.index_add_(0, request, columns.sum(1));
+    sums.norms.index_add_(0, request, columns.norm(2, {2}).sum(1));
+    sums.samples.index_add_(0, request,
+                            at::full({request.size(0)}, static_cast<double>(last - first), at::kDouble));
+}
+
+at::Tensor ActivationMeans::mean(const HookPoint& point) const {
+    const Sums& sums = sums_.at(point);
+    return (sums.values / sums.samples.unsqueeze(1)).to(at::kFloat);
+}
+
+at::Tensor ActivationMeans::mean_norm(const HookPoint& point) const {
+    const Sums& sums = sums_.at(point);
+    return (sums.norms / sums.samples).to(at::kFloat);
+}
+
+ActivationTape::ActivationTape(HookRegistry& hooks, std::span<const HookPoint> points) {
+    for (const HookPoint& point : points) {
+        std::vector<at::Tensor>& columns = columns_[point];
+        handles_.push_back(hooks.observe(point, [&columns](const at::Tensor& activation, const HookContext&) {
+            columns.push_back(activation.flatten(2).to(at::kCPU, at::kFloat).clone());
+        }));
+    }
+}
+
+at::Tensor ActivationTape::activations(const HookPoint& point, std::int64_t frames) const {
+    return at::cat(columns_.at(point), 1).narrow(1, 0, frames).contiguous();
+}
+
+}  // namespace musicsteer

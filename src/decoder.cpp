@@ -1,0 +1,122 @@
+#include "musicsteer/decoder.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/shapes.hpp"
+
+namespace musicsteer {
+namespace {
+
+at::Tensor call(const torch::jit::Method& method, std::vector<c10::IValue> arguments) {
+    return method(std::move(arguments)).toTensor();
+}
+
+/// LibTorch's errors end in a TorchScript trace; the first line is what a reader can use.
+[[noreturn]] void rethrow(const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    throw ModelError("decoder failed: " + text.substr(0, text.find('\n')));
+}
+
+}  // namespace
+
+Decoder::Decoder(const Bundle& bundle)
+    : dims_(bundle.manifest().decoder),
+      text_width_(bundle.manifest().text.hidden_size),
+      device_(bundle.device()),
+      module_(bundle.load_module("decoder.pt")) {
+    try {
+        for (const torch::jit::Module& layer : module_.attr("layers").toModule().children()) {
+            layers_.push_back({layer.get_method("cross_kv"), layer.get_method("self_attn"),
+                               layer.get_method("self_out"), layer.get_method("cross_attn"),
+                               layer.get_method("cross_out"), layer.get_method("mlp")});
+        }
+        for (const char* name : {"project_text", "embed", "final_norm", "logits"})
+            (void)module_.get_method(name);
+    } catch (const c10::Error& error) {
+        throw InputError("decoder.pt is no musicsteer decoder: a method is missing; export the bundle again");
+    }
+    if (static_cast<std::int64_t>(layers_.size()) != dims_.num_layers) {
+        throw InputError("decoder.pt has " + std::to_string(layers_.size()) + " layers, manifest.json says " +
+                         std::to_string(dims_.num_layers) + ": files of different bundles were mixed");
+    }
+}
+
+TextMemory Decoder::remember(const at::Tensor& states, const at::Tensor& mask) const {
+    const c10::InferenceMode guard;
+    check_shape(states, {kAnySize, kAnySize, text_width_}, "decoder text states");
+    check_shape(mask, {states.size(0), states.size(1)}, "decoder text mask");
+    try {
+        const at::Tensor text = call(module_.get_method("project_text"), {states, mask});
+        TextMemory memory;
+        memory.mask = mask;
+        for (const Layer& layer : layers_) {
+            const auto pair = layer.cross_kv({text}).toTuple();
+            memory.keys.push_back(pair->elements()[0].toTensor());
+            memory.values.push_back(pair->elements()[1].toTensor());
+        }
+        return memory;
+    } catch (const c10::Error& error) {
+        rethrow(error);
+    }
+}
+
+KvCache Decoder::make_cache(std::int64_t rows, std::int64_t capacity) const {
+    const c10::InferenceMode guard;
+    const auto options = at::TensorOptions().dtype(at::kFloat).device(device_);
+    KvCache cache;
+    for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
+        cache.keys.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
+        cache.values.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
+    }
+    return cache;
+}
+
+at::Tensor Decoder::forward(const DecoderInput& input, const TextMemory& text, KvCache& cache,
+                            const HookRegistry& hooks) const {
+    const c10::InferenceMode guard;
+    HookContext context = input.context;
+    const std::int64_t position = context.position;
+    const std::int64_t batch = input.codes.size(0);
+    const std::int64_t columns = context.columns;
+    check_shape(input.codes, {batch, dims_.num_codebooks, columns}, "decoder codes");
+    check_shape(input.prompt_of_row, {batch}, "decoder prompt_of_row");
+    ++forward_calls_;
+
+    const auto at_layer = [&](std::int64_t i, Site site, at::Tensor activation) {
+        context.point = HookPoint::at(i, site);
+        return hooks.fire(std::move(activation), context);
+    };
+    try {
+        context.point = HookPoint::embed();
+        at::Tensor x = hooks.fire(call(module_.get_method("embed"), {input.codes, position}), context);
+        for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
+            const auto index = static_cast<std::size_t>(i);
+            const Layer& layer = layers_[index];
+            x = at_layer(i, Site::kResidPre, std::move(x));
+
+            at::Tensor heads = call(layer.self_attn, {x, cache.keys[index], cache.values[index], position});
+            heads = at_layer(i, Site::kSelfAttnHeads, std::move(heads));
+            x = x + at_layer(i, Site::kSelfAttnOut, call(layer.self_out, {heads}));
+            x = at_layer(i, Site::kResidPostSelf, std::move(x));
+
+            heads = call(layer.cross_attn,
+                         {x, text.keys[index], text.values[index], text.mask, input.prompt_of_row});
+            x = x + at_layer(i, Site::kCrossAttnOut, call(layer.cross_out, {heads}));
+            x = at_layer(i, Site::kResidPostCross, std::move(x));
+
+            x = x + at_layer(i, Site::kMlpOut, call(layer.mlp, {x}));
+            x = at_layer(i, Site::kResidPost, std::move(x));
+        }
+        context.point = HookPoint::final_norm();
+        x = hooks.fire(call(module_.get_method("final_norm"), {x}), context);
+        const at::Tensor logits = call(module_.get_method("logits"), {x});
+        check_shape(logits, {batch, dims_.num_codebooks, columns, dims_.codebook_size}, "decoder logits");
+        return logits;
+    } catch (const c10::Error& error) {
+        rethrow(error);
+    }
+}
+
+}  // namespace musicsteer

@@ -1,0 +1,55 @@
+#include "musicsteer/directions.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/shapes.hpp"
+
+namespace musicsteer {
+namespace {
+
+void check_side(const PooledSide& side, const char* name) {
+    if (!side.means.defined() || side.means.size(0) == 0) {
+        throw InputError(std::string("the ") + name + " side holds no activations");
+    }
+    check_shape(side.mean_norms, {side.means.size(0)}, "directions mean norms");
+    if (!side.means.isfinite().all().item<bool>()) {
+        throw InputError(std::string("an activation of the ") + name + " side is not finite");
+    }
+}
+
+/// Cohen's d with the pooled standard deviation; 0 where it is undefined (one prompt a side).
+double cohens_d(const at::Tensor& positive, const at::Tensor& negative) {
+    const auto n = static_cast<double>(positive.size(0));
+    const auto m = static_cast<double>(negative.size(0));
+    if (n + m <= 2.0) return 0.0;
+    const auto sum_of_squares = [](const at::Tensor& x) {
+        return (x - x.mean()).square().sum().item<double>();
+    };
+    const double deviation = std::sqrt((sum_of_squares(positive) + sum_of_squares(negative)) / (n + m - 2.0));
+    const double difference = (positive.mean() - negative.mean()).item<double>();
+    return deviation > 0.0 ? difference / deviation : 0.0;
+}
+
+}  // namespace
+
+Direction difference_in_means(const PooledSide& positive, const PooledSide& negative) {
+    check_side(positive, "positive");
+    check_side(negative, "negative");
+    check_shape(negative.means, {kAnySize, positive.means.size(1)}, "directions negative means");
+    const at::Tensor high = positive.means.to(at::kDouble);
+    const at::Tensor low = negative.means.to(at::kDouble);
+    const at::Tensor vector = high.mean(0) - low.mean(0);
+
+    Direction direction;
+    direction.vector = vector.to(at::kFloat);
+    direction.stats.norm = vector.norm().item<double>();
+    direction.stats.mean_residual_norm =
+        at::cat({positive.mean_norms, negative.mean_norms}).to(at::kDouble).mean().item<double>();
+    direction.stats.effect_size = cohens_d(high.matmul(vector), low.matmul(vector));
+    return direction;
+}
+
+}  // namespace musicsteer
