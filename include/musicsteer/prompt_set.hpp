@@ -26,14 +26,19 @@ struct PromptSet {
     bool paired = false;  ///< prompt i of one side belongs with prompt i of the other
     std::string sha256;   ///< of the file's bytes
 
-    /// @throws InputError if the file is missing, no JSON, no UTF-8, has an empty side, a wrong type, an unknown
-    /// key, or is a plain prompt list where a concept is needed. The message names the file and the place.
+    /// @throws InputError if the file is missing, no JSON, no UTF-8, has an empty side, a blank prompt, the
+    /// same prompt twice on a side, a wrong type, an unknown key, sides of unequal size paired by index,
+    /// equal labels, or is a plain prompt list where a concept is needed. The message names the file and the
+    /// place: "tempo.json: negative.prompts[3]: expected text, found a number".
     static PromptSet load(const std::filesystem::path& path);
+    /// @param origin  named in messages.
     static PromptSet parse(const std::string& json, const std::string& origin);
 };
 
-/// A file of prompts to generate from: a neutral set ({"prompts": [...]}), a bare JSON list of texts, or plain
-/// text with one prompt a line (# starts a comment line). A concept set is refused with a sentence.
+/// A file of prompts to generate from: a neutral set ({"prompts": [...]}), a bare JSON list of texts, or
+/// plain text with one prompt a line (# starts a comment line; blank lines don't count; white space around a
+/// prompt is cut). A file that is named .json or begins with { or [ is read as JSON. A concept set is refused
+/// with a sentence.
 /// @throws InputError as above.
 std::vector<Prompt> load_prompt_list(const std::filesystem::path& path);
 

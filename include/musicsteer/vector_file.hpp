@@ -1,12 +1,12 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "musicsteer/atomic_file.hpp"
 #include "musicsteer/hooks.hpp"
@@ -21,7 +21,8 @@ struct DirectionStats {
     double effect_size = 0.0;         ///< Cohen's d of the prompts' projections on it, in sample
 };
 
-/// Where a vector file comes from; everything is stored as JSON strings in the file's metadata.
+/// Where a vector file comes from. Each field is one entry of the file's metadata (docs/formats.md): words as
+/// they are, all else as JSON; the two labels and the two counts share an entry.
 struct Provenance {
     std::string concept_name;
     std::string positive_label;
@@ -47,15 +48,19 @@ struct Provenance {
 /// Steering directions, one [D] float32 vector for each hook point, with provenance.
 struct VectorFile {
     Provenance provenance;
-    std::map<std::string, at::Tensor> directions;     ///< hook point name -> [D] float32, finite
-    std::map<std::string, DirectionStats> stats;      ///< the same keys
+    std::map<std::string, at::Tensor> directions;  ///< hook point name -> [D] float32, finite
+    std::map<std::string, DirectionStats> stats;   ///< the same keys
 
-    /// @throws InputError for a corrupt or foreign file, NaN or infinite values, unequal widths, unknown hook points.
+    /// Metadata that it does not know is ignored.
+    /// @throws InputError for a corrupt or foreign file, NaN or infinite values, unequal widths, unknown hook
+    /// points.
     static VectorFile load(const std::filesystem::path& path);
-    /// @throws OutputError
+    /// The same content gives the same bytes. @throws OutputError; @throws ModelError if a vector or a
+    /// statistic is not finite, or a vector is no [D] float32.
     void save(const std::filesystem::path& path, Overwrite overwrite) const;
 
-    /// @throws InputError if the width or the layers don't fit the model ("tempo.safetensors: vectors are 256 wide, the model 1024").
+    /// @throws InputError if the width or the layers don't fit the model ("tempo.safetensors: vectors are 256
+    /// wide, the model 1024").
     void check_fits(const Manifest& manifest, const std::string& origin) const;
     /// True if it was extracted from the very same weights.
     bool same_weights(const Manifest& manifest) const;
