@@ -1,0 +1,231 @@
+"""Export a Hugging Face MusicGen checkpoint to a model bundle that musicsteer loads.
+
+    python scripts/export_model.py facebook/musicgen-small out/musicgen-small
+    python scripts/export_model.py models/demo out/demo
+
+The bundle is a folder: TorchScript modules, the tokenizer and a manifest (docs/formats.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+from torch import nn
+from torchscript.bundle import BundleError, new_bundle, save_script, write_manifest
+from torchscript.checkpoint import ARCHITECTURE, Checkpoint, CheckpointError, read_checkpoint, weights_sha256
+from torchscript.codec import Codec
+from torchscript.common import UnsupportedCheckpoint
+from torchscript.decoder import Decoder
+from torchscript.parity import Modules, compare, make_case, reference, replay
+from torchscript.text_encoder import TextEncoder
+
+VERSION = "0.1.0"
+MODULES: dict[str, Any] = {"text_encoder.pt": TextEncoder, "decoder.pt": Decoder, "codec.pt": Codec}
+
+
+def delays(num_codebooks: int, channels: int) -> list[int]:
+    """Frames by which each codebook lags: one more for each, and the two of a stereo pair together."""
+    return [codebook // channels for codebook in range(num_codebooks)]
+
+
+def start_token(model: Any) -> int:
+    """The token before the first frame, which also fills the delay pattern.
+
+    Raises:
+        UnsupportedCheckpoint: none is given, or the embeddings have no row for it.
+    """
+    config = model.config.decoder
+    token = getattr(model.generation_config, "decoder_start_token_id", None)
+    if token is None:
+        token = config.bos_token_id
+    if token is None or not 0 <= token <= config.vocab_size:
+        raise UnsupportedCheckpoint(f"decoder_start_token_id is {token}, outside 0..{config.vocab_size}")
+    return token
+
+
+def decoder_section(model: Any) -> dict[str, Any]:
+    """The manifest's sizes of the decoder."""
+    config = model.config.decoder
+    return {
+        "num_layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "num_heads": config.num_attention_heads,
+        "head_size": config.hidden_size // config.num_attention_heads,
+        "ffn_size": config.ffn_dim,
+        "activation": config.activation_function,
+        "num_codebooks": config.num_codebooks,
+        "codebook_size": config.vocab_size,
+        "start_token": start_token(model),
+        "max_positions": config.max_position_embeddings,
+        "delays": delays(config.num_codebooks, config.audio_channels),
+        "channels": config.audio_channels,
+    }
+
+
+def codec_section(model: Any) -> dict[str, Any]:
+    """The manifest's sizes of the codec.
+
+    Raises:
+        UnsupportedCheckpoint: the decoder predicts tokens that the codec lacks.
+    """
+    config, decoder = model.config.audio_encoder, model.config.decoder
+    if decoder.vocab_size > config.codebook_size:
+        raise UnsupportedCheckpoint(
+            f"decoder.vocab_size {decoder.vocab_size} exceeds codebook_size {config.codebook_size}"
+        )
+    if decoder.audio_channels == 2 and (config.audio_channels != 1 or decoder.num_codebooks % 2):
+        raise UnsupportedCheckpoint(
+            f"decoder.audio_channels is 2 with {decoder.num_codebooks} codebooks and a codec of "
+            f"{config.audio_channels} channels; stereo needs pairs of codebooks and a mono codec"
+        )
+    frame_rate = config.sampling_rate / config.hop_length
+    return {
+        "sample_rate_hz": config.sampling_rate,
+        "frame_rate_hz": int(frame_rate) if frame_rate.is_integer() else frame_rate,
+        "hop_length": config.hop_length,
+        "num_codebooks": decoder.num_codebooks // decoder.audio_channels,
+        "codebook_size": config.codebook_size,
+        "channels": config.audio_channels,
+        "lstm_layers": config.num_lstm_layers,
+        "lstm_width": config.num_filters * 2 ** len(config.upsampling_ratios),
+    }
+
+
+def describe(checkpoint: Checkpoint, name: str | None, precision: str) -> dict[str, Any]:
+    """The manifest without the records of files.
+
+    Raises:
+        UnsupportedCheckpoint: the configuration cannot be expressed.
+    """
+    model = checkpoint.model
+    text = model.config.text_encoder
+    sections = {"decoder": decoder_section(model), "codec": codec_section(model)}
+    defaults = {"guidance_scale": 3.0, "top_k": 250, "temperature": 1.0}
+    given = {
+        key: checkpoint.generation[key] for key in defaults if checkpoint.generation.get(key) is not None
+    }
+    eos = text.eos_token_id
+    return {
+        "format": "musicsteer-bundle",
+        "format_version": 1,
+        "oldest_reader": 1,
+        "capabilities": ["cross-attention-text", "codec-encode"],
+        "model": {
+            "name": name or checkpoint.source.rsplit("/", 1)[-1],
+            "source": checkpoint.source,
+            "architecture": ARCHITECTURE,
+            "weights_sha256": weights_sha256(model),
+            "licence": checkpoint.licence,
+            "licence_note": checkpoint.licence_note,
+        },
+        "decoder": sections["decoder"],
+        "conditioning": {"type": "cross", "text_hidden_size": text.d_model},
+        "text_encoder": {
+            "vocab_size": text.vocab_size,
+            "pad_token_id": text.pad_token_id if text.pad_token_id is not None else 0,
+            "eos_token_id": eos if isinstance(eos, int) else 1,
+        },
+        "codec": sections["codec"],
+        "generation_defaults": defaults | given,
+        "precision": dict.fromkeys(("decoder", "text_encoder", "codec"), precision),
+        "versions": {
+            "musicsteer": VERSION,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+        },
+    }
+
+
+def build_modules(model: Any) -> dict[str, nn.Module]:
+    """Our modules on the weights of `model`, by file name."""
+    return {file: module.from_hf(model) for file, module in MODULES.items()}
+
+
+def export(source: str, out: Path, precision: str = "f32", name: str | None = None, **options: bool) -> Path:
+    """Write the bundle of `source` to `out`; options: `force` (replace a bundle) and `verify` (on).
+
+    Holds the weights once: the modules share the loaded model's tensors, and what transformers computes for
+    the verification is computed before they are let go.
+
+    Raises:
+        CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
+    """
+    with new_bundle(out, options.get("force", False)) as folder:
+        checkpoint = read_checkpoint(source)
+        manifest = describe(checkpoint, name, precision)
+        modules = build_modules(checkpoint.model)
+        expected = None
+        if options.get("verify", True):
+            case = make_case(manifest, seed=0)
+            expected = reference(checkpoint.model, case)
+        (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer_json)
+        del checkpoint
+        for file in list(modules):
+            save_script(modules.pop(file), folder / file)
+        write_manifest(folder, manifest)
+        if expected is not None:
+            loaded = Modules.load(folder)
+            wrong = [line for line in compare(expected, replay(loaded, case)) if not line.ok]
+            if wrong:
+                raise BundleError(f"the bundle does not compute what transformers does: {wrong[0]}")
+    return out
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Export a Hugging Face MusicGen checkpoint to a model bundle.",
+        epilog="example: export_model.py facebook/musicgen-small out/musicgen-small",
+    )
+    parser.add_argument("checkpoint", help="a folder, or a hub id such as facebook/musicgen-small")
+    parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
+    parser.add_argument("--precision", choices=["f32"], default="f32", help="of the weights (default: f32)")
+    parser.add_argument("--name", help="the model's name in the manifest (default: the checkpoint's)")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it is a bundle")
+    parser.add_argument("--no-verify", action="store_true", help="skip the comparison with transformers")
+    return parser.parse_args(arguments)
+
+
+def interrupt(*_: object) -> None:
+    """Let a polite kill clean up as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, interrupt)
+    warnings.simplefilter("ignore")
+    try:
+        export(
+            options.checkpoint,
+            options.out,
+            options.precision,
+            options.name,
+            force=options.force,
+            verify=not options.no_verify,
+        )
+    except (CheckpointError, UnsupportedCheckpoint, BundleError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {options.out} cannot be written: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    print(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

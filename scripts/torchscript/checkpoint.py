@@ -1,0 +1,210 @@
+"""Reading a Hugging Face MusicGen checkpoint: model, tokenizer, licence, and a hash of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, MusicgenForConditionalGeneration, T5Tokenizer
+from transformers.utils import cached_file
+
+ARCHITECTURE = "MusicgenForConditionalGeneration"
+NON_COMMERCIAL = "Weights of published MusicGen checkpoints are for non-commercial use only (CC-BY-NC-4.0)."
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+class CheckpointError(Exception):
+    """The checkpoint cannot be read; one sentence with what is wrong."""
+
+
+@dataclass
+class Checkpoint:
+    """A checkpoint in memory: `model` in float32 and evaluation mode."""
+
+    source: str  # hub id, or the folder's base name
+    model: Any
+    tokenizer_json: bytes
+    licence: str
+    licence_note: str
+    generation: dict[str, Any]  # what generation_config.json says
+
+
+def one_line(error: BaseException) -> str:
+    """The first sentence-like line of an exception of a library."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def find_file(source: str, name: str) -> Path | None:
+    """A file of the checkpoint, fetched from the hub where the source is a hub id; None if it has none."""
+    if Path(source).is_dir():
+        path = Path(source) / name
+        return path if path.is_file() else None
+    try:
+        found = cached_file(
+            source,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    except (OSError, ValueError):
+        return None
+    return Path(found) if found else None
+
+
+def check_source(source: str) -> None:
+    """Refuse early, and by name, what is no MusicGen checkpoint.
+
+    Raises:
+        CheckpointError: no folder, no config.json, another architecture.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        if folder.exists():
+            raise CheckpointError(f"{source} is a file; a checkpoint is a folder or a hub id")
+        if not HUB_ID.fullmatch(source):
+            raise CheckpointError(f"{source} does not exist, and is no hub id (owner/name) either")
+    config_path = find_file(source, "config.json")
+    if config_path is None:
+        reason = "has no config.json" if folder.is_dir() else "is no folder here, and the hub did not give it"
+        raise CheckpointError(f"{source} {reason}; a checkpoint is a folder or a hub id")
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{config_path} is not JSON: {one_line(error)}") from error
+    if not isinstance(config, dict) or config.get("model_type") != "musicgen":
+        kind = (
+            (config.get("architectures") or [config.get("model_type")])
+            if isinstance(config, dict)
+            else [None]
+        )
+        raise CheckpointError(
+            f"{source} is a {kind[0] or 'config.json of another kind'}, not a {ARCHITECTURE}"
+        )
+
+
+def load_model(source: str) -> Any:
+    """The model in float32, every weight of it from the checkpoint.
+
+    Raises:
+        CheckpointError: transformers refuses it, or a weight is missing or has another shape.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source)
+        model, report = MusicgenForConditionalGeneration.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:  # transformers, safetensors and pickle each have their own
+        raise CheckpointError(f"{source} cannot be loaded: {one_line(error)}") from error
+    for problem in ("missing_keys", "mismatched_keys"):
+        names = sorted(str(name) for name in report.get(problem, []))
+        if names:
+            kind = problem.removesuffix("_keys")
+            raise CheckpointError(f"{source} has {len(names)} {kind} weights, the first of them {names[0]}")
+    return model.eval().requires_grad_(False)
+
+
+def read_tokenizer(source: str) -> bytes:
+    """tokenizer.json as it is, or made from spiece.model.
+
+    Raises:
+        CheckpointError: there is neither, or it is no Unigram tokenizer.
+    """
+    path = find_file(source, "tokenizer.json")
+    if path is not None:
+        content = path.read_bytes()
+    elif find_file(source, "spiece.model") is not None:
+        try:
+            content = T5Tokenizer.from_pretrained(source).backend_tokenizer.to_str(pretty=True).encode()
+        except Exception as error:
+            raise CheckpointError(f"{source}: spiece.model cannot be read: {one_line(error)}") from error
+    else:
+        raise CheckpointError(f"{source} has neither tokenizer.json nor spiece.model")
+    try:
+        kind = json.loads(content)["model"]["type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{source}: tokenizer.json is no tokenizer: {one_line(error)}") from error
+    if kind != "Unigram":
+        raise CheckpointError(f"{source}: tokenizer.json is a {kind} tokenizer, not T5's Unigram")
+    return content
+
+
+def weights_sha256(model: Any) -> str:
+    """Hash over the names, shapes, types and bytes of the state dict, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        digest.update(f"{name}\0{list(tensor.shape)}\0{kind}\0".encode())
+        digest.update(memoryview(tensor.detach().contiguous().numpy().reshape(-1)).cast("B"))
+    return digest.hexdigest()
+
+
+def published_name(source: str, config: dict[str, Any]) -> str | None:
+    """facebook/musicgen-... if the checkpoint is one of those or says it was made from one."""
+    nested = config.get("decoder") or {}
+    candidates = [source, config.get("_name_or_path"), nested.get("_name_or_path")]
+    return next((str(name) for name in candidates if str(name).startswith("facebook/musicgen-")), None)
+
+
+def card_licence(card: str) -> str | None:
+    """The `license:` of a model card's front matter."""
+    front = re.match(r"\A---\s*\n(.*?)\n---", card, flags=re.DOTALL)
+    found = (
+        re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front.group(1), flags=re.MULTILINE) if front else None
+    )
+    return found.group(1) if found else None
+
+
+def read_licence(source: str) -> tuple[str, str]:
+    """(licence, note) of the weights: the model card's, and that of the published weights they come from."""
+    config_path = find_file(source, "config.json")
+    config = json.loads(config_path.read_text(encoding="utf-8")) if config_path else {}
+    card = find_file(source, "README.md")
+    stated = card_licence(card.read_text(encoding="utf-8", errors="replace")) if card else None
+    published = published_name(source, config)
+    if stated:
+        licence = stated.upper() if stated.lower().startswith(("cc", "mit")) else stated
+    else:
+        licence = "CC-BY-NC-4.0" if published else "unknown, see the checkpoint's model card"
+    note = f"Made from {published}. {NON_COMMERCIAL}" if published else ""
+    if not published and "-NC" in licence.upper():
+        note = f"{licence}: non-commercial use only."
+    return licence, note
+
+
+def read_generation(source: str) -> dict[str, Any]:
+    """What generation_config.json says, without any library's defaults."""
+    path = find_file(source, "generation_config.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {one_line(error)}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def read_checkpoint(source: str) -> Checkpoint:
+    """Load a checkpoint from a folder or the hub.
+
+    Raises:
+        CheckpointError: one sentence with what is wrong.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    check_source(source)
+    tokenizer_json = read_tokenizer(source)
+    licence, note = read_licence(source)
+    folder = Path(source)
+    return Checkpoint(
+        source=folder.resolve().name if folder.is_dir() else source,
+        model=load_model(source),
+        tokenizer_json=tokenizer_json,
+        licence=licence,
+        licence_note=note,
+        generation=read_generation(source),
+    )

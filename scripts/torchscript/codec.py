@@ -1,0 +1,348 @@
+"""EnCodec as a scriptable module: samples -> codes, and codes -> samples in two calls.
+
+Architecture: `EncodecModel` in transformers' modeling_encodec.py: a convolutional encoder and decoder, each
+with an LSTM at its narrow end, around a residual vector quantiser. Weight norm is folded into plain weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from torchscript.common import UnsupportedCheckpoint, adopt
+
+PAD_MODES = ("constant", "reflect", "replicate", "circular")
+
+
+def missing_samples(length: int, stride: int) -> int:
+    """How many columns complete the last window of a strided convolution.
+
+    In float32 on purpose: transformers rounds here, which decides how many frames a very long clip has.
+    """
+    windows = torch.tensor([length - stride]).to(torch.float32) / float(stride) + 1.0
+    return int((torch.ceil(windows).to(torch.int64) - 1).item()) * stride + stride - length
+
+
+def pad_columns(x: Tensor, left: int, right: int, mode: str) -> Tensor:
+    """Pad [B, C, N] at both ends; a reflection longer than the input reads zeros put behind it first."""
+    if mode == "constant":
+        return F.pad(x, [left, right])
+    extra = 0
+    if mode == "reflect":
+        extra = max(0, max(left, right) - x.size(2) + 1)
+        x = F.pad(x, [0, extra])
+    x = F.pad(x, [left, right], mode=mode)
+    return x.narrow(2, 0, x.size(2) - extra)
+
+
+class Conv(nn.Module):
+    """A strided or dilated convolution that pads its input so that N columns become ceil(N / stride)."""
+
+    def __init__(
+        self,
+        config: Any,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        self.stride, self.dilation = stride, dilation
+        self.causal: bool = config.use_causal_conv
+        self.pad_mode: str = config.pad_mode
+        self.padding = (kernel - 1) * dilation + 1 - stride
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, kernel))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+        self.norm = nn.GroupNorm(1, channels_out) if config.norm_type == "time_group_norm" else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels_in, N] -> [B, channels_out, ceil(N / stride)]."""
+        right = 0 if self.causal else self.padding // 2
+        left = self.padding - right
+        right += missing_samples(x.size(2), self.stride)
+        x = pad_columns(x, left, right, self.pad_mode)
+        return self.norm(F.conv1d(x, self.weight, self.bias, stride=self.stride, dilation=self.dilation))
+
+
+class UpConv(nn.Module):
+    """A transposed convolution, its result trimmed to stride x N columns."""
+
+    def __init__(self, config: Any, channels_in: int, channels_out: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        padding = kernel - stride
+        self.trim_right = (
+            math.ceil(padding * config.trim_right_ratio) if config.use_causal_conv else padding // 2
+        )
+        self.trim_left = padding - self.trim_right
+        self.weight = nn.Parameter(torch.empty(channels_in, channels_out, kernel))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+        self.norm = nn.GroupNorm(1, channels_out) if config.norm_type == "time_group_norm" else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels_in, N] -> [B, channels_out, stride N]."""
+        x = self.norm(F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride))
+        return x.narrow(2, self.trim_left, x.size(2) - self.trim_left - self.trim_right)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions through a narrower width, around a shortcut."""
+
+    def __init__(self, config: Any, channels: int, dilation: int) -> None:
+        super().__init__()
+        narrow = channels // config.compress
+        self.first = Conv(config, channels, narrow, config.residual_kernel_size, dilation=dilation)
+        self.second = Conv(config, narrow, channels, 1)
+        self.shortcut = Conv(config, channels, channels, 1) if config.use_conv_shortcut else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, N] -> the same shape."""
+        return self.shortcut(x) + self.second(F.elu(self.first(F.elu(x))))
+
+
+class LstmLayer(nn.Module):
+    """One LSTM layer as plain parameters: nn.LSTM keeps a side list that moving the module misses."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.empty(4 * width, width))
+        self.weight_hh = nn.Parameter(torch.empty(4 * width, width))
+        self.bias_ih = nn.Parameter(torch.empty(4 * width))
+        self.bias_hh = nn.Parameter(torch.empty(4 * width))
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [T, B, width], h and c [1, B, width] -> the output and the state after it."""
+        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        return torch.lstm(x, [h, c], weights, True, 1, 0.0, False, False, False)
+
+
+class Lstm(nn.Module):
+    """Stacked LSTM layers with a skip around the stack."""
+
+    def __init__(self, config: Any, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = nn.ModuleList(LstmLayer(width) for _ in range(config.num_lstm_layers))
+
+    @torch.jit.export
+    def initial_state(self, like: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """Zeros [layers, batch, width] twice, of the type and on the device of `like`."""
+        shape = [len(self.layers), batch, self.width]
+        return (
+            torch.zeros(shape, dtype=like.dtype, device=like.device),
+            torch.zeros(shape, dtype=like.dtype, device=like.device),
+        )
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """x [B, width, T] and (h, c), each [layers, B, width] -> the same shapes."""
+        x = x.permute(2, 0, 1)
+        y = x
+        h, c = state
+        last_h: list[Tensor] = []
+        last_c: list[Tensor] = []
+        for i, layer in enumerate(self.layers):
+            y, layer_h, layer_c = layer(y, h[i : i + 1].contiguous(), c[i : i + 1].contiguous())
+            last_h.append(layer_h)
+            last_c.append(layer_c)
+        return (y + x).permute(1, 2, 0), (torch.cat(last_h), torch.cat(last_c))
+
+
+class Quantiser(nn.Module):
+    """Residual vector quantiser: each codebook codes what the ones before it left."""
+
+    def __init__(self, num_codebooks: int, codebook_size: int, width: int) -> None:
+        super().__init__()
+        self.num_codebooks = num_codebooks
+        self.tables = nn.ParameterList(
+            nn.Parameter(torch.empty(codebook_size, width)) for _ in range(num_codebooks)
+        )
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Codes [B, K, T] -> the sum of their entries [B, width, T]."""
+        total = F.embedding(codes[:, 0], self.tables[0])
+        for k, table in enumerate(self.tables):
+            if k > 0:
+                total = total + F.embedding(codes[:, k], table)
+        return total.transpose(1, 2)
+
+    @torch.jit.export
+    def quantise(self, x: Tensor) -> Tensor:
+        """[B, width, T] -> codes [B, K, T] int64: the nearest entry of each codebook in turn.
+
+        The distance is summed in transformers' order, so that near ties fall the same way.
+        """
+        rest = x.transpose(1, 2)
+        codes: list[Tensor] = []
+        for table in self.tables:
+            flat = rest.reshape(-1, rest.size(2))
+            entries = table.t()
+            squares = flat.pow(2).sum(1, keepdim=True)
+            distance = squares - torch.matmul(2 * flat, entries) + entries.pow(2).sum(0, keepdim=True)
+            nearest = (-distance).max(dim=-1).indices.view(rest.size(0), rest.size(1))
+            rest = rest - F.embedding(nearest, table)
+            codes.append(nearest)
+        return torch.stack(codes, dim=1)
+
+
+def encoder_modules(config: Any) -> list[nn.Module]:
+    """Samples -> latent, in the order of transformers' EncodecEncoder.layers."""
+    width = config.num_filters
+    modules: list[nn.Module] = [Conv(config, config.audio_channels, width, config.kernel_size)]
+    for ratio in reversed(config.upsampling_ratios):
+        for j in range(config.num_residual_layers):
+            modules.append(ResidualBlock(config, width, config.dilation_growth_rate**j))
+        modules += [nn.ELU(), Conv(config, width, 2 * width, 2 * ratio, stride=ratio)]
+        width *= 2
+    modules += [
+        Lstm(config, width),
+        nn.ELU(),
+        Conv(config, width, config.hidden_size, config.last_kernel_size),
+    ]
+    return modules
+
+
+def decoder_modules(config: Any) -> list[nn.Module]:
+    """Latent -> samples, in the order of transformers' EncodecDecoder.layers."""
+    width = config.num_filters * 2 ** len(config.upsampling_ratios)
+    modules: list[nn.Module] = [
+        Conv(config, config.hidden_size, width, config.kernel_size),
+        Lstm(config, width),
+    ]
+    for ratio in config.upsampling_ratios:
+        modules += [nn.ELU(), UpConv(config, width, width // 2, 2 * ratio, ratio)]
+        width //= 2
+        for j in range(config.num_residual_layers):
+            modules.append(ResidualBlock(config, width, config.dilation_growth_rate**j))
+    return [*modules, nn.ELU(), Conv(config, width, config.audio_channels, config.last_kernel_size)]
+
+
+def check_config(config: Any, num_codebooks: int) -> None:
+    """Refuse by name what the modules cannot express.
+
+    Raises:
+        UnsupportedCheckpoint: naming the setting.
+    """
+    refusals = [
+        (config.model_type != "encodec", f"model_type is '{config.model_type}'; known: encodec"),
+        (config.normalize, "normalize is true: every clip would need a scale beside its codes"),
+        (config.chunk_length_s is not None, f"chunk_length_s is {config.chunk_length_s}: overlapping chunks"),
+        (
+            config.pad_mode not in PAD_MODES,
+            f"pad_mode is '{config.pad_mode}'; known: {', '.join(PAD_MODES)}",
+        ),
+        (
+            config.codebook_dim != config.hidden_size,
+            f"codebook_dim {config.codebook_dim} differs from hidden_size {config.hidden_size}",
+        ),
+        (
+            config.num_quantizers < num_codebooks,
+            f"target_bandwidths give {config.num_quantizers} codebooks, the decoder needs {num_codebooks}",
+        ),
+    ]
+    for refused, reason in refusals:
+        if refused:
+            raise UnsupportedCheckpoint(f"audio_encoder.{reason}")
+
+
+class Codec(nn.Module):
+    """Encode, and decode in two calls: up to and with the LSTM, whose state is the caller's, and the rest."""
+
+    def __init__(self, config: Any, num_codebooks: int) -> None:
+        """Build from transformers' EncodecConfig, with the first `num_codebooks` codebooks."""
+        super().__init__()
+        check_config(config, num_codebooks)
+        encoder, decoder = encoder_modules(config), decoder_modules(config)
+        self.encoder = nn.Sequential(*encoder[:-3])
+        self.encoder_lstm = encoder[-3]
+        self.encoder_out = nn.Sequential(*encoder[-2:])
+        self.quantiser = Quantiser(num_codebooks, config.codebook_size, config.codebook_dim)
+        self.decoder_in = decoder[0]
+        self.decoder_lstm = decoder[1]
+        self.decoder = nn.Sequential(*decoder[2:])
+
+    @classmethod
+    def from_hf(cls, model: Any) -> Codec:
+        """Take the weights of a MusicgenForConditionalGeneration's audio encoder, weight norm folded."""
+        decoder_config = model.config.decoder
+        num_codebooks = decoder_config.num_codebooks // decoder_config.audio_channels
+        with torch.device("meta"):
+            codec = cls(model.config.audio_encoder, num_codebooks)
+        theirs = model.audio_encoder
+        modules: dict[str, nn.Module] = {}
+        count = len(theirs.encoder.layers)
+        for i, module in enumerate(theirs.encoder.layers):
+            late = i - (count - 3)
+            modules[
+                f"encoder.{i}" if late < 0 else ("encoder_lstm", "encoder_out.0", "encoder_out.1")[late]
+            ] = module
+        for i, module in enumerate(theirs.decoder.layers):
+            modules[("decoder_in", "decoder_lstm")[i] if i < 2 else f"decoder.{i - 2}"] = module
+        weights: dict[str, Tensor] = {}
+        for k in range(num_codebooks):
+            weights[f"quantiser.tables.{k}"] = theirs.quantizer.layers[k].codebook.embed
+        for prefix, module in modules.items():
+            weights.update({f"{prefix}.{name}": tensor for name, tensor in plain_weights(module).items()})
+        adopt(codec, weights)
+        return codec
+
+    @torch.jit.export
+    def encode(self, samples: Tensor) -> Tensor:
+        """Samples [B, C, N] float32 -> codes [B, K, T] int64, T = ceil(N / hop)."""
+        x = self.encoder(samples)
+        x, _ = self.encoder_lstm(x, self.encoder_lstm.initial_state(x, x.size(0)))
+        return self.quantiser.quantise(self.encoder_out(x))
+
+    @torch.jit.export
+    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        """The LSTM state before the first frame: zeros [layers, batch, width] twice."""
+        return self.decoder_lstm.initial_state(self.quantiser.tables[0], batch)
+
+    @torch.jit.export
+    def decode_latent(
+        self, codes: Tensor, lstm_state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Codes [B, K, T] -> latent [B, width, T] and the LSTM state after it."""
+        return self.decoder_lstm(self.decoder_in(self.quantiser(codes)), lstm_state)
+
+    @torch.jit.export
+    def decode_wave(self, latent: Tensor) -> Tensor:
+        """Latent [B, width, T] -> samples [B, C, hop T]."""
+        return self.decoder(latent)
+
+
+def plain_weights(module: Any) -> dict[str, Tensor]:
+    """The weights of one of transformers' EnCodec modules under the names of ours."""
+    kind = type(module).__name__
+    if kind in ("EncodecConv1d", "EncodecConvTranspose1d"):
+        # `conv.weight` is computed from its norm and direction where weight norm is on: the folding.
+        weights = {"weight": module.conv.weight.detach(), "bias": module.conv.bias}
+        if module.norm_type == "time_group_norm":
+            weights |= {"norm.weight": module.norm.weight, "norm.bias": module.norm.bias}
+        return weights
+    if kind == "EncodecLSTM":
+        names = {
+            "weight_ih": "weight_ih_l",
+            "weight_hh": "weight_hh_l",
+            "bias_ih": "bias_ih_l",
+            "bias_hh": "bias_hh_l",
+        }
+        return {
+            f"layers.{i}.{ours}": getattr(module.lstm, f"{stem}{i}")
+            for i in range(module.lstm.num_layers)
+            for ours, stem in names.items()
+        }
+    parts: dict[str, Any] = {}
+    if kind == "EncodecResnetBlock":
+        parts = {"first": module.block[1], "second": module.block[3]}
+        if type(module.shortcut).__name__ == "EncodecConv1d":
+            parts["shortcut"] = module.shortcut
+    return {
+        f"{part}.{name}": tensor
+        for part, inner in parts.items()
+        for name, tensor in plain_weights(inner).items()
+    }

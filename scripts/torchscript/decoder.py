@@ -1,0 +1,216 @@
+"""MusicGen's decoder as separate scriptable calls, so that the caller owns the layer loop and every cache.
+
+Architecture: `MusicgenDecoder` and `MusicgenForCausalLM` in transformers' modeling_musicgen.py. Pre-norm
+layers of self-attention, cross-attention to the text and a feed-forward pair; no biases outside the norms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from torchscript.common import UnsupportedCheckpoint, activation, adopt
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """[B, T, D] -> [B, H, T, D / H]: head h owns the columns [h D/H, (h + 1) D/H)."""
+    return x.view(x.size(0), x.size(1), num_heads, -1).transpose(1, 2)
+
+
+def causal_mask(position: int, columns: int, like: Tensor) -> Tensor:
+    """[columns, position + columns] bool: column c sits at `position` + c, sees itself and all before."""
+    keys = torch.arange(position + columns, device=like.device)
+    queries = torch.arange(position, position + columns, device=like.device)
+    return keys.unsqueeze(0) <= queries.unsqueeze(1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """[B, H, T, hd] on [B, H, S, hd], scores times hd^-0.5, mask True = seen -> [B, T, H, hd]."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+
+
+class DecoderLayer(nn.Module):
+    """One layer: each method is one stretch between two hook points; the residual adds are the caller's."""
+
+    def __init__(self, hidden_size: int, num_heads: int, ffn_size: int, activation_name: str) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.self_norm = nn.LayerNorm(hidden_size)
+        self.self_query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.self_key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.self_value = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.self_project = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.cross_norm = nn.LayerNorm(hidden_size)
+        self.cross_query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.cross_key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.cross_value = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.cross_project = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.mlp_norm = nn.LayerNorm(hidden_size)
+        self.mlp_in = nn.Linear(hidden_size, ffn_size, bias=False)
+        self.mlp_activation = activation(activation_name, "decoder.activation_function")
+        self.mlp_out = nn.Linear(ffn_size, hidden_size, bias=False)
+
+    @torch.jit.export
+    def cross_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected text [P, S, D] -> keys and values, each [P, H, S, hd]; zero text gives exact zeros."""
+        keys = split_heads(self.cross_key(text), self.num_heads)
+        values = split_heads(self.cross_value(text), self.num_heads)
+        return keys.contiguous(), values.contiguous()
+
+    @torch.jit.export
+    def self_attn(self, x: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
+        """[B, T, D] at positions `position`.. -> heads [B, T, H, hd].
+
+        Writes columns [position, position + T) of both caches [B, H, L, hd] in place; reads those before.
+        """
+        columns = x.size(1)
+        end = position + columns
+        x = self.self_norm(x)
+        query = split_heads(self.self_query(x), self.num_heads)
+        k_cache.narrow(2, position, columns).copy_(split_heads(self.self_key(x), self.num_heads))
+        v_cache.narrow(2, position, columns).copy_(split_heads(self.self_value(x), self.num_heads))
+        mask: Tensor | None = None
+        if columns > 1:
+            mask = causal_mask(position, columns, x)
+        return attend(query, k_cache.narrow(2, 0, end), v_cache.narrow(2, 0, end), mask)
+
+    @torch.jit.export
+    def self_out(self, z: Tensor) -> Tensor:
+        """Heads [B, T, H, hd] -> [B, T, D], before the residual add."""
+        return self.self_project(z.flatten(2))
+
+    @torch.jit.export
+    def cross_attn(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor, prompt_of_row: Tensor) -> Tensor:
+        """[B, T, D] on the keys and values [P, H, S, hd] of each row's text -> heads [B, T, H, hd].
+
+        mask [P, S] bool, False = padding; prompt_of_row [B] int64. A text with no True gives exact zeros.
+        """
+        query = split_heads(self.cross_query(self.cross_norm(x)), self.num_heads)
+        mask = mask.to(torch.bool)
+        present = mask.any(dim=1, keepdim=True)
+        # An absent text is attended as a whole and cleared after: a softmax over nothing would be NaN.
+        seen = (mask | ~present).index_select(0, prompt_of_row)[:, None, None, :]
+        absent = ~present.index_select(0, prompt_of_row)[:, :, None, None]
+        k = k.index_select(0, prompt_of_row)
+        v = v.index_select(0, prompt_of_row)
+        return attend(query, k, v, seen).masked_fill(absent, 0.0)
+
+    @torch.jit.export
+    def cross_out(self, z: Tensor) -> Tensor:
+        """Heads [B, T, H, hd] -> [B, T, D], before the residual add."""
+        return self.cross_project(z.flatten(2))
+
+    @torch.jit.export
+    def mlp(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D], before the residual add."""
+        return self.mlp_out(self.mlp_activation(self.mlp_in(self.mlp_norm(x))))
+
+
+# our name -> the module's name inside transformers' MusicgenDecoderLayer
+LAYER_WEIGHTS = {
+    "self_norm": "self_attn_layer_norm",
+    "self_query": "self_attn.q_proj",
+    "self_key": "self_attn.k_proj",
+    "self_value": "self_attn.v_proj",
+    "self_project": "self_attn.out_proj",
+    "cross_norm": "encoder_attn_layer_norm",
+    "cross_query": "encoder_attn.q_proj",
+    "cross_key": "encoder_attn.k_proj",
+    "cross_value": "encoder_attn.v_proj",
+    "cross_project": "encoder_attn.out_proj",
+    "mlp_norm": "final_layer_norm",
+    "mlp_in": "fc1",
+    "mlp_out": "fc2",
+}
+
+
+class Decoder(nn.Module):
+    """Everything around the layers: text projection, embeddings with positions, final norm and heads."""
+
+    def __init__(self, config: Any, text_hidden_size: int) -> None:
+        """Build from transformers' MusicgenDecoderConfig; `text_hidden_size` is Dt."""
+        super().__init__()
+        width = config.hidden_size
+        if width % config.num_attention_heads != 0:
+            raise UnsupportedCheckpoint(
+                f"decoder.hidden_size {width} is no multiple of {config.num_attention_heads} attention heads"
+            )
+        self.num_codebooks: int = config.num_codebooks
+        self.text_projection: nn.Module = nn.Identity()
+        if text_hidden_size != width:
+            if config.cross_attention_hidden_size is not None:
+                raise UnsupportedCheckpoint(
+                    f"decoder.cross_attention_hidden_size is {config.cross_attention_hidden_size}: text "
+                    f"states of width {text_hidden_size} would reach a decoder of width {width} unprojected"
+                )
+            self.text_projection = nn.Linear(text_hidden_size, width)
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(config.vocab_size + 1, width) for _ in range(config.num_codebooks)
+        )
+        self.register_buffer("positions", torch.empty(config.max_position_embeddings, width))
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, config.num_attention_heads, config.ffn_dim, config.activation_function)
+            for _ in range(config.num_hidden_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(
+            nn.Linear(width, config.vocab_size, bias=False) for _ in range(config.num_codebooks)
+        )
+
+    @classmethod
+    def from_hf(cls, model: Any) -> Decoder:
+        """Point at the weights of a MusicgenForConditionalGeneration, without copies.
+
+        `scale_embedding` has no effect because it has none in transformers: nothing there applies it.
+        """
+        with torch.device("meta"):
+            decoder = cls(model.config.decoder, model.config.text_encoder.hidden_size)
+        inner = model.decoder.model.decoder
+        weights: dict[str, Tensor] = {"positions": inner.embed_positions.weights}
+        modules = {"norm": inner.layer_norm}
+        if isinstance(decoder.text_projection, nn.Linear):
+            modules["text_projection"] = model.enc_to_dec_proj
+        for k in range(decoder.num_codebooks):
+            modules[f"embeddings.{k}"] = inner.embed_tokens[k]
+            modules[f"heads.{k}"] = model.decoder.lm_heads[k]
+        for i, layer in enumerate(inner.layers):
+            for ours, theirs in LAYER_WEIGHTS.items():
+                modules[f"layers.{i}.{ours}"] = layer.get_submodule(theirs)
+        for prefix, module in modules.items():
+            weights.update({f"{prefix}.{name}": tensor for name, tensor in module.named_parameters()})
+        adopt(decoder, weights)
+        return decoder
+
+    @torch.jit.export
+    def project_text(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Text states [P, S, Dt] -> [P, S, D]; where mask [P, S] is zero the result is exactly zero."""
+        projected = self.text_projection(states)
+        return projected.masked_fill(~mask.to(torch.bool).unsqueeze(-1), 0.0)
+
+    @torch.jit.export
+    def embed(self, codes: Tensor, position: int) -> Tensor:
+        """Codes [B, K, T] int64 at positions `position`.. -> [B, T, D], positions included."""
+        x = torch.zeros(
+            [codes.size(0), codes.size(2), self.positions.size(1)],
+            dtype=self.positions.dtype,
+            device=self.positions.device,
+        )
+        for k, table in enumerate(self.embeddings):
+            x = x + table(codes[:, k])
+        return x + self.positions.narrow(0, position, codes.size(2))
+
+    @torch.jit.export
+    def final_norm(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        return self.norm(x)
+
+    @torch.jit.export
+    def logits(self, x: Tensor) -> Tensor:
+        """Normalised [B, T, D] -> [B, K, T, V]."""
+        scores: list[Tensor] = []
+        for head in self.heads:
+            scores.append(head(x))
+        return torch.stack(scores, dim=1)
