@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# From nothing to steered music: sets musicsteer up, and has the demo model play slower and faster, darker and brighter.
+set -Eeuo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/demo.sh [--out DIR]
+
+Sets up, exports the demo model of models/demo, extracts a tempo and a brightness direction, generates clips
+at five strengths of each, prints what they measure and says where to listen. What is done already is not
+done again.
+
+  --out DIR  where everything goes (default: out/demo in the repository)
+TEXT
+}
+
+program=demo.sh
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/scripts/steps.sh"
+
+out=$root/out/demo
+while (($#)); do
+    case $1 in
+        --out)
+            (($# > 1)) || fail "--out needs a folder"
+            out=$2
+            shift
+            ;;
+        -h | --help) usage && exit 0 ;;
+        *) usage >&2 && fail "unknown option '$1'" ;;
+    esac
+    shift
+done
+
+"$root/scripts/setup.sh" --program-only || exit 1
+exec "$root/.venv/bin/python" "$root/scripts/demo.py" --out "$out" --elapsed-s "$((SECONDS - started_s))"

@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# Sets up musicsteer on Debian or Ubuntu: system packages, Python environment, LibTorch, build.
+# What is done already is not done again, so a second run takes a second or two.
+set -Eeuo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/setup.sh [--no-build | --program-only]
+
+Installs what is missing and builds build/musicsteer. Needs Python 3.10 to 3.13 with pip, and git.
+
+  --no-build      only the system packages and the Python environment (.venv)
+  --program-only  build the program without its tests
+
+A LibTorch of your own is used for the C++ side if Torch_DIR or CMAKE_PREFIX_PATH leads to it; otherwise
+the one inside the Python package torch is used.
+TEXT
+}
+
+program=setup.sh
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/scripts/steps.sh"
+
+torch_version=2.13.0+cpu
+torch_index=https://download.pytorch.org/whl/cpu
+header_packages=(libcli11-dev nlohmann-json3-dev libsndfile1-dev libspdlog-dev libssl-dev libutf8proc-dev
+    libgtest-dev libgmock-dev)
+venv=$root/.venv
+build=$root/build
+log=$build/setup.log
+
+build_target=all
+while (($#)); do
+    case $1 in
+        --no-build) build_target="" ;;
+        --program-only) build_target=musicsteer ;;
+        -h | --help) usage && exit 0 ;;
+        *) usage >&2 && fail "unknown option '$1'" ;;
+    esac
+    shift
+done
+
+# An environment does not survive a move of its folder; one that works is kept, whichever Python is first in PATH.
+venv_works() {
+    [[ -x $venv/bin/python && $(cat "$venv/.made-for" 2>/dev/null || echo "$root") == "$root" ]] &&
+        supported "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+
+supported() {
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+# Sets `python`: what makes the environment; empty if that exists.
+find_python() {
+    local candidate
+    python=""
+    ! venv_works || return 0
+    for candidate in python3 python3.13 python3.12 python3.11 python3.10; do
+        candidate=$(command -v "$candidate" || true)
+        if [[ -n $candidate && $candidate != "$venv"/* ]] && supported "$candidate"; then
+            python=$candidate
+            return
+        fi
+    done
+    fail "no Python from 3.10 to 3.13 found (torch ${torch_version%+*} is made for these): install one, such as python3.12"
+}
+
+is_installed() {
+    [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ?i* ]]
+}
+
+# Prints the Debian packages that are missing.
+missing_packages() {
+    local package
+    for package in "${header_packages[@]}"; do
+        is_installed "$package" || echo "$package"
+    done
+    command -v ninja >/dev/null || echo ninja-build
+    command -v pkg-config >/dev/null || echo pkg-config
+    command -v cmake >/dev/null || echo cmake
+    [[ -n ${CXX:-} ]] || command -v g++ >/dev/null || echo g++
+    if [[ -n $python ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        "$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))'
+    fi
+}
+
+install_packages() {
+    local packages as_root=()
+    mapfile -t packages < <(missing_packages)
+    ((${#packages[@]})) || return 0
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "these packages are missing, and installing them needs root: ${packages[*]}"
+        # Without a terminal nobody could type a password: fail rather than wait.
+        as_root=(sudo)
+        [[ -t 2 ]] || as_root=(sudo -n)
+    fi
+    step "installing system packages: ${packages[*]}"
+    logged "$log" "${as_root[@]}" apt-get update
+    logged "$log" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --no-install-recommends "${packages[@]}"
+}
+
+make_venv() {
+    [[ -n $python ]] || return 0
+    step "making the Python environment .venv with $python"
+    logged "$log" "$python" -m venv --clear "$venv"
+    echo "$root" >"$venv/.made-for"
+}
+
+has_torch() {
+    [[ $("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null) == "$torch_version" ]]
+}
+
+# The plain package would be the CUDA build, gigabytes larger, whose CMake files ask for a CUDA toolkit.
+install_torch() {
+    if ! has_torch; then
+        step "installing torch $torch_version"
+        if ! logged "$log" "$venv/bin/python" -m pip install "torch==$torch_version"; then
+            logged "$log" "$venv/bin/python" -m pip install "torch==$torch_version" --index-url "$torch_index"
+        fi
+    fi
+}
+
+install_requirements() {
+    local stamp=$venv/.requirements-installed key
+    key=$(sha256sum <"$root/requirements.txt")
+    if [[ ! -f $stamp || $(<"$stamp") != "$key" ]]; then
+        step "installing the Python packages of requirements.txt"
+        # torch is named again so that no dependency replaces it.
+        logged "$log" "$venv/bin/python" -m pip install -r "$root/requirements.txt" "torch==$torch_version"
+        echo "$key" >"$stamp"
+    fi
+}
+
+# Sets `torch`, the folder of TorchConfig.cmake: the user's, if Torch_DIR or CMAKE_PREFIX_PATH has one, else .venv's.
+find_torch() {
+    local prefix folder prefixes
+    if [[ -n ${Torch_DIR:-} ]]; then
+        torch=$Torch_DIR
+        [[ -f $torch/TorchConfig.cmake ]] || fail "Torch_DIR is $torch, where there is no TorchConfig.cmake"
+        return 0
+    fi
+    IFS=':;' read -r -a prefixes <<<"${CMAKE_PREFIX_PATH:-}"
+    for prefix in "${prefixes[@]}"; do
+        for folder in "$prefix/share/cmake/Torch" "$prefix/Torch"; do
+            [[ -f $folder/TorchConfig.cmake ]] && torch=$folder && return 0
+        done
+    done
+    torch=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/torch/share/cmake/Torch
+    [[ -f $torch/TorchConfig.cmake ]] || fail "the Python package torch in .venv has no C++ files; remove .venv and run again"
+}
+
+# A build folder that was configured for another LibTorch, or in another place, is configured anew.
+configure() {
+    local cache=$build/CMakeCache.txt
+    find_torch
+    if [[ -f $cache ]] && ! { grep -qxF "Torch_DIR:PATH=$torch" "$cache" &&
+        grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; }; then
+        rm -rf "$cache" "$build/CMakeFiles"
+    fi
+    if [[ ! -f $build/build.ninja || ! -f $cache ]]; then
+        step "configuring with LibTorch from $torch"
+        (cd "$root" && logged "$log" cmake --preset release "-DTorch_DIR:PATH=$torch")
+    fi
+}
+
+# Files that include LibTorch take about 1.5 GB each to compile.
+build_jobs() {
+    local cores available_kb by_memory
+    cores=$(nproc)
+    available_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
+    by_memory=$((available_kb / (2 * 1024 * 1024)))
+    ((by_memory >= 1)) || by_memory=1
+    echo $((cores < by_memory ? cores : by_memory))
+}
+
+build_program() {
+    local jobs
+    jobs=$(build_jobs)
+    # `ninja -n` says whether anything is to be done, so that nothing is announced when nothing is.
+    if ! ninja -C "$build" -n "$build_target" | grep -q 'no work to do'; then
+        step "building with $jobs compilers at a time (a few minutes the first time)"
+        logged "$log" ninja -C "$build" -j "$jobs" "$build_target"
+    fi
+}
+
+mkdir -p "$build" || fail "cannot write to $root"
+# Two setups at once would write the same files: the second waits for the first.
+exec 9<"$root"
+flock 9
+: >"$log"
+
+find_python
+if command -v dpkg-query >/dev/null; then
+    install_packages
+else
+    say "no dpkg-query here: the libraries have to be installed by hand (README.md, Requirements)"
+fi
+make_venv
+install_torch
+install_requirements
+if [[ -n $build_target ]]; then
+    configure
+    build_program
+fi
+exec 9<&-
+say "set up"

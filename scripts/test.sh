@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Sets musicsteer up and runs its tests: style, C++ unit tests (ctest), Python and command-line tests (pytest).
+set -Eeuo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: scripts/test.sh [--all]
+
+Sets up as scripts/setup.sh does, then runs every test that an ordinary machine can. One failure fails the
+whole, but the rest still runs.
+
+  --all  also what takes longer: a program that finds the installed library with find_package, and a
+         one-minute run of the demo model's training recipe
+TEXT
+}
+
+program=test.sh
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/scripts/steps.sh"
+
+everything=false
+while (($#)); do
+    case $1 in
+        --all) everything=true ;;
+        -h | --help) usage && exit 0 ;;
+        *) usage >&2 && fail "unknown option '$1'" ;;
+    esac
+    shift
+done
+
+failed=()
+
+# check NAME COMMAND...: runs it with its output shown, and remembers a failure.
+check() {
+    local name=$1
+    shift
+    step "$name"
+    if ! "$@" </dev/null; then
+        failed+=("$name")
+        say "FAILED: $name"
+    fi
+}
+
+cpp_files() {
+    find include src tests -name '*.[ch]pp' -print0
+}
+
+# Their own output goes to the terminal and to a file, for the summary at the end.
+run_ctest() {
+    ctest --test-dir build --output-on-failure --no-tests=error -j "$(nproc)" 2>&1 | tee build/ctest.log
+}
+
+"$root/scripts/setup.sh"
+cd "$root"
+export PATH="$root/.venv/bin:$PATH"
+export MUSICSTEER="$root/build/musicsteer"
+
+check "style of Python files: ruff check" ruff check .
+check "layout of Python files: ruff format" ruff format --check .
+check "layout of C++ files: clang-format" xargs -0 -a <(cpp_files) clang-format --dry-run -Werror
+if $everything; then
+    check "the installed package: tests/package" tests/package/run.sh
+    check "the demo model's recipe, in a minute: scripts/demo_model/smoke.sh" scripts/demo_model/smoke.sh
+fi
+check "C++ unit tests: ctest" run_ctest
+check "Python tests: pytest" python -m pytest
+
+if ((${#failed[@]})); then
+    say "failed: $(printf '%s; ' "${failed[@]}")"
+fi
+# ctest's summary again, so that both runners' stand at the end.
+grep -E '^[0-9]+% tests passed|^Total Test time' build/ctest.log || true
+((${#failed[@]} == 0)) || exit 1
