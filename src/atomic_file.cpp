@@ -98,7 +98,7 @@ void check_writable(const fs::path& path, Overwrite overwrite) {
     while (!fs::exists(folder, error) && !error && folder.has_relative_path()) folder = folder_of(folder);
     if (error) fail(path, "cannot be written", error.value());
     if (!fs::is_directory(folder, error)) fail(path, "cannot be written", ENOTDIR);
-    if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    if (::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
         fail(path, "cannot be written into folder " + folder.string(), errno);
     }
 }

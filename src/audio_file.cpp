@@ -140,7 +140,8 @@ Audio read_audio(const std::filesystem::path& path) {
     audio.sample_rate_hz = info.samplerate;
     // The number of frames that a header claims is not believed: blocks are read until there are no more.
     std::vector<float> block(kBlockFrames * static_cast<std::size_t>(info.channels));
-    while (const sf_count_t count = sf_read_float(file.get(), block.data(), std::ssize(block))) {
+    sf_count_t count = 0;
+    while ((count = sf_read_float(file.get(), block.data(), std::ssize(block))) > 0) {
         audio.samples.insert(audio.samples.end(), block.begin(), block.begin() + count);
     }
     if (sf_error(file.get()) != SF_ERR_NO_ERROR) {
