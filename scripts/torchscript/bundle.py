@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,19 @@ def save_script(module: nn.Module, path: Path) -> None:
         for name in names:
             if name not in OWN_RECORDS and not name.endswith(".debug_pkl"):
                 record = reader.get_record(name)
+                if name.endswith(".py"):
+                    record = sort_constants(record)
                 writer.write_record(name, record, len(record))
         writer.write_end_of_file()
         del reader
     finally:
         shutil.rmtree(whole, ignore_errors=True)
+
+
+def sort_constants(code: bytes) -> bytes:
+    """Archived code with each run of `name : Final[...]` lines sorted: torch writes them in a set's order."""
+    runs = groupby(code.splitlines(keepends=True), key=lambda line: b" : Final[" in line)
+    return b"".join(b"".join(sorted(run) if constant else run) for constant, run in runs)
 
 
 def file_record(path: Path) -> dict[str, Any]:

@@ -129,7 +129,7 @@ SHAPES = [
         ),
         codec=dict(
             upsampling_ratios=[8, 5, 4, 4],
-            num_filters=2,
+            num_filters=4,
             hidden_size=32,
             norm_type="time_group_norm",
             use_causal_conv=True,
