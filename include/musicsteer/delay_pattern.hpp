@@ -32,6 +32,7 @@ class DelayPattern {
 
     /// @param codes  [R, K, T0] int64, T0 <= N
     /// @return sequence [R, K, positions + 1] int64, the start token where no frame is known
+    /// @throws UsageError if more frames are given than the clip has
     at::Tensor delay(const at::Tensor& codes) const;
     /// @param sequence  [R, K, positions + 1]
     /// @return [R, K, N] int64

@@ -35,7 +35,8 @@ class HookPoint {
   public:
     static HookPoint embed() { return HookPoint(-1, Site::kResidPre); }
     static HookPoint final_norm() { return HookPoint(-2, Site::kResidPost); }
-    static HookPoint at(std::int64_t layer, Site site) { return HookPoint(layer, site); }
+    /// @throws UsageError for a negative layer
+    static HookPoint at(std::int64_t layer, Site site);
 
     /// @throws UsageError "unknown hook point X, did you mean Y", also for a layer the model lacks.
     static HookPoint parse(std::string_view name, std::int64_t num_layers);
@@ -108,7 +109,8 @@ class HookHandle {
     std::weak_ptr<Slot> slot_;
 };
 
-/// The hooks of one decoder. Edits at a point run in the order they were added, then the observers.
+/// The hooks of one decoder. Edits at a point run in the order they were added, then the observers. A hook
+/// may add and remove hooks, itself too: that counts from the next time the point fires.
 class HookRegistry {
   public:
     explicit HookRegistry(std::int64_t num_layers);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "musicsteer/manifest.hpp"
@@ -25,11 +26,13 @@ struct BatchShape {
     std::int64_t columns = 1;  ///< of one step
 };
 
+/// Sizes that no machine has (above 10^18 bytes) are all the same.
 MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape);
 
-/// Memory this process may still take: the least of MemAvailable and the control groups' limits.
+/// Memory this process may still take: the least of MemAvailable and what its control group's limit leaves.
 /// The maximum value where that is unknown.
-std::uint64_t available_memory();
+/// @param root  where proc and sys are found
+std::uint64_t available_memory(const std::filesystem::path& root = "/");
 
 /// @throws ResourceError "this batch needs about 31.0 GB ...; 22.4 GB are free: use a shorter --duration ..."
 void require_memory(const MemoryEstimate& estimate, std::uint64_t available);

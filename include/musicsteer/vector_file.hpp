@@ -11,6 +11,7 @@
 #include "musicsteer/atomic_file.hpp"
 #include "musicsteer/hooks.hpp"
 #include "musicsteer/manifest.hpp"
+#include "musicsteer/provenance.hpp"
 
 namespace musicsteer {
 
@@ -19,30 +20,6 @@ struct DirectionStats {
     double norm = 0.0;                ///< of the vector
     double mean_residual_norm = 0.0;  ///< mean norm of the activations it was taken from, both sides
     double effect_size = 0.0;         ///< Cohen's d of the prompts' projections on it, in sample
-};
-
-/// Where a vector file comes from. Each field is one entry of the file's metadata (docs/formats.md): words as
-/// they are, all else as JSON; the two labels and the two counts share an entry.
-struct Provenance {
-    std::string concept_name;
-    std::string positive_label;
-    std::string negative_label;
-    std::string method = "mean-diff";
-    std::string model_name;
-    std::string weights_sha256;
-    std::string prompts_sha256;
-    std::string positions = "generated";  ///< generated | last | window:START-END (seconds)
-    std::string rows = "conditional";     ///< conditional | both
-    double duration_s = 0.0;
-    double guidance_scale = 3.0;
-    std::int64_t top_k = 250;
-    double top_p = 0.0;
-    double temperature = 1.0;
-    std::uint64_t seed = 0;
-    std::int64_t positive_count = 0;
-    std::int64_t negative_count = 0;
-    std::int64_t num_layers = 0;   ///< of the model
-    std::int64_t hidden_size = 0;  ///< of the model
 };
 
 /// Steering directions, one [D] float32 vector for each hook point, with provenance.

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "musicsteer/atomic_file.hpp"
+#include "musicsteer/directions.hpp"
+#include "musicsteer/provenance.hpp"
+
+namespace musicsteer {
+
+/// Pooled activations of the prompts of both sides, from which directions can be computed again without
+/// generating. Tensors positive.HOOKPOINT and negative.HOOKPOINT [n, D], and positive.HOOKPOINT.mean_norms
+/// [n], all float32.
+struct ActivationFile {
+    Provenance provenance;
+    std::map<std::string, PooledSide> positive;  ///< by hook point name
+    std::map<std::string, PooledSide> negative;  ///< the same keys
+    /// Settings of an extraction under way; a finished file has none.
+    std::string unfinished;
+
+    /// @throws InputError for a corrupt or foreign file
+    static ActivationFile load(const std::filesystem::path& path);
+    /// @throws OutputError
+    void save(const std::filesystem::path& path, Overwrite overwrite) const;
+};
+
+}  // namespace musicsteer

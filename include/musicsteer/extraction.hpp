@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "musicsteer/activation_file.hpp"
+#include "musicsteer/activations.hpp"
+#include "musicsteer/model.hpp"
+#include "musicsteer/prompt_set.hpp"
+#include "musicsteer/sampler.hpp"
+#include "musicsteer/vector_file.hpp"
+
+namespace musicsteer {
+
+struct ExtractionOptions {
+    std::vector<HookPoint> points;
+    double duration_s = 8.0;
+    std::string positions = "generated";  ///< see parse_positions
+    RecordedRows rows = RecordedRows::kConditional;
+    SamplingOptions sampling;
+    std::uint64_t seed = 0;  ///< prompt i of either side gets seed + i
+    std::int64_t limit = 0;  ///< prompts a side; 0 is all
+    std::int64_t batch_size = 16;
+    /// Where finished batches are kept, so that a killed extraction goes on; removed at the end. Empty:
+    /// nowhere.
+    std::filesystem::path progress_file;
+    std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< decoder steps
+    std::function<void(const std::string& message)> on_message;
+    std::stop_token stop;
+};
+
+/// Generates from the prompts of both sides and keeps one pooled vector for each prompt and hook point.
+/// @throws Interrupted, with what is done so far in the progress file; UsageError, ModelError, ResourceError
+ActivationFile record_activations(const Model& model, const PromptSet& prompts,
+                                  const ExtractionOptions& options);
+
+/// Difference-in-means directions at every recorded hook point. @throws InputError
+VectorFile compute_directions(const ActivationFile& activations);
+
+}  // namespace musicsteer

@@ -1,0 +1,79 @@
+#include "musicsteer/activation_file.hpp"
+
+#include <ATen/ATen.h>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/safetensors.hpp"
+
+namespace musicsteer {
+namespace {
+
+constexpr const char* kFormat = "musicsteer-activations";
+constexpr const char* kUnfinishedKey = "unfinished";
+constexpr std::string_view kNormsSuffix = ".mean_norms";
+
+void store(TensorFile& file, const std::string& side, const std::map<std::string, PooledSide>& pooled) {
+    for (const auto& [point, values] : pooled) {
+        file.tensors[side + "." + point] = values.means;
+        file.tensors[side + "." + point + std::string(kNormsSuffix)] = values.mean_norms;
+    }
+}
+
+std::map<std::string, PooledSide> read_side(const TensorFile& file, const std::string& side,
+                                            std::int64_t hidden_size, const std::string& origin) {
+    std::map<std::string, PooledSide> pooled;
+    const std::string prefix = side + ".";
+    for (const auto& [name, tensor] : file.tensors) {
+        if (!name.starts_with(prefix) || name.ends_with(kNormsSuffix)) continue;
+        const auto norms = file.tensors.find(name + std::string(kNormsSuffix));
+        if (norms == file.tensors.end())
+            throw InputError(origin + ": tensor '" + name + "' has no mean norms");
+        const bool fits = tensor.dim() == 2 && tensor.size(1) == hidden_size && norms->second.dim() == 1 &&
+                          norms->second.size(0) == tensor.size(0) && tensor.scalar_type() == at::kFloat &&
+                          norms->second.scalar_type() == at::kFloat;
+        if (!fits) {
+            throw InputError(origin + ": tensor '" + name + "': expected float32 [prompts, " +
+                             std::to_string(hidden_size) + "] and norms [prompts]");
+        }
+        if (!tensor.isfinite().all().item<bool>() || !norms->second.isfinite().all().item<bool>()) {
+            throw InputError(origin + ": tensor '" + name + "' holds a value that is not finite");
+        }
+        pooled[name.substr(prefix.size())] = {tensor, norms->second};
+    }
+    if (pooled.empty()) throw InputError(origin + ": holds no " + side + " activations");
+    return pooled;
+}
+
+}  // namespace
+
+ActivationFile ActivationFile::load(const std::filesystem::path& path) {
+    const std::string origin = path.string();
+    const TensorFileInfo info = read_tensor_info(path);
+    ActivationFile result;
+    result.provenance = read_provenance(info.metadata, kFormat, "activation file", origin);
+    if (const auto found = info.metadata.find(kUnfinishedKey); found != info.metadata.end()) {
+        result.unfinished = found->second;
+    }
+    const TensorFile file = load_tensors(path);
+    result.positive = read_side(file, "positive", result.provenance.hidden_size, origin);
+    result.negative = read_side(file, "negative", result.provenance.hidden_size, origin);
+    for (const auto& [point, values] : result.positive) {
+        if (!result.negative.contains(point))
+            throw InputError(origin + ": '" + point + "' has a positive side only");
+    }
+    if (result.positive.size() != result.negative.size()) {
+        throw InputError(origin + ": a hook point has a negative side only");
+    }
+    return result;
+}
+
+void ActivationFile::save(const std::filesystem::path& path, Overwrite overwrite) const {
+    TensorFile file;
+    file.metadata = provenance_metadata(provenance, kFormat);
+    if (!unfinished.empty()) file.metadata[kUnfinishedKey] = unfinished;
+    store(file, "positive", positive);
+    store(file, "negative", negative);
+    save_tensors(path, file, overwrite);
+}
+
+}  // namespace musicsteer

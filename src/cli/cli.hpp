@@ -1,0 +1,23 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+namespace musicsteer::cli {
+
+/// What main gives to the subcommands: each adds itself to the parser and leaves what is to be run in
+/// `action`.
+struct Context {
+    std::function<void()> action;
+    std::stop_token stop;  ///< Ctrl-C
+};
+
+void add_extract(CLI::App& app, Context& context);
+void add_generate(CLI::App& app, Context& context);
+void add_inspect(CLI::App& app, Context& context);
+void add_record(CLI::App& app, Context& context);
+void add_tokenize(CLI::App& app, Context& context);
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,160 @@
+#include "generate_plan.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/prompt_set.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr std::size_t kMaxClips = 1'000'000;
+constexpr std::size_t kMaxSlug = 40;
+
+std::uint64_t parse_seed(std::string_view text, const std::string& whole) {
+    std::uint64_t seed = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+    if (error != std::errc() || end != text.data() + text.size() || text.empty()) {
+        throw UsageError("--seed '" + whole + "': expected whole numbers such as 7, 1,2,9 or 0:8");
+    }
+    return seed;
+}
+
+void append_seeds(std::string_view item, const std::string& whole, std::vector<std::uint64_t>& seeds) {
+    const std::size_t colon = item.find(':');
+    if (colon == std::string_view::npos) {
+        seeds.push_back(parse_seed(item, whole));
+        return;
+    }
+    const std::uint64_t first = parse_seed(item.substr(0, colon), whole);
+    const std::uint64_t last = parse_seed(item.substr(colon + 1), whole);
+    if (first >= last)
+        throw UsageError("--seed '" + whole + "': the range is empty (FIRST:LAST leaves LAST out)");
+    if (last - first > kMaxClips) throw UsageError("--seed '" + whole + "': more than a million seeds");
+    for (std::uint64_t seed = first; seed < last; ++seed) seeds.push_back(seed);
+}
+
+/// "Fast piano, with drums!" -> "fast-piano-with-drums"; "" for a prompt without ASCII letters or digits
+std::string slug_of(const std::string& prompt) {
+    std::string slug;
+    for (const char character : prompt) {
+        const auto byte = static_cast<unsigned char>(character);
+        if (byte < 0x80 && std::isalnum(byte)) {
+            slug += static_cast<char>(std::tolower(byte));
+        } else if (!slug.empty() && slug.back() != '-') {
+            slug += '-';
+        }
+        if (slug.size() >= kMaxSlug) break;
+    }
+    while (!slug.empty() && slug.back() == '-') slug.pop_back();
+    return slug;
+}
+
+std::string clip_name(std::size_t index, const SessionRequest& request) {
+    char number[16];
+    std::snprintf(number, sizeof number, "%04zu", index);
+    const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
+    return std::string(number) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
+           ".wav";
+}
+
+void append_line(const std::filesystem::path& path, const std::string& line) {
+    const auto fail = [&] {
+        throw OutputError(path.string() + ": can't be written: " + std::strerror(errno));
+    };
+    const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) fail();
+    const ssize_t written = write(fd, line.data(), line.size());
+    const bool complete = written == static_cast<ssize_t>(line.size()) && fsync(fd) == 0;
+    close(fd);
+    if (!complete) fail();
+}
+
+}  // namespace
+
+std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts) {
+    std::vector<std::uint64_t> seeds;
+    for (const std::string& text : texts) {
+        std::size_t start = 0;
+        while (start <= text.size()) {
+            const std::size_t comma = std::min(text.find(',', start), text.size());
+            append_seeds(std::string_view(text).substr(start, comma - start), text, seeds);
+            start = comma + 1;
+        }
+    }
+    if (seeds.empty()) seeds.push_back(0);
+    return seeds;
+}
+
+std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
+    std::vector<std::string> prompts = flags.prompts;
+    if (!flags.prompts_file.empty()) {
+        for (const Prompt& prompt : load_prompt_list(flags.prompts_file)) prompts.push_back(prompt.text);
+    }
+    if (flags.unconditional) {
+        if (!prompts.empty()) throw UsageError("--unconditional takes no prompt");
+        if (flags.negative_prompt) throw UsageError("--unconditional takes no negative prompt");
+        prompts.emplace_back();
+    }
+    if (prompts.empty())
+        throw UsageError("nothing to generate: give --prompt, --prompts-file or --unconditional");
+
+    const std::vector<std::uint64_t> seeds = parse_seeds(flags.seeds);
+    if (prompts.size() * seeds.size() > kMaxClips) throw UsageError("more than a million clips in one call");
+    std::vector<SessionRequest> requests;
+    for (const std::string& prompt : prompts) {
+        for (const std::uint64_t seed : seeds) {
+            SessionRequest request;
+            request.prompt = prompt;
+            request.unconditional = flags.unconditional;
+            request.negative_prompt = flags.negative_prompt;
+            request.seed = seed;
+            requests.push_back(std::move(request));
+        }
+    }
+    return requests;
+}
+
+ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force)
+    : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
+    const bool looks_like_file = out_.extension() == ".wav";
+    is_folder_ = requests.size() > 1 || out.ends_with('/') || std::filesystem::is_directory(out_);
+    if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
+        throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
+                         " clips need a folder, not one WAV file");
+    }
+    if (!is_folder_) {
+        check_writable(out_, overwrite_);
+        check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_);
+        return;
+    }
+    check_writable(out_ / "clips.jsonl", overwrite_);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+        names_.push_back(clip_name(i, requests[i]));
+        check_writable(out_ / names_.back(), overwrite_);
+    }
+}
+
+std::filesystem::path ClipFiles::wav(std::size_t index) const {
+    return is_folder_ ? out_ / names_.at(index) : out_;
+}
+
+void ClipFiles::record(std::size_t index, const std::string& json_line) {
+    if (!is_folder_) {
+        write_file_atomically(wav(index).replace_extension(".json"), json_line + "\n", overwrite_);
+    } else if (!log_started_) {
+        write_file_atomically(out_ / "clips.jsonl", json_line + "\n", overwrite_);
+        log_started_ = true;
+    } else {
+        append_line(out_ / "clips.jsonl", json_line + "\n");
+    }
+}
+
+}  // namespace musicsteer::cli

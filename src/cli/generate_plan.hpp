@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "musicsteer/generation_session.hpp"
+
+namespace musicsteer::cli {
+
+/// "7", "1,2,9" or "0:8" (half-open), in the order given. @throws UsageError
+std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts);
+
+/// What is said about the clips themselves.
+struct ClipFlags {
+    std::vector<std::string> prompts;
+    std::string prompts_file;
+    std::optional<std::string> negative_prompt;
+    bool unconditional = false;
+    std::vector<std::string> seeds;
+};
+
+/// Every prompt with every seed: one request a clip, without steering. @throws UsageError, InputError
+std::vector<SessionRequest> expand_clips(const ClipFlags& flags);
+
+/// Where clips and their records go: one WAV with a JSON beside it, or a folder of WAVs with clips.jsonl.
+class ClipFiles {
+  public:
+    /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
+    ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force);
+
+    std::filesystem::path wav(std::size_t index) const;
+    /// Stores the record of a finished clip (a JSON object on one line).
+    void record(std::size_t index, const std::string& json_line);
+
+  private:
+    bool is_folder_;
+    std::filesystem::path out_;
+    std::vector<std::string> names_;
+    Overwrite overwrite_;
+    bool log_started_ = false;
+};
+
+}  // namespace musicsteer::cli

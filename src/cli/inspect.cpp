@@ -1,0 +1,280 @@
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli.hpp"
+#include "model_options.hpp"
+#include "musicsteer/bundle.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/memory.hpp"
+#include "musicsteer/prompt_set.hpp"
+#include "musicsteer/safetensors.hpp"
+#include "musicsteer/sha256.hpp"
+#include "musicsteer/vector_file.hpp"
+#include "vector_table.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kExample = R"(
+Examples:
+  musicsteer inspect bundle
+  musicsteer inspect tempo.safetensors --json
+  musicsteer inspect prompts/tempo.json)";
+
+struct Options {
+    std::string path;
+    bool as_json = false;
+    bool no_verify = false;
+};
+
+/// What was found, for machines; and how it is printed for people.
+struct Report {
+    json data;
+    std::function<void(std::ostream&)> print;
+};
+
+void print_field(std::ostream& out, const std::string& name, const std::string& value) {
+    if (value.empty()) return;
+    out << name << std::string(name.size() < 18 ? 18 - name.size() : 1, ' ') << value << '\n';
+}
+
+std::string number_text(double value) {
+    return json(value).dump();
+}
+
+json decoder_json(const DecoderDims& d) {
+    return {{"num_layers", d.num_layers},
+            {"hidden_size", d.hidden_size},
+            {"num_heads", d.num_heads},
+            {"head_size", d.head_size},
+            {"ffn_size", d.ffn_size},
+            {"activation", d.activation},
+            {"num_codebooks", d.num_codebooks},
+            {"codebook_size", d.codebook_size},
+            {"start_token", d.start_token},
+            {"max_positions", d.max_positions},
+            {"delays", d.delays},
+            {"channels", d.channels}};
+}
+
+Report inspect_bundle(const Options& options) {
+    BundleOptions bundle_options;
+    bundle_options.verify = !options.no_verify;
+    const Manifest m = Bundle::open(options.path, bundle_options).manifest();
+    json files = json::object();
+    for (const auto& [name, record] : m.files)
+        files[name] = {{"bytes", record.bytes}, {"sha256", record.sha256}};
+    Report report;
+    report.data = {
+        {"kind", "bundle"},
+        {"model",
+         {{"name", m.model_name},
+          {"source", m.source},
+          {"weights_sha256", m.weights_sha256},
+          {"licence", m.licence},
+          {"licence_note", m.licence_note}}},
+        {"decoder", decoder_json(m.decoder)},
+        {"text_encoder", {{"vocab_size", m.text.vocab_size}, {"hidden_size", m.text.hidden_size}}},
+        {"codec",
+         {{"sample_rate_hz", m.codec.sample_rate_hz},
+          {"frame_rate_hz", m.codec.frame_rate_hz},
+          {"num_codebooks", m.codec.num_codebooks},
+          {"codebook_size", m.codec.codebook_size},
+          {"channels", m.codec.channels}}},
+        {"max_duration_s", static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz},
+        {"precision", m.precision},
+        {"files", files},
+        {"hashes_verified", !options.no_verify},
+        {"versions", m.versions},
+    };
+    report.print = [m, verified = !options.no_verify](std::ostream& out) {
+        print_field(out, "model bundle", m.model_name + " (from " + m.source + ")");
+        print_field(out, "weights", m.weights_sha256);
+        print_field(out, "licence", m.licence);
+        print_field(out, "", m.licence_note);
+        print_field(out, "decoder",
+                    std::to_string(m.decoder.num_layers) + " layers of " +
+                        std::to_string(m.decoder.hidden_size) + ", " + std::to_string(m.decoder.num_heads) +
+                        " heads, ffn " + std::to_string(m.decoder.ffn_size) + " " + m.decoder.activation);
+        print_field(
+            out, "codebooks",
+            std::to_string(m.decoder.num_codebooks) + " of " + std::to_string(m.decoder.codebook_size));
+        print_field(out, "audio",
+                    std::string(m.decoder.channels == 2 ? "stereo" : "mono") + ", " +
+                        std::to_string(m.codec.sample_rate_hz) + " Hz, " +
+                        number_text(m.codec.frame_rate_hz) + " frames/s");
+        print_field(out, "longest clip",
+                    number_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
+        for (const auto& [name, record] : m.files) {
+            print_field(out, name,
+                        format_bytes(record.bytes) + "  sha256 " + record.sha256 +
+                            (verified ? "  verified" : "  not verified"));
+        }
+    };
+    return report;
+}
+
+json provenance_json(const Provenance& p) {
+    return {{"concept", p.concept_name},
+            {"labels", {{"positive", p.positive_label}, {"negative", p.negative_label}}},
+            {"method", p.method},
+            {"model", p.model_name},
+            {"weights_sha256", p.weights_sha256},
+            {"prompts_sha256", p.prompts_sha256},
+            {"positions", p.positions},
+            {"rows", p.rows},
+            {"duration_s", p.duration_s},
+            {"guidance_scale", p.guidance_scale},
+            {"top_k", p.top_k},
+            {"top_p", p.top_p},
+            {"temperature", p.temperature},
+            {"seed", p.seed},
+            {"counts", {{"positive", p.positive_count}, {"negative", p.negative_count}}},
+            {"num_layers", p.num_layers},
+            {"hidden_size", p.hidden_size}};
+}
+
+Report inspect_vectors(const std::string& path) {
+    const VectorFile vectors = VectorFile::load(path);
+    Report report;
+    report.data = provenance_json(vectors.provenance);
+    report.data["kind"] = "vectors";
+    report.data["sha256"] = sha256_of_file(path);
+    for (const auto& [name, stats] : vectors.stats) {
+        report.data["layers"][name] = {{"norm", stats.norm},
+                                       {"mean_residual_norm", stats.mean_residual_norm},
+                                       {"effect_size", stats.effect_size}};
+    }
+    report.print = [vectors, sha256 = report.data["sha256"].get<std::string>()](std::ostream& out) {
+        const Provenance& p = vectors.provenance;
+        print_field(out, "vector file", p.concept_name + ": " + p.positive_label + " - " + p.negative_label);
+        print_field(out, "sha256", sha256);
+        print_field(out, "method", p.method);
+        print_field(out, "model",
+                    p.model_name + ", " + std::to_string(p.num_layers) + " layers of " +
+                        std::to_string(p.hidden_size));
+        print_field(out, "weights", p.weights_sha256);
+        print_field(out, "prompts",
+                    std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
+                        ", sha256 " + p.prompts_sha256);
+        print_field(out, "recorded",
+                    "positions " + p.positions + ", rows " + p.rows + ", " + number_text(p.duration_s) +
+                        " s, seed " + std::to_string(p.seed));
+        print_field(out, "sampling",
+                    "guidance " + number_text(p.guidance_scale) + ", top-k " + std::to_string(p.top_k) +
+                        ", top-p " + number_text(p.top_p) + ", temperature " + number_text(p.temperature));
+        out << '\n';
+        print_vector_table(out, vectors);
+    };
+    return report;
+}
+
+/// Activations, recordings, codes, and safetensors files of others: tensors and metadata as they are.
+Report inspect_tensors(const std::string& path, const TensorFileInfo& info) {
+    const std::string format = format_of(info.metadata);
+    Report report;
+    report.data = {{"kind", format.empty() ? "safetensors" : format.substr(format.find('-') + 1)},
+                   {"sha256", sha256_of_file(path)},
+                   {"metadata", info.metadata},
+                   {"tensors", json::object()}};
+    for (const auto& [name, tensor] : info.tensors) {
+        report.data["tensors"][name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}};
+    }
+    report.print = [data = report.data](std::ostream& out) {
+        print_field(out, "safetensors file", data["kind"].get<std::string>());
+        print_field(out, "sha256", data["sha256"].get<std::string>());
+        for (const auto& [key, value] : data["metadata"].items())
+            print_field(out, key, value.get<std::string>());
+        for (const auto& [name, tensor] : data["tensors"].items()) {
+            print_field(out, name, tensor["dtype"].get<std::string>() + " " + tensor["shape"].dump());
+        }
+    };
+    return report;
+}
+
+Report inspect_prompts(const std::string& path) {
+    Report report;
+    std::ifstream file(path);
+    const json content = json::parse(file, nullptr, /*allow_exceptions=*/false);
+    if (content.is_object() && content.contains("prompts")) {
+        const std::vector<Prompt> prompts = load_prompt_list(path);
+        report.data = {
+            {"kind", "prompt list"}, {"sha256", sha256_of_file(path)}, {"prompts", prompts.size()}};
+        report.print = [prompts, path](std::ostream& out) {
+            print_field(out, "prompt list", std::to_string(prompts.size()) + " prompts");
+            print_field(out, "sha256", sha256_of_file(path));
+            print_field(out, "first", prompts.front().text);
+        };
+        return report;
+    }
+    const PromptSet set = PromptSet::load(path);
+    const auto side_json = [](const PromptSide& side) {
+        return json{{"label", side.label}, {"prompts", side.prompts.size()}};
+    };
+    report.data = {{"kind", "prompt set"},
+                   {"sha256", set.sha256},
+                   {"concept", set.concept_name},
+                   {"description", set.description},
+                   {"positive", side_json(set.positive)},
+                   {"negative", side_json(set.negative)},
+                   {"paired", set.paired}};
+    report.print = [set](std::ostream& out) {
+        print_field(out, "prompt set", set.concept_name + (set.paired ? " (paired)" : ""));
+        print_field(out, "sha256", set.sha256);
+        print_field(out, "description", set.description);
+        for (const PromptSide* side : {&set.positive, &set.negative}) {
+            print_field(out, side == &set.positive ? "positive" : "negative",
+                        side->label + ", " + std::to_string(side->prompts.size()) + " prompts, first: \"" +
+                            side->prompts.front().text + "\"");
+        }
+    };
+    return report;
+}
+
+/// A safetensors file begins with the length of its header and a brace; a prompt set is JSON text.
+bool looks_like_tensors(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    char head[9] = {};
+    file.read(head, sizeof head);
+    return std::filesystem::path(path).extension() == ".safetensors" ||
+           (file.gcount() == 9 && head[8] == '{' && head[7] == 0);
+}
+
+Report inspect(const Options& options) {
+    if (!std::filesystem::exists(options.path)) throw InputError(options.path + ": does not exist");
+    if (std::filesystem::is_directory(options.path)) return inspect_bundle(options);
+    if (!looks_like_tensors(options.path)) return inspect_prompts(options.path);
+    const TensorFileInfo info = read_tensor_info(options.path);
+    if (format_of(info.metadata) == "musicsteer-vectors") return inspect_vectors(options.path);
+    return inspect_tensors(options.path, info);
+}
+
+void run(const Options& options) {
+    const Report report = inspect(options);
+    if (options.as_json) {
+        std::cout << report.data.dump(2) << '\n';
+    } else {
+        report.print(std::cout);
+    }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Context& context) {
+    const auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand(
+        "inspect",
+        "Say what a bundle, vector file, other tensor file or prompt set is, and where it is from");
+    command->footer(kExample);
+    command->add_option("path", options->path, "Bundle folder, .safetensors file or prompt-set JSON")
+        ->required();
+    command->add_flag("--json", options->as_json, "JSON, with everything");
+    command->add_flag("--no-verify", options->no_verify, "Don't check the hashes of a bundle's files");
+    command->callback([options, &context] { context.action = [options] { run(*options); }; });
+}
+
+}  // namespace musicsteer::cli

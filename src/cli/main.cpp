@@ -1,0 +1,94 @@
+#include <unistd.h>
+
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <thread>
+
+#include "cli.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+
+namespace {
+
+using namespace musicsteer;
+
+enum ExitCode { kOk = 0, kRuntimeError = 1, kUsageError = 2, kInterrupted = 130 };
+
+constexpr const char* kExample = R"(
+Example, from prompt sets to steered music:
+  scripts/export_model.py facebook/musicgen-small bundles/small
+  musicsteer extract  --model bundles/small --prompts prompts/tempo.json --out tempo.safetensors
+  musicsteer generate --model bundles/small --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav)";
+
+/// Turns the first Ctrl-C (or SIGTERM) into a request to stop, and the second into an exit. Signals are
+/// blocked in every thread but this one, so that no handler interrupts a half-done write.
+std::stop_source watch_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    std::stop_source source;
+    std::thread([signals, source]() mutable {
+        int received = 0;
+        sigwait(&signals, &received);
+        source.request_stop();
+        sigwait(&signals, &received);
+        _exit(kInterrupted);
+    }).detach();
+    return source;
+}
+
+int fail(const std::string& message, ExitCode code) {
+    std::cerr << "error: " << message << '\n';
+    return code;
+}
+
+int run(int argc, char** argv) {
+    CLI::App app{"musicsteer: steers MusicGen by adding directions to its decoder's activations",
+                 "musicsteer"};
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "musicsteer " MUSICSTEER_VERSION);
+    app.footer(kExample);
+    app.get_formatter()->column_width(34);
+
+    cli::Context context;
+    const std::stop_source stop = watch_signals();
+    context.stop = stop.get_token();
+    cli::add_extract(app, context);
+    cli::add_generate(app, context);
+    cli::add_record(app, context);
+    cli::add_inspect(app, context);
+    cli::add_tokenize(app, context);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& success) {  // --help, --version
+        return app.exit(success);
+    } catch (const CLI::ParseError& error) {
+        const auto subcommands = app.get_subcommands();
+        const std::string command = subcommands.empty() ? "" : " " + subcommands.front()->get_name();
+        return fail(std::string(error.what()) + " (see musicsteer" + command + " --help)", kUsageError);
+    }
+    context.action();
+    std::cout.flush();
+    if (!std::cout) throw OutputError("standard output could not be written");
+    return kOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const musicsteer::UsageError& error) {
+        return fail(error.what(), kUsageError);
+    } catch (const musicsteer::Interrupted& error) {
+        return fail(error.what(), kInterrupted);
+    } catch (const std::bad_alloc&) {
+        return fail("out of memory: use a smaller --batch-size or a shorter --duration", kRuntimeError);
+    } catch (const std::exception& error) {
+        return fail(error.what(), kRuntimeError);
+    }
+}

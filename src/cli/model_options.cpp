@@ -1,0 +1,100 @@
+#include "model_options.hpp"
+
+#include <cmath>
+#include <map>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+BundleOptions bundle_options(const ModelOptions& options) {
+    BundleOptions bundle;
+    bundle.verify = !options.no_verify;
+    bundle.device = parse_device(options.device);
+    return bundle;
+}
+
+}  // namespace
+
+void add_log_level(CLI::App& command, std::string& level) {
+    command.add_option("--log-level", level, "What goes to stderr: debug, info, warn or off")
+        ->check(CLI::IsMember({"debug", "info", "warn", "off"}))
+        ->capture_default_str();
+}
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+    command.add_option("--model", options.model, "Model bundle that scripts/export_model.py wrote")
+        ->required();
+    command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
+    command.add_option("--threads", options.threads, "Threads for the model (0: one for each core)")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    command.add_flag("--no-verify", options.no_verify, "Don't check the hashes of the bundle's files");
+    add_log_level(command, options.log_level);
+}
+
+void apply_log_level(const std::string& level) {
+    static const std::map<std::string, LogLevel> kLevels = {{"debug", LogLevel::kDebug},
+                                                            {"info", LogLevel::kInfo},
+                                                            {"warn", LogLevel::kWarn},
+                                                            {"off", LogLevel::kOff}};
+    set_log_level(kLevels.at(level));
+}
+
+Bundle open_bundle(const ModelOptions& options) {
+    return Bundle::open(options.model, bundle_options(options));
+}
+
+Model load_model(const ModelOptions& options) {
+    set_num_threads(options.threads);
+    Model model = Model::load(options.model, bundle_options(options));
+    const Manifest& manifest = model.manifest();
+    log_info("model " + manifest.model_name + ": " + std::to_string(manifest.decoder.num_layers) +
+             " layers of " + std::to_string(manifest.decoder.hidden_size) +
+             ", licence of the weights: " + manifest.licence);
+    return model;
+}
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
+    command.add_option("--duration", flags.duration_s, "Length of each clip in seconds")
+        ->capture_default_str();
+    command.add_option("--guidance", flags.guidance,
+                       "Classifier-free guidance scale; 1 turns it off [model's, 3]");
+    command.add_option("--top-k", flags.top_k,
+                       "Sample from the k likeliest tokens; 0 is off, 1 is greedy [250]");
+    command
+        .add_option("--top-p", flags.top_p,
+                    "Sample from the likeliest tokens up to this probability; 0 is off")
+        ->capture_default_str();
+    command.add_option("--temperature", flags.temperature, "Above 0; higher is more random [1]");
+    command.add_option(
+        "--batch-size", flags.batch_size,
+        "Clips computed together; part of what determines the last bits [as many as there are, at "
+        "most 16]");
+}
+
+SamplingOptions SamplingFlags::resolve(const Manifest& manifest) const {
+    SamplingOptions sampling;
+    sampling.guidance_scale = guidance.value_or(manifest.default_guidance_scale);
+    sampling.top_k = top_k.value_or(manifest.default_top_k);
+    sampling.top_p = top_p;
+    sampling.temperature = temperature.value_or(manifest.default_temperature);
+    sampling.validate();
+    return sampling;
+}
+
+void SamplingFlags::validate() const {
+    if (!std::isfinite(duration_s) || duration_s <= 0.0)
+        throw UsageError("--duration must be more than 0 seconds");
+    if (batch_size < 0) throw UsageError("--batch-size must be at least 1");
+    SamplingOptions sampling;
+    sampling.guidance_scale = guidance.value_or(sampling.guidance_scale);
+    sampling.top_k = top_k.value_or(sampling.top_k);
+    sampling.top_p = top_p;
+    sampling.temperature = temperature.value_or(sampling.temperature);
+    sampling.validate();
+}
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "musicsteer/model.hpp"
+#include "musicsteer/sampler.hpp"
+
+namespace musicsteer::cli {
+
+/// --model, --device, --threads, --no-verify, --log-level: what every command that runs a model takes.
+struct ModelOptions {
+    std::string model;
+    std::string device = "cpu";
+    int threads = 0;
+    bool no_verify = false;
+    std::string log_level = "info";
+};
+
+void add_log_level(CLI::App& command, std::string& level);
+void add_model_options(CLI::App& command, ModelOptions& options);
+void apply_log_level(const std::string& level);
+/// Opens and checks the bundle without loading its modules.
+Bundle open_bundle(const ModelOptions& options);
+/// Loads everything, and says what was loaded.
+Model load_model(const ModelOptions& options);
+
+/// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. What is not given comes from the
+/// bundle.
+struct SamplingFlags {
+    std::optional<double> guidance;
+    std::optional<std::int64_t> top_k;
+    double top_p = 0.0;
+    std::optional<double> temperature;
+    double duration_s = 8.0;
+    std::int64_t batch_size = 0;
+
+    SamplingOptions resolve(const Manifest& manifest) const;
+    /// What can be said before a model is loaded. @throws UsageError
+    void validate() const;
+};
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
+
+}  // namespace musicsteer::cli

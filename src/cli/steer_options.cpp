@@ -1,0 +1,222 @@
+#include "steer_options.hpp"
+
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+#include "musicsteer/sha256.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+const std::vector<std::string> kKeys = {"alpha", "layers", "source-layer", "strategy",
+                                        "site",  "rows",   "unit"};
+
+bool starts_with_key(const std::string& text) {
+    const std::size_t equals = text.find('=');
+    return equals != std::string::npos && text.find_first_of("/\\. ") > equals;
+}
+
+double parse_number(const std::string& value, const std::string& where) {
+    char* end = nullptr;
+    const double number = std::strtod(value.c_str(), &end);
+    if (value.empty() || *end != '\0') throw UsageError(where + ": '" + value + "' is not a number");
+    return number;
+}
+
+std::int64_t parse_layer_number(const std::string& value, const std::string& where) {
+    const double number = parse_number(value, where);
+    if (number < 0 || number != std::floor(number) || number > 1e6) {
+        throw UsageError(where + ": '" + value + "' is not a layer number");
+    }
+    return static_cast<std::int64_t>(number);
+}
+
+template <typename Value>
+void set_once(std::optional<Value>& slot, Value value, const std::string& where) {
+    if (slot) throw UsageError(where + " is given twice");
+    slot = std::move(value);
+}
+
+void set_key(SteerSetting& setting, const std::string& key, const std::string& value) {
+    const std::string where = "--steer " + setting.file + ": " + key;
+    if (key == "alpha") {
+        set_once(setting.alpha, parse_number(value, where), where);
+    } else if (key == "layers") {
+        set_once(setting.layers, value, where);
+    } else if (key == "source-layer") {
+        set_once(setting.source_layer, parse_layer_number(value, where), where);
+    } else if (key == "strategy") {
+        set_once(setting.strategy, value, where);
+    } else if (key == "site") {
+        set_once(setting.site, value, where);
+    } else if (key == "rows") {
+        set_once(setting.rows, value, where);
+    } else if (key == "unit") {
+        set_once(setting.unit, value, where);
+    } else {
+        throw UsageError("--steer " + setting.file + ": unknown key '" + key + "'" +
+                         did_you_mean(key, kKeys));
+    }
+}
+
+bool has_any(const SteerSetting& setting) {
+    return setting.alpha || setting.layers || setting.source_layer || setting.strategy || setting.site ||
+           setting.rows || setting.unit;
+}
+
+template <typename Value>
+void complete(std::optional<Value>& slot, const std::optional<Value>& bare, const std::string& flag) {
+    if (slot && bare) throw UsageError(flag + " is given twice: in --steer and as a flag");
+    if (!slot) slot = bare;
+}
+
+SteeringSpec to_spec(const SteerSetting& setting, std::int64_t num_layers) {
+    SteeringSpec spec;
+    spec.alpha = setting.alpha.value_or(1.0);
+    if (setting.layers) spec.layers = parse_layers(*setting.layers, num_layers);
+    spec.source_layer = setting.source_layer;
+    if (setting.source_layer && *setting.source_layer >= num_layers) {
+        throw UsageError("source layer " + std::to_string(*setting.source_layer) +
+                         ": the model has layers 0 to " + std::to_string(num_layers - 1));
+    }
+    // A source layer only makes sense for a strategy that has one, so it chooses the paper's.
+    spec.strategy = setting.source_layer ? Strategy::kOneToAll : Strategy::kPerLayer;
+    if (setting.strategy) spec.strategy = parse_strategy(*setting.strategy);
+    if (setting.site) spec.site = parse_site(*setting.site);
+    if (setting.rows) spec.rows = parse_steered_rows(*setting.rows);
+    if (setting.unit) spec.unit = parse_alpha_unit(*setting.unit);
+    return spec;
+}
+
+}  // namespace
+
+SteerSetting SteerSetting::parse(const std::string& text) {
+    // The path may hold colons itself: the keys begin at the first colon that a "word=" follows.
+    std::vector<std::string> parts;
+    std::size_t start = 0;
+    for (std::size_t colon = text.find(':'); colon != std::string::npos; colon = text.find(':', colon + 1)) {
+        if (!starts_with_key(text.substr(colon + 1))) continue;
+        parts.push_back(text.substr(start, colon - start));
+        start = colon + 1;
+    }
+    parts.push_back(text.substr(start));
+
+    SteerSetting setting;
+    setting.file = parts.front();
+    if (setting.file.empty()) throw UsageError("--steer '" + text + "': expected FILE or FILE:key=value:...");
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+        const std::size_t equals = parts[i].find('=');
+        set_key(setting, parts[i].substr(0, equals), parts[i].substr(equals + 1));
+    }
+    return setting;
+}
+
+std::vector<SteerSetting> SteerFlags::settings() const {
+    std::vector<SteerSetting> settings;
+    for (const std::string& text : steer) settings.push_back(SteerSetting::parse(text));
+    if (!has_any(bare)) return settings;
+    if (settings.empty()) throw UsageError("--alpha, --layers and the like need a --steer FILE");
+    if (settings.size() > 1) {
+        throw UsageError("with several vectors write their settings into --steer FILE:alpha=1.5:layers=2-5");
+    }
+    SteerSetting& only = settings.front();
+    complete(only.alpha, bare.alpha, "--alpha");
+    complete(only.layers, bare.layers, "--layers");
+    complete(only.source_layer, bare.source_layer, "--source-layer");
+    complete(only.strategy, bare.strategy, "--strategy");
+    complete(only.site, bare.site, "--site");
+    complete(only.rows, bare.rows, "--rows");
+    complete(only.unit, bare.unit, "--unit");
+    return settings;
+}
+
+void add_steer_flags(CLI::App& command, SteerFlags& flags) {
+    const char* group = "Steering";
+    command
+        .add_option("--steer", flags.steer,
+                    "Vector file, with settings of its own: FILE:alpha=1.5:layers=2-5:source-layer=4:\n"
+                    "strategy=one-to-all:site=resid_post:rows=both:unit=difference. May be repeated.")
+        ->allow_extra_args(false)
+        ->group(group);
+    command.add_option("--alpha", flags.bare.alpha, "Strength; negative goes the other way, 0 is off [1]")
+        ->group(group);
+    command
+        .add_option("--layers", flags.bare.layers, "Layers to steer: 2-5,7 or all [all that have a vector]")
+        ->group(group);
+    command
+        .add_option("--source-layer", flags.bare.source_layer,
+                    "Layer whose vector is used, for one-to-all and single [largest effect size]")
+        ->check(CLI::NonNegativeNumber)
+        ->group(group);
+    command
+        .add_option("--strategy", flags.bare.strategy,
+                    "per-layer, one-to-all or single [per-layer; one-to-all with --source-layer]")
+        ->group(group);
+    command.add_option("--site", flags.bare.site, "Where in the layer [the file's only site]")->group(group);
+    command.add_option("--rows", flags.bare.rows, "Guidance rows to steer: both or conditional [both]")
+        ->group(group);
+    command
+        .add_option(
+            "--unit", flags.bare.unit,
+            "What alpha counts: difference (the vector as extracted), unit (vector of length 1), residual\n"
+            "(mean activation norm of the steered layer) [difference]")
+        ->group(group);
+}
+
+std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings) {
+    std::vector<AppliedVector> vectors;
+    for (const SteerSetting& setting : settings) {
+        if (setting.alpha && !std::isfinite(*setting.alpha))
+            throw UsageError("alpha must be a finite number");
+        AppliedVector vector;
+        vector.setting = setting;
+        vector.vectors = VectorFile::load(setting.file);
+        vector.sha256 = sha256_of_file(setting.file);
+        vectors.push_back(std::move(vector));
+    }
+    return vectors;
+}
+
+void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest) {
+    for (AppliedVector& vector : vectors) {
+        vector.vectors.check_fits(manifest, vector.setting.file);
+        if (!vector.vectors.same_weights(manifest)) {
+            log_warn(vector.setting.file + " was extracted from other weights (" +
+                     vector.vectors.provenance.model_name + ") than this model's (" + manifest.model_name +
+                     "): its directions may mean nothing here");
+        }
+        vector.spec = to_spec(vector.setting, manifest.decoder.num_layers);
+        vector.resolved =
+            resolve_steering(vector.vectors, vector.spec, manifest.decoder.num_layers, vector.setting.file);
+    }
+}
+
+SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors) {
+    SteeringPlan plan;
+    for (const AppliedVector& vector : vectors) {
+        plan.insert(plan.end(), vector.resolved.plan.begin(), vector.resolved.plan.end());
+    }
+    return plan;
+}
+
+nlohmann::json AppliedVector::to_json() const {
+    nlohmann::json json = {
+        {"file", setting.file},
+        {"sha256", sha256},
+        {"concept", vectors.provenance.concept_name},
+        {"alpha", spec.alpha},
+        {"strategy", to_string(spec.strategy)},
+        {"layers", resolved.layers},
+        {"site", site_name(resolved.site)},
+        {"rows", to_string(spec.rows)},
+        {"unit", to_string(spec.unit)},
+    };
+    if (resolved.source_layer) json["source_layer"] = *resolved.source_layer;
+    return json;
+}
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "musicsteer/manifest.hpp"
+#include "musicsteer/steering.hpp"
+
+namespace musicsteer::cli {
+
+/// One vector file and how it is applied, as typed; what is not given is decided by resolve_steering.
+struct SteerSetting {
+    std::string file;
+    std::optional<double> alpha;
+    std::optional<std::string> layers;
+    std::optional<std::int64_t> source_layer;
+    std::optional<std::string> strategy;
+    std::optional<std::string> site;
+    std::optional<std::string> rows;
+    std::optional<std::string> unit;
+
+    /// "FILE:alpha=1.5:layers=2-5". @throws UsageError naming the key that is unknown or repeated
+    static SteerSetting parse(const std::string& text);
+};
+
+/// --steer (any number of them) and the bare flags that complete it when there is one.
+struct SteerFlags {
+    std::vector<std::string> steer;
+    SteerSetting bare;
+
+    /// @throws UsageError if bare flags are given without, or beside several, vectors.
+    std::vector<SteerSetting> settings() const;
+};
+
+void add_steer_flags(CLI::App& command, SteerFlags& flags);
+
+/// A loaded vector, applied.
+struct AppliedVector {
+    SteerSetting setting;
+    VectorFile vectors;
+    SteeringSpec spec;
+    ResolvedSteering resolved;
+    std::string sha256;  ///< of the vector file
+
+    nlohmann::json to_json() const;
+};
+
+/// The vector files, read: what can fail without a model fails here. @throws InputError
+std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings);
+/// Holds them to the model and decides what goes where. Warns about vectors from other weights.
+/// @throws InputError, UsageError
+void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest);
+SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors);
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,74 @@
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli.hpp"
+#include "model_options.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/tokenizer.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr const char* kExample = R"(
+Example:
+  musicsteer tokenize --model bundle "fast piano music" "slow piano music")";
+
+struct Options {
+    ModelOptions model;
+    std::vector<std::string> texts;
+    std::string file;
+    bool json = false;
+};
+
+std::vector<std::string> read_lines(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw InputError(path + ": can't be read");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(std::move(line));
+    return lines;
+}
+
+void print(const Tokenizer& tokenizer, const std::string& text, bool json) {
+    const std::vector<std::int64_t> ids = tokenizer.encode(text);
+    std::vector<std::string> pieces;
+    for (const std::int64_t id : ids) pieces.push_back(tokenizer.piece(id));
+    if (json) {
+        std::cout << nlohmann::json{{"text", text}, {"ids", ids}, {"pieces", pieces}}.dump() << '\n';
+        return;
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) std::cout << (i ? " " : "") << ids[i];
+    std::cout << '\t';
+    for (std::size_t i = 0; i < pieces.size(); ++i) std::cout << (i ? " " : "") << pieces[i];
+    std::cout << '\n';
+}
+
+void run(const Options& options) {
+    apply_log_level(options.model.log_level);
+    std::vector<std::string> texts = options.texts;
+    if (!options.file.empty()) {
+        if (!texts.empty()) throw UsageError("give texts or --file, not both");
+        texts = read_lines(options.file);
+    } else if (texts.empty()) {
+        throw UsageError("nothing to tokenize: give texts or --file");
+    }
+    const Bundle bundle = open_bundle(options.model);
+    const Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
+    for (const std::string& text : texts) print(tokenizer, text, options.json);
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, Context& context) {
+    const auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("tokenize", "Show the token ids that a prompt becomes");
+    command->footer(kExample);
+    add_model_options(*command, options->model);
+    command->add_option("text", options->texts, "Texts");
+    command->add_option("--file", options->file, "One text a line");
+    command->add_flag("--json", options->json, "One JSON object a text");
+    command->callback([options, &context] { context.action = [options] { run(*options); }; });
+}
+
+}  // namespace musicsteer::cli
