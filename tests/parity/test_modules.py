@@ -125,15 +125,10 @@ def test_codec_at_every_length(name: str) -> None:
     loaded, codec, draw = load_shape(name), modules_of(name).codec, torch.Generator().manual_seed(4)
     dims = loaded.manifest["codec"]
     hop, channels = dims["hop_length"], dims["channels"]
-    for batch, length in [
-        (1, 5 * hop),
-        (3, 5 * hop + 1),
-        (1, 6 * hop - 1),
-        (2, hop),
-        (1, 1),
-        (1, 2),
-        (1, hop + 2),
-    ]:
+    lengths = [(1, 5 * hop), (3, 5 * hop + 1), (1, 6 * hop - 1)]
+    if loaded.model.config.audio_encoder.pad_mode != "circular":  # torch can't wrap around twice, in either
+        lengths += [(2, hop), (1, 1), (1, 2), (1, hop + 2)]
+    for batch, length in lengths:
         samples = torch.randn([batch, channels, length], generator=draw)
         expected = loaded.model.audio_encoder.encode(samples).audio_codes
         codes = codec.encode(samples)
