@@ -156,11 +156,11 @@ configure() {
     find_torch
     if [[ -f $cache ]] && ! { grep -qxF "Torch_DIR:PATH=$torch" "$cache" &&
         grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; }; then
-        rm -rf "$cache" "$build/CMakeFiles"
+        rm -rf "$cache" "$build/CMakeFiles" "$build/build.ninja"
     fi
-    if [[ ! -f $build/build.ninja || ! -f $cache ]]; then
+    if [[ ! -f $build/build.ninja ]] || ! grep -qxF MUSICSTEER_BUILD_TESTS:BOOL=ON "$cache"; then
         step "configuring with LibTorch from $torch"
-        (cd "$root" && logged "$log" cmake --preset release "-DTorch_DIR:PATH=$torch")
+        (cd "$root" && logged "$log" cmake --preset release "-DTorch_DIR:PATH=$torch" -DMUSICSTEER_BUILD_TESTS=ON)
     fi
 }
 
