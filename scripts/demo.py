@@ -116,6 +116,10 @@ class Maker:
         before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else None
         if before == made_from | {"finished": True} and all(path.exists() for path in step.outputs):
             return
+        if before is None and (found := [path for path in step.outputs if path.exists()]):
+            raise DemoError(
+                f"{found[0]} exists and was not made by this demo: remove it or give another --out"
+            )
         self.say(step.title)
         if before is not None:  # what lies there is ours, and old or half made
             for path in step.outputs:
