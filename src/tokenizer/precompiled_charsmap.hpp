@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tracked_text.hpp"
+
+namespace musicsteer::tokenizer {
+
+/// SentencePiece's character map, as `tokenizers` applies it (its crate spm_precompiled).
+///
+/// The file holds, in base64: the size of a trie in bytes (u32, little endian), the trie (a Darts double
+/// array of u32 units, whose values are offsets), and the replacements (UTF-8, each ended by a NUL).
+///
+/// The map is applied to each grapheme cluster of less than 6 bytes: its shortest prefix that is in the map
+/// replaces the whole cluster, whose rest is lost ("ﬁ" + U+0301 becomes "fi"). Longer clusters, and those
+/// without such a prefix, are mapped character by character. SentencePiece itself does otherwise; the ids of
+/// T5 checkpoints that people load through transformers come from this.
+class PrecompiledCharsmap {
+  public:
+    /// `place` names the map in messages.
+    /// @throws InputError if it is not base64, or the trie or a replacement leads out of the data.
+    PrecompiledCharsmap(std::string_view base64, const std::string& place);
+
+    void normalize(TrackedText& text) const;
+
+  private:
+    /// The replacement of the shortest prefix of `key` that is in the map.
+    std::optional<std::string_view> find(std::string_view key) const;
+
+    void check_trie(const std::string& place) const;
+
+    std::vector<std::uint32_t> units_;
+    std::string replacements_;
+};
+
+}  // namespace musicsteer::tokenizer

@@ -1,0 +1,114 @@
+#include "unigram.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "utf8.hpp"
+
+namespace musicsteer::tokenizer {
+
+namespace {
+
+constexpr double kUnkPenalty = 10.0;
+constexpr std::size_t kUnreached = SIZE_MAX;
+
+PieceTrie index_pieces(const std::vector<ScoredPiece>& pieces) {
+    std::vector<std::pair<std::string, std::uint32_t>> numbered;
+    numbered.reserve(pieces.size());
+    for (std::size_t id = 0; id < pieces.size(); ++id) {
+        numbered.emplace_back(pieces[id].piece, static_cast<std::uint32_t>(id));
+    }
+    return PieceTrie(numbered);
+}
+
+}  // namespace
+
+/// The last piece of the best cut of a word's first so many bytes.
+struct Unigram::Step {
+    std::size_t begin = kUnreached;  ///< byte at which the piece starts
+    double score = 0;                ///< of the whole cut so far
+    std::uint32_t id = 0;
+};
+
+Unigram::Unigram(std::vector<ScoredPiece> pieces, const Options& options)
+    : pieces_(std::move(pieces)), options_(options), trie_(index_pieces(pieces_)) {
+    double lowest = pieces_.front().score;
+    for (const ScoredPiece& p : pieces_) lowest = std::min(lowest, p.score);
+    unk_score_ = lowest - kUnkPenalty;
+}
+
+std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
+    std::vector<Step> best(word.size() + 1);
+    for (std::size_t at = 0; at < word.size();) {
+        const std::size_t character_bytes = decode_utf8(word, at).bytes;
+        const double score_here = best[at].score;
+        // Of equal scores the first one found stays, so the order of these calls is part of the result.
+        const auto offer = [&](std::size_t length, std::uint32_t id, double piece_score) {
+            Step& step = best[at + length];
+            const double score = piece_score + score_here;
+            if (step.begin == kUnreached || score > step.score) step = {at, score, id};
+        };
+        bool character_is_piece = false;
+        trie_.find_prefixes(word, at, [&](std::size_t length, std::uint32_t id) {
+            offer(length, id, pieces_[id].score);
+            character_is_piece = character_is_piece || length == character_bytes;
+        });
+        if (!character_is_piece) offer(character_bytes, options_.unk_id, unk_score_);
+        at += character_bytes;
+    }
+    return best;
+}
+
+void Unigram::encode(std::string_view word, std::vector<std::int64_t>& ids) const {
+    const std::vector<Step> best = best_steps(word);
+
+    struct Cut {
+        std::size_t begin, end;
+        std::uint32_t id;
+    };
+    std::vector<Cut> cuts;  // from the word's end to its start
+    for (std::size_t end = word.size(); end > 0; end = best[end].begin) {
+        const Step& step = best[end];
+        const bool unknown = step.id == options_.unk_id;
+        if (unknown && !cuts.empty() && cuts.back().id == options_.unk_id) {
+            cuts.back().begin = step.begin;  // unknown pieces next to each other become one
+        } else {
+            cuts.push_back({step.begin, end, step.id});
+        }
+    }
+    std::reverse(cuts.begin(), cuts.end());
+    for (const Cut& cut : cuts) {
+        if (cut.id == options_.unk_id) {
+            append_unknown(word.substr(cut.begin, cut.end - cut.begin), ids);
+        } else {
+            ids.push_back(cut.id);
+        }
+    }
+}
+
+void Unigram::append_unknown(std::string_view text, std::vector<std::int64_t>& ids) const {
+    // Joined unknowns can spell a piece (where two characters together are one that scored too little).
+    if (const auto id = trie_.find(text)) {
+        ids.push_back(*id);
+        return;
+    }
+    if (options_.byte_fallback) {
+        std::vector<std::int64_t> bytes;
+        for (const char c : text) {
+            std::array<char, 8> name{};
+            std::snprintf(name.data(), name.size(), "<0x%02X>", static_cast<unsigned char>(c));
+            const auto id = trie_.find(name.data());
+            if (!id) break;
+            bytes.push_back(*id);
+        }
+        if (bytes.size() == text.size()) {
+            ids.insert(ids.end(), bytes.begin(), bytes.end());
+            return;
+        }
+    }
+    ids.push_back(options_.unk_id);
+}
+
+}  // namespace musicsteer::tokenizer
