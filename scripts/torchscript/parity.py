@@ -52,11 +52,11 @@ def make_case(manifest: dict[str, Any], seed: int, requests: int = 2, num_frames
     """Random texts of unequal length, codes and samples that fit the manifest's sizes."""
     draw = torch.Generator().manual_seed(seed)
     decoder, codec, text = manifest["decoder"], manifest["codec"], manifest["text_encoder"]
-    texts, length = max(1, requests - 1) + 1, 11
+    texts, length = max(2, requests - 1) + 1, 11  # three requests: the third shares the first one's text
     ids = torch.randint(3, text["vocab_size"], [texts, length], generator=draw)
     mask = torch.ones_like(ids)
     for p in range(texts):
-        mask[p, length - 4 * p if p < texts - 1 else 0 :] = 0
+        mask[p, max(1, length - 4 * p) if p < texts - 1 else 0 :] = 0
     ids = torch.where(mask == 0, text["pad_token_id"], ids)
     rows = [r % (texts - 1) for r in range(requests)] + [texts - 1] * requests
     frames = [requests, decoder["num_codebooks"], num_frames]
@@ -282,8 +282,8 @@ class LayerLoop:
 
 
 @torch.inference_mode()
-def replay(modules: Modules, case: Case, chunks: list[int] | None = None) -> dict[str, Tensor]:
-    """What the bundle computes on the case; `chunks`: positions a call, single steps by default."""
+def replay(modules: Modules, case: Case, chunks: list[int] | int = 1) -> dict[str, Tensor]:
+    """What the bundle computes on the case; `chunks`: positions a call."""
     dims = modules.manifest["decoder"]
     states = modules.text_encoder(case.ids[:-1], case.mask[:-1])
     codes = delay(case.frames, dims["delays"], dims["start_token"])
@@ -292,7 +292,7 @@ def replay(modules: Modules, case: Case, chunks: list[int] | None = None) -> dic
     loop = LayerLoop(modules, case, columns=codes.size(2) + 3)
     projected = loop.project(torch.cat([states, torch.zeros_like(states[:1])]))
     result["text.projected"] = projected[case.prompt_of_row]
-    logits = [loop.step(part) for part in codes.split(chunks or 1, dim=2)]
+    logits = [loop.step(part) for part in codes.split(chunks, dim=2)]
     result |= {name: torch.cat(parts, dim=1) for name, parts in loop.columns.items()}
     result["logits"] = torch.cat(logits, dim=2)
     result["guided"] = guided(result["logits"], case.guidance)

@@ -10,9 +10,11 @@ import torch
 from checkpoints import SHAPES, Shape, build
 from export_model import build_modules, describe
 from torchscript.checkpoint import Checkpoint
-from torchscript.parity import Modules
+from torchscript.parity import Case, Difference, Modules, compare, make_case, reference, replay
 
 NAMES = [shape.name for shape in SHAPES]
+
+ALL_AT_ONCE = 1_000_000  # positions a call: more than any case has
 
 # Shapes of tensors change from step to step: profiling and optimising for each costs more than running.
 torch._C._set_graph_executor_optimize(False)
@@ -44,3 +46,18 @@ def load_shape(name: str) -> Loaded:
 def modules_of(name: str) -> Modules:
     """Its honest modules, scripted once."""
     return load_shape(name).modules()
+
+
+@cache
+def case_and_reference(name: str, seed: int, requests: int) -> tuple[Case, dict[str, torch.Tensor]]:
+    """A case on the shape called `name`, and what transformers computes on it."""
+    loaded = load_shape(name)
+    case = make_case(loaded.manifest, seed, requests=requests, num_frames=12)
+    return case, reference(loaded.model, case)
+
+
+def differences(loaded: Loaded, modules: Modules, seed: int = 1, requests: int = 2) -> list[Difference]:
+    """The comparison: everything, in cached single steps and with all positions in one call."""
+    case, expected = case_and_reference(loaded.shape.name, seed, requests)
+    lines = compare(expected, replay(modules, case))
+    return lines + compare(expected, replay(modules, case, ALL_AT_ONCE))
