@@ -184,11 +184,11 @@ build_program() {
     fi
 }
 
-mkdir -p "$build" || fail "cannot write to $root"
+mkdir -p "$build" 2>/dev/null || fail "cannot write to $root"
 # Two setups at once would write the same files: the second waits for the first.
 exec 9<"$root"
 flock 9
-: >"$log"
+{ : >"$log"; } 2>/dev/null || fail "cannot write to $log"
 
 find_python
 if command -v dpkg-query >/dev/null; then
