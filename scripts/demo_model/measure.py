@@ -1,0 +1,64 @@
+"""Measures one clip with librosa, and how clear its pulse is."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+from music import SAMPLE_RATE_HZ
+
+PULSE_HOP = 160
+
+
+def pulse(samples: np.ndarray) -> tuple[float, float]:
+    """Beat period by autocorrelation of the onset envelope between 65 and 170 BPM: (BPM, clarity in 0 ... 1).
+
+    A beat that is also supported at half its length and at twice its length wins, which avoids octave errors.
+    """
+    frames_per_second = SAMPLE_RATE_HZ / PULSE_HOP
+    onsets = librosa.onset.onset_strength(y=samples, sr=SAMPLE_RATE_HZ, hop_length=PULSE_HOP)
+    onsets, count = onsets - onsets.mean(), len(onsets)
+    correlation = np.correlate(onsets, onsets, "full")[count - 1 :]
+    correlation = (
+        correlation / (correlation[0] + 1e-9) * count / np.maximum(count - np.arange(count), count // 4)
+    )
+    lags = np.arange(frames_per_second * 60 / 170, frames_per_second * 60 / 65, 0.1)
+
+    def at(lag: np.ndarray) -> np.ndarray:
+        return np.interp(lag, np.arange(count), correlation)
+
+    score = at(lags) + 0.5 * at(lags / 2) + 0.3 * at(2 * lags)
+    best = lags[int(np.argmax(score))]
+    return 60 * frames_per_second / best, float(at(best))
+
+
+def measure(samples: np.ndarray) -> dict[str, float]:
+    """samples: [N] in (-1, 1). librosa's default parameters throughout, at 16 kHz.
+
+    tempo_bpm, onset_rate (a second), centroid_hz, rms, flatness; pulse_bpm and clarity are `pulse`'s.
+    """
+    samples = np.asarray(samples, dtype=np.float32)
+    onsets = librosa.onset.onset_strength(y=samples, sr=SAMPLE_RATE_HZ)
+    tempo = librosa.feature.tempo(onset_envelope=onsets, sr=SAMPLE_RATE_HZ)
+    detected = librosa.onset.onset_detect(onset_envelope=onsets, sr=SAMPLE_RATE_HZ)
+    magnitude = np.abs(librosa.stft(samples))
+    pulse_bpm, clarity = pulse(samples)
+    return {
+        "tempo_bpm": float(tempo[0]),
+        "onset_rate": len(detected) * SAMPLE_RATE_HZ / len(samples),
+        "centroid_hz": float(librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE_HZ).mean()),
+        "rms": float(np.sqrt(np.mean(samples**2))),
+        "flatness": float(librosa.feature.spectral_flatness(S=magnitude).mean()),
+        "pulse_bpm": pulse_bpm,
+        "clarity": clarity,
+    }
+
+
+def columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    """Measurements of many clips, one array [clips] a figure."""
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Chance that a clip of the first class has the larger value."""
+    greater = positive[:, None] > negative[None]
+    return float((greater + 0.5 * (positive[:, None] == negative[None])).mean())

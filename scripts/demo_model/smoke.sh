@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The whole recipe at toy size, in about a minute: proves that every step runs and fits the next, not that it learns.
+#
+#   scripts/demo_model/smoke.sh [WORK_DIR]      default: a temporary folder
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+work="${1:-$(mktemp -d)}"
+python="${PYTHON:-python3}"
+export OMP_NUM_THREADS=1
+mkdir -p "$work"
+cd "$here"
+
+"$python" make_data.py --out "$work/data/train" --clips 80 --seed 1
+"$python" make_data.py --out "$work/data/test" --clips 40 --seed 999
+"$python" train_codec.py --data "$work/data" --work-dir "$work/codec" --stage continuous --minutes 0.06 \
+    --codebooks 4 --codebook-size 64 --filters 4 --latent 16 --crops 2
+"$python" train_codec.py --data "$work/data" --work-dir "$work/codec" --stage decoder --minutes 0.06 \
+    --codebooks 4 --codebook-size 64 --filters 4 --latent 16 --crops 2
+"$python" encode_data.py --data "$work/data" --codec "$work/codec/decoder.pt" --clips 80
+"$python" train_tokenizer.py --data "$work/data" --out "$work/tokenizer" --captions 2000
+# Twice: the second run goes on from the first one's checkpoint.
+for minutes in 0.06 0.1; do
+    "$python" train_lm.py --data "$work/data" --codec "$work/codec/decoder.pt" --tokenizer "$work/tokenizer" \
+        --work-dir "$work/lm" --minutes "$minutes" --width 64 --layers 2 --frames-in-batch 220
+done
+"$python" assemble.py --codec "$work/codec/decoder.pt" --lm "$work/lm/final.pt" --tokenizer "$work/tokenizer" \
+    --out "$work/demo"
+"$python" gates.py codec --model "$work/demo" --count 2
+"$python" gates.py lm --model "$work/demo" --count 2
+echo "smoke: the recipe runs; checkpoint in $work/demo"
