@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
 
 #include "musicsteer/errors.hpp"
 
@@ -15,17 +15,22 @@ constexpr std::string_view kWindowPrefix = "window:";
 
 /// "window:START-END" -> seconds
 std::pair<double, double> parse_window(const std::string& text) {
-    const std::string range = text.substr(kWindowPrefix.size());
-    char* after_start = nullptr;
-    const double start = std::strtod(range.c_str(), &after_start);
-    char* after_end = nullptr;
-    const double end = *after_start == '-' ? std::strtod(after_start + 1, &after_end) : 0.0;
-    if (after_start == range.c_str() || after_end == nullptr || after_end == after_start + 1 ||
-        *after_end != '\0') {
-        throw UsageError("positions '" + text +
-                         "': a window is written window:START-END in seconds, as window:2-5.5");
+    const char* const stop = text.data() + text.size();
+    // The whole of [first, last) as a number of seconds; -1 where it is none.
+    const auto seconds = [](const char* first, const char* last) {
+        double value = -1.0;
+        const auto [end, error] = std::from_chars(first, last, value);
+        return error == std::errc() && end == last && std::isfinite(value) ? value : -1.0;
+    };
+    const char* const range = text.data() + kWindowPrefix.size();
+    const char* const dash = std::find(range, stop, '-');
+    const double start_s = seconds(range, dash);
+    const double end_s = dash == stop ? -1.0 : seconds(dash + 1, stop);
+    if (start_s < 0.0 || end_s < 0.0) {
+        throw UsageError("positions " + in_quotes(text) +
+                         ": a window is written window:START-END in seconds, as window:2-5.5");
     }
-    return {start, end};
+    return {start_s, end_s};
 }
 
 }  // namespace
@@ -33,7 +38,7 @@ std::pair<double, double> parse_window(const std::string& text) {
 RecordedRows parse_recorded_rows(const std::string& name) {
     if (name == "conditional") return RecordedRows::kConditional;
     if (name == "both") return RecordedRows::kBoth;
-    throw UsageError("unknown rows '" + name + "' (known: conditional, both)");
+    throw UsageError("unknown rows " + in_quotes(name) + " (known: conditional, both)");
 }
 
 std::string to_string(RecordedRows rows) {
@@ -44,15 +49,17 @@ PositionRange parse_positions(const std::string& text, std::int64_t num_frames, 
     if (text == "generated") return {0, num_frames};
     if (text == "last") return {num_frames - 1, num_frames};
     if (!text.starts_with(kWindowPrefix)) {
-        throw UsageError("unknown positions '" + text +
-                         "' (known: generated, last, window:START-END in seconds)");
+        throw UsageError("unknown positions " + in_quotes(text) +
+                         " (known: generated, last, window:START-END in seconds)");
     }
     const auto [start_s, end_s] = parse_window(text);
-    const PositionRange range{
-        std::max<std::int64_t>(0, std::llround(start_s * frame_rate_hz)),
-        std::min(num_frames, static_cast<std::int64_t>(std::llround(end_s * frame_rate_hz)))};
-    if (!(start_s >= 0.0) || range.first >= range.last) {
-        throw UsageError("positions '" + text + "': the window holds no frame of a clip of " +
+    const auto frame_at = [&](double time_s) {  // bounded as a double: not every number of frames is an int64
+        return static_cast<std::int64_t>(
+            std::llround(std::min(time_s * frame_rate_hz, static_cast<double>(num_frames))));
+    };
+    const PositionRange range{frame_at(start_s), frame_at(end_s)};
+    if (range.first >= range.last) {
+        throw UsageError("positions " + in_quotes(text) + ": the window holds no frame of a clip of " +
                          std::to_string(static_cast<double>(num_frames) / frame_rate_hz) + " s");
     }
     return range;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
 
 namespace musicsteer {
@@ -24,6 +25,10 @@ at::Tensor DelayPattern::delay(const at::Tensor& codes) const {
     const auto num_codebooks = static_cast<std::int64_t>(delays_.size());
     check_shape(codes, {kAnySize, num_codebooks, kAnySize}, "delay_pattern codes");
     const std::int64_t given = codes.size(2);
+    if (given > num_frames_) {
+        throw UsageError(std::to_string(given) + " frames of codes are given, but the clip has " +
+                         std::to_string(num_frames_));
+    }
     at::Tensor sequence =
         at::full({codes.size(0), num_codebooks, num_positions() + 1}, start_token_, codes.options());
     for (std::int64_t k = 0; k < num_codebooks; ++k) {

@@ -14,13 +14,14 @@ void check_side(const PooledSide& side, const char* name) {
     if (!side.means.defined() || side.means.size(0) == 0) {
         throw InputError(std::string("the ") + name + " side holds no activations");
     }
+    check_shape(side.means, {kAnySize, kAnySize}, "directions means");
     check_shape(side.mean_norms, {side.means.size(0)}, "directions mean norms");
-    if (!side.means.isfinite().all().item<bool>()) {
+    if (!side.means.isfinite().all().item<bool>() || !side.mean_norms.isfinite().all().item<bool>()) {
         throw InputError(std::string("an activation of the ") + name + " side is not finite");
     }
 }
 
-/// Cohen's d with the pooled standard deviation; 0 where it is undefined (one prompt a side).
+/// Cohen's d with the pooled standard deviation; 0 where it is undefined (one prompt a side, no spread).
 double cohens_d(const at::Tensor& positive, const at::Tensor& negative) {
     const auto n = static_cast<double>(positive.size(0));
     const auto m = static_cast<double>(negative.size(0));
@@ -38,7 +39,10 @@ double cohens_d(const at::Tensor& positive, const at::Tensor& negative) {
 Direction difference_in_means(const PooledSide& positive, const PooledSide& negative) {
     check_side(positive, "positive");
     check_side(negative, "negative");
-    check_shape(negative.means, {kAnySize, positive.means.size(1)}, "directions negative means");
+    if (positive.means.size(1) != negative.means.size(1)) {
+        throw InputError("the positive side is " + std::to_string(positive.means.size(1)) +
+                         " wide, the negative side " + std::to_string(negative.means.size(1)));
+    }
     const at::Tensor high = positive.means.to(at::kDouble);
     const at::Tensor low = negative.means.to(at::kDouble);
     const at::Tensor vector = high.mean(0) - low.mean(0);

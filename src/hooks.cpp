@@ -32,7 +32,12 @@ Site parse_site(std::string_view name) {
         if (kSiteNames[i] == name) return static_cast<Site>(i);
     }
     const std::vector<std::string> known(kSiteNames.begin(), kSiteNames.end());
-    throw UsageError("unknown site '" + std::string(name) + "'" + did_you_mean(name, known));
+    throw UsageError("unknown site " + in_quotes(name) + did_you_mean(name, known));
+}
+
+HookPoint HookPoint::at(std::int64_t layer, Site site) {
+    if (layer < 0) throw UsageError("layers start at 0, there is no layer " + std::to_string(layer));
+    return HookPoint(layer, site);
 }
 
 HookPoint HookPoint::parse(std::string_view name, std::int64_t num_layers) {
@@ -47,11 +52,11 @@ HookPoint HookPoint::parse(std::string_view name, std::int64_t num_layers) {
         std::int64_t layer = 0;
         const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
         if (error == std::errc() && end != rest.data() + rest.size() && *end == '.' && layer >= num_layers) {
-            throw UsageError("unknown hook point '" + std::string(name) + "': the model has layers 0 to " +
+            throw UsageError("unknown hook point " + in_quotes(name) + ": the model has layers 0 to " +
                              std::to_string(num_layers - 1));
         }
     }
-    throw UsageError("unknown hook point '" + std::string(name) + "'" + did_you_mean(name, names_of(points)));
+    throw UsageError("unknown hook point " + in_quotes(name) + did_you_mean(name, names_of(points)));
 }
 
 std::vector<HookPoint> HookPoint::all(std::int64_t num_layers) {
@@ -127,7 +132,8 @@ HookHandle HookRegistry::observe(const HookPoint& point, ObserveHook hook) {
 }
 
 at::Tensor HookRegistry::fire(at::Tensor activation, const HookContext& context) const {
-    const auto& slots = points_[context.point.index(num_layers_)];
+    const auto slots =
+        points_[context.point.index(num_layers_)];  // a copy, since hooks may add and remove hooks
     for (const auto& slot : slots) {
         if (slot->edit) activation = slot->edit(activation, context);
     }

@@ -15,6 +15,8 @@ namespace {
 constexpr double kNegativeInfinity = -std::numeric_limits<double>::infinity();
 /// More codebooks than any MusicGen has, so that frames and codebooks never share a Philox subsequence.
 constexpr std::uint64_t kMaxCodebooks = 256;
+/// Far below this, logits / temperature overflows float32.
+constexpr double kMinTemperature = 1e-6;
 
 at::Tensor keep_top_k(const at::Tensor& logits, std::int64_t k) {
     const at::Tensor smallest = std::get<0>(logits.topk(k, -1)).narrow(-1, k - 1, 1);
@@ -23,11 +25,12 @@ at::Tensor keep_top_k(const at::Tensor& logits, std::int64_t k) {
 
 /// Keeps the most likely tokens until their probability reaches `p`; the first is always kept.
 at::Tensor keep_top_p(const at::Tensor& logits, double p) {
-    const auto [sorted, order] = logits.sort(-1, /*descending=*/true);
+    const auto [sorted, order] = logits.sort(/*stable=*/true, -1, /*descending=*/true);
     const at::Tensor probabilities = sorted.softmax(-1);
     const at::Tensor before = probabilities.cumsum(-1) - probabilities;
-    const at::Tensor drop = at::zeros_like(logits, at::kBool).scatter(-1, order, before >= p);
-    return logits.masked_fill(drop, kNegativeInfinity);
+    at::Tensor drop = before >= p;
+    drop.narrow(-1, 0, 1).fill_(false);  // a tiny p is 0 in float32
+    return logits.masked_fill(at::zeros_like(drop).scatter(-1, order, drop), kNegativeInfinity);
 }
 
 }  // namespace
@@ -36,8 +39,9 @@ void SamplingOptions::validate() const {
     if (!std::isfinite(guidance_scale)) throw UsageError("guidance must be a finite number (1 turns it off)");
     if (top_k < 0) throw UsageError("top-k must be 0 (off) or more, not " + std::to_string(top_k));
     if (!(top_p >= 0.0 && top_p <= 1.0)) throw UsageError("top-p must lie in [0, 1] (0 turns it off)");
-    if (!(temperature > 0.0) || !std::isfinite(temperature)) {
-        throw UsageError("temperature must be above 0 (for greedy decoding use top-k 1)");
+    if (!(temperature >= kMinTemperature) || !std::isfinite(temperature)) {
+        throw UsageError(
+            "temperature must be a finite number of at least 1e-6 (for greedy decoding use top-k 1)");
     }
 }
 

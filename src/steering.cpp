@@ -34,7 +34,8 @@ Value parse_name(const Names<Value, N>& names, const std::string& name, const st
     }
     std::string list;
     for (const std::string& text : known) list += (list.empty() ? "" : ", ") + text;
-    throw UsageError("unknown " + what + " '" + name + "' (known: " + list + ")" + did_you_mean(name, known));
+    throw UsageError("unknown " + what + " " + in_quotes(name) + " (known: " + list + ")" +
+                     did_you_mean(name, known));
 }
 
 template <typename Value, std::size_t N>
@@ -47,11 +48,12 @@ std::string name_of(const Names<Value, N>& names, Value value) {
 std::int64_t parse_layer(std::string_view text, const std::string& whole, std::int64_t num_layers) {
     std::int64_t layer = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
-    if (error != std::errc() || end != text.data() + text.size() || text.empty()) {
-        throw UsageError("layers '" + whole + "': expected numbers and ranges such as 2-5,7, or all");
+    if (error == std::errc::invalid_argument || end != text.data() + text.size()) {
+        throw UsageError("layers " + in_quotes(whole) +
+                         ": expected numbers and ranges such as 2-5,7, or all");
     }
-    if (layer < 0 || layer >= num_layers) {
-        throw UsageError("layers '" + whole + "': the model has layers 0 to " +
+    if (error == std::errc::result_out_of_range || layer < 0 || layer >= num_layers) {
+        throw UsageError("layers " + in_quotes(whole) + ": the model has layers 0 to " +
                          std::to_string(num_layers - 1));
     }
     return layer;
@@ -60,6 +62,12 @@ std::int64_t parse_layer(std::string_view text, const std::string& whole, std::i
 std::string list_of(const std::vector<std::int64_t>& layers) {
     std::string text;
     for (const std::int64_t layer : layers) text += (text.empty() ? "" : ", ") + std::to_string(layer);
+    return text;
+}
+
+std::string list_of(const std::set<Site>& sites) {
+    std::string text;
+    for (const Site site : sites) text += (text.empty() ? "" : ", ") + site_name(site);
     return text;
 }
 
@@ -98,10 +106,12 @@ class Resolver {
         if (spec_.site) {
             if (sites.contains(*spec_.site)) return *spec_.site;
             throw UsageError(origin_ + ": has no vectors for site " + site_name(*spec_.site) + ", only for " +
-                             site_name(*sites.begin()));
+                             list_of(sites));
         }
-        if (sites.size() > 1)
-            throw UsageError(origin_ + ": has vectors for several sites, choose one with --site");
+        if (sites.size() > 1) {
+            throw UsageError(origin_ + ": has vectors for several sites (" + list_of(sites) +
+                             "), choose one with --site");
+        }
         return *sites.begin();
     }
 
@@ -251,7 +261,7 @@ std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num
         const std::int64_t first = parse_layer(item.substr(0, dash), text, num_layers);
         const std::int64_t last =
             dash == std::string_view::npos ? first : parse_layer(item.substr(dash + 1), text, num_layers);
-        if (last < first) throw UsageError("layers '" + text + "': a range runs from low to high");
+        if (last < first) throw UsageError("layers " + in_quotes(text) + ": a range runs from low to high");
         for (std::int64_t layer = first; layer <= last; ++layer) layers.insert(layer);
         start = comma + 1;
     }
