@@ -1,0 +1,166 @@
+#include "musicsteer/steering.hpp"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "musicsteer/errors.hpp"
+#include "tensor_values.hpp"
+
+namespace musicsteer {
+namespace {
+
+using testing::Each;
+using testing::ElementsAre;
+using testing_support::floats;
+
+const HookPoint kPoint = HookPoint::at(1, Site::kResidPost);
+const HookPoint kHeads = HookPoint::at(1, Site::kSelfAttnHeads);
+
+/// Two requests in the order of a session, and in one that no session has.
+const std::vector<Row> kRows = {
+    {0, RowRole::kConditional}, {1, RowRole::kConditional}, {0, RowRole::kNull}, {1, RowRole::kNull}};
+const std::vector<Row> kMixedRows = {
+    {1, RowRole::kNull}, {0, RowRole::kConditional}, {1, RowRole::kConditional}, {0, RowRole::kNull}};
+
+Injection injection(const std::vector<float>& vector, double strength, SteeredRows rows = SteeredRows::kBoth,
+                    const HookPoint& point = kPoint) {
+    return {point, at::tensor(vector), strength, rows};
+}
+
+/// What steers the rows of a two-layer decoder, and fires at one point.
+class SteeringTest : public testing::Test {
+  protected:
+    void steer(const std::vector<SteeringPlan>& plans, const std::vector<Row>& rows = kRows) {
+        rows_ = rows;
+        steering_.reset();
+        steering_.emplace(hooks_, plans, rows, at::kCPU);
+    }
+
+    at::Tensor fire(const at::Tensor& activation, const HookPoint& point = kPoint) const {
+        HookContext context;
+        context.point = point;
+        context.columns = activation.size(1);
+        context.rows = rows_;
+        return hooks_.fire(activation, context);
+    }
+
+    /// What is added to each row of zeros [4, 1, 1].
+    std::vector<float> added() const { return floats(fire(at::zeros({4, 1, 1}))); }
+
+    HookRegistry hooks_{2};
+    std::vector<Row> rows_;
+    std::optional<Steering> steering_;
+};
+
+TEST_F(SteeringTest, AddsTheVectorTimesItsStrength) {
+    steer({{injection({1, -2}, 0.5)}, {}});
+    const at::Tensor steered = fire(at::tensor({10.0f, 20.0f}).expand({4, 1, 2}));
+    EXPECT_THAT(floats(steered[0]), ElementsAre(10.5, 19));
+    EXPECT_THAT(floats(steered[1]), ElementsAre(10, 20));
+}
+
+TEST_F(SteeringTest, NegativeStrengthSubtracts) {
+    steer({{injection({2}, -1.5)}, {}});
+    EXPECT_THAT(added(), ElementsAre(-3, 0, -3, 0));
+}
+
+TEST_F(SteeringTest, EveryColumnOfAChunkIsSteered) {
+    steer({{injection({1, 2}, 3)}, {}});
+    EXPECT_THAT(floats(fire(at::zeros({4, 3, 2}))[0]), ElementsAre(3, 6, 3, 6, 3, 6));
+}
+
+TEST_F(SteeringTest, BothRowsOrTheConditionalOne) {
+    steer({{injection({1}, 1)}, {injection({1}, 10)}});
+    EXPECT_THAT(added(), ElementsAre(1, 10, 1, 10));
+    steer({{injection({1}, 1, SteeredRows::kConditional)}, {injection({1}, 10)}});
+    EXPECT_THAT(added(), ElementsAre(1, 10, 0, 10));
+}
+
+TEST_F(SteeringTest, RowsAreFoundByRequestAndRoleNotByPlace) {
+    steer({{injection({1}, 1, SteeredRows::kConditional)}, {injection({1}, 10)}}, kMixedRows);
+    EXPECT_THAT(added(), ElementsAre(10, 1, 10, 0));
+}
+
+TEST_F(SteeringTest, SeveralInjectionsOnARowSum) {
+    steer({{injection({1}, 1), injection({1}, 2, SteeredRows::kConditional), injection({4}, 1)},
+           {injection({1}, 100)}});
+    EXPECT_THAT(added(), ElementsAre(7, 100, 5, 100));
+}
+
+TEST_F(SteeringTest, PointsAreSteeredApart) {
+    const HookPoint other = HookPoint::at(0, Site::kMlpOut);
+    steer({{injection({1}, 1), injection({1}, 2, SteeredRows::kBoth, other)}, {}});
+    EXPECT_THAT(added(), ElementsAre(1, 0, 1, 0));
+    EXPECT_THAT(floats(fire(at::zeros({4, 1, 1}), other)), ElementsAre(2, 0, 2, 0));
+    EXPECT_THAT(floats(fire(at::zeros({4, 1, 1}), HookPoint::final_norm())), Each(0));
+}
+
+TEST_F(SteeringTest, HeadsAreSteeredAsOneVector) {
+    steer({{injection({1, 2, 3, 4}, 10, SteeredRows::kBoth, kHeads)}, {}});
+    const at::Tensor steered =
+        fire(at::arange(32, at::kFloat).view({4, 2, 2, 2}), kHeads);  // [B, T, H, D / H]
+    EXPECT_EQ(steered.sizes(), (std::vector<std::int64_t>{4, 2, 2, 2}));
+    EXPECT_THAT(floats(steered[0]), ElementsAre(10, 21, 32, 43, 14, 25, 36, 47));
+    EXPECT_THAT(floats(steered[1]), ElementsAre(8, 9, 10, 11, 12, 13, 14, 15));
+}
+
+TEST_F(SteeringTest, HeadsMayBeLaidOutBeforeColumns) {
+    steer({{injection({1, 2, 3, 4}, 10, SteeredRows::kBoth, kHeads)}, {}});
+    const at::Tensor activation = at::arange(32, at::kFloat).view({4, 2, 2, 2});
+    const at::Tensor transposed = activation.transpose(1, 2).contiguous().transpose(1, 2);
+    ASSERT_FALSE(transposed.is_contiguous());
+    EXPECT_TRUE(at::equal(fire(transposed, kHeads), fire(activation, kHeads)));
+}
+
+TEST_F(SteeringTest, ArgumentIsLeftAlone) {
+    steer({{injection({1}, 1)}, {injection({1}, 1)}});
+    const at::Tensor activation = at::zeros({4, 1, 1});
+    (void)fire(activation);
+    EXPECT_THAT(floats(activation), Each(0));
+}
+
+TEST_F(SteeringTest, StrengthZeroLeavesTheVeryTensor) {
+    steer({{injection({1}, 0), injection({1}, -0.0)}, {}});
+    const at::Tensor activation = at::ones({4, 1, 1});
+    EXPECT_TRUE(fire(activation).is_same(activation));
+    steer({{}, {}});
+    EXPECT_TRUE(fire(activation).is_same(activation));
+}
+
+TEST_F(SteeringTest, RowsThatAreNotSteeredKeepTheirBits) {
+    steer({{injection({1}, 1)}, {injection({1}, 0)}});
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const at::Tensor activation = at::tensor({1.0f, -0.0f, 1.0f, nan}).view({4, 1, 1});
+    const std::vector<float> steered = floats(fire(activation));
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(steered[1]), 0x80000000u);  // adding 0 would give +0
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(steered[3]), std::bit_cast<std::uint32_t>(nan));
+}
+
+TEST_F(SteeringTest, EndOfSteeringRestores) {
+    const at::Tensor activation = at::ones({4, 1, 1});
+    steer({{injection({1}, 1)}, {}});
+    EXPECT_FALSE(at::equal(fire(activation), activation));
+    steering_.reset();
+    EXPECT_TRUE(fire(activation).is_same(activation));
+}
+
+TEST_F(SteeringTest, TwoSteeringsCompose) {
+    steer({{injection({1}, 1)}, {}});
+    const Steering second(hooks_, {{injection({1}, 10)}, {}}, kRows, at::kCPU);
+    EXPECT_THAT(added(), ElementsAre(11, 0, 11, 0));
+}
+
+TEST_F(SteeringTest, LayerThatTheModelLacksIsRejected) {
+    EXPECT_THROW(steer({{injection({1}, 1, SteeredRows::kBoth, HookPoint::at(2, Site::kResidPost))}, {}}),
+                 UsageError);
+}
+
+}  // namespace
+}  // namespace musicsteer
