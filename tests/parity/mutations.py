@@ -1,68 +1,20 @@
 """Deliberate mistakes, one at a time, in the modules' building blocks or in the manifest.
 
 Each is what someone could write by accident. A comparison that lets one of them pass proves nothing; the
-tests demand that every one of them fails. `injected` works around scripting and around an export alike.
+tests demand that every one of them fails.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import torch
-from torch import Tensor, nn
+from mutation_kit import MUTATIONS, Mutation, Patch, change_weights, injected, mistake
+from torch import Tensor
 from torch.nn import functional as F
 from torchscript import codec, common, decoder, parity, text_encoder
 
-Patch = Callable[[Any, str, Any], None]
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """A mistake, and the random checkpoint on which it shows."""
-
-    name: str
-    shape: str
-    inject: Callable[[Patch], None]
-    in_manifest: Callable[[dict[str, Any]], None] = lambda manifest: None
-    in_comparison: bool = False  # sits in the loop around the modules: an export would not carry it
-
-
-MUTATIONS: list[Mutation] = []
-
-
-def mistake(shape: str, **options: Any) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
-    """Register a function that injects a mistake; its name says which."""
-
-    def register(inject: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        MUTATIONS.append(Mutation(inject.__name__, shape, inject, **options))
-        return inject
-
-    return register
-
-
-def forget_compiled_types() -> None:
-    """Scripting keeps what it compiled by Python class: without this, a patched method would be ignored."""
-    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
-
-
-@contextmanager
-def injected(mutation: Mutation, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The mistake is in place inside the block, which gets a manifest that has it."""
-    wrong = copy.deepcopy(manifest)
-    mutation.in_manifest(wrong)
-    with pytest.MonkeyPatch.context() as patch:
-        forget_compiled_types()
-        try:
-            mutation.inject(patch.setattr)
-            yield wrong
-        finally:
-            forget_compiled_types()
-
+__all__ = ["MUTATIONS", "Mutation", "injected"]
 
 # The decoder
 
@@ -118,17 +70,6 @@ def gelu_by_tanh(patch: Patch) -> None:
 @mistake("six-codebooks")
 def gelu_by_erf(patch: Patch) -> None:
     patch(common, "ACTIVATIONS", common.ACTIVATIONS | {"gelu_new": common.Gelu})
-
-
-def change_weights(patch: Patch, module: Any, change: Callable[[dict[str, Tensor]], None]) -> None:
-    """Pass what `module` adopts through `change`."""
-
-    def adopt(target: nn.Module, weights: dict[str, Tensor]) -> None:
-        weights = {name: tensor.detach() for name, tensor in weights.items()}
-        change(weights)
-        common.adopt(target, weights)
-
-    patch(module, "adopt", adopt)
 
 
 @mistake("tiny-mono")
@@ -287,15 +228,12 @@ def rms_norm_with_a_mean(patch: Patch) -> None:
 
 @mistake("tiny-mono")
 def text_padding_attended(patch: Patch) -> None:
-    honest = text_encoder.SelfAttention.forward
-
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         bias = bias.clamp(min=-1e4) * (bias > -1e4)
         scores = torch.matmul(self.split(self.query(x)), self.split(self.key(x)).transpose(2, 3)) + bias
         mixed = torch.matmul(torch.softmax(scores, dim=-1), self.split(self.value(x)))
         return self.project(mixed.transpose(1, 2).flatten(2))
 
-    assert honest is not forward
     patch(text_encoder.SelfAttention, "forward", forward)
 
 
@@ -334,8 +272,6 @@ def trimmed_at_the_wrong_end(patch: Patch) -> None:
 
 @mistake("six-codebooks")
 def lstm_without_its_skip(patch: Patch) -> None:
-    honest = codec.Lstm.forward
-
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         x = x.permute(2, 0, 1)
         h, c = state
@@ -347,7 +283,6 @@ def lstm_without_its_skip(patch: Patch) -> None:
             last_c.append(layer_c)
         return x.permute(1, 2, 0), (torch.cat(last_h), torch.cat(last_c))
 
-    assert honest is not forward
     patch(codec.Lstm, "forward", forward)
 
 
