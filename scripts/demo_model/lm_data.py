@@ -55,7 +55,7 @@ class Clips:
         self.captioner = Captioner()
 
     def count_ready(self) -> int:
-        """How many clips encode_data.py has encoded so far, in order: training may begin before it has ended."""
+        """How many clips are encoded so far, in order: training may begin before encoding has ended."""
         return min(len(self.codes), ENCODING_BLOCK * len(self._done.read_text().split()))
 
     def batch(self, rows: list[int], frames: int, rng: random.Random) -> Batch:
