@@ -19,7 +19,7 @@ import tokenizers
 import torch
 import transformers
 from torch import nn
-from torchscript.bundle import BundleError, new_bundle, save_script, write_manifest
+from torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
 from torchscript.checkpoint import ARCHITECTURE, Checkpoint, CheckpointError, read_checkpoint, weights_sha256
 from torchscript.codec import Codec
 from torchscript.common import UnsupportedCheckpoint
@@ -163,6 +163,7 @@ def export(source: str, out: Path, precision: str = "f32", name: str | None = No
         checkpoint = read_checkpoint(source)
         manifest = describe(checkpoint, name, precision)
         modules = build_modules(checkpoint.model)
+        check_space(folder, modules.values())
         expected = None
         if options.get("verify", True):
             case = make_case(manifest, seed=0)

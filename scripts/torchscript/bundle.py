@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -44,22 +44,39 @@ def save_script(module: nn.Module, path: Path) -> None:
     whole.mkdir()
     try:
         torch.jit.script(module).save(str(whole / path.name))
-        reader = torch._C.PyTorchFileReader(str(whole / path.name))
-        writer = torch._C.PyTorchFileWriter(str(path))
-        names = reader.get_all_records()
-        writer.set_min_version(
-            max(int(reader.get_record(name)) for name in VERSION_RECORDS.intersection(names))
-        )
-        for name in names:
-            if name not in OWN_RECORDS and not name.endswith(".debug_pkl"):
-                record = reader.get_record(name)
-                if name.endswith(".py"):
-                    record = sort_constants(record)
-                writer.write_record(name, record, len(record))
-        writer.write_end_of_file()
-        del reader
+        copy_records(whole / path.name, path)
     finally:
         shutil.rmtree(whole, ignore_errors=True)
+
+
+def check_space(folder: Path, modules: Iterable[nn.Module]) -> None:
+    """Refuse before writing what won't fit on the disk: torch aborts the process when a write fails.
+
+    Raises:
+        BundleError: with what is needed and what is free.
+    """
+    sizes = [sum(tensor.nbytes for tensor in module.state_dict().values()) for module in modules]
+    # While a module is saved there are two copies of it; the rest is code, padding and the tokenizer.
+    needed, free = sum(sizes) + max(sizes) + 8_000_000, shutil.disk_usage(folder).free
+    if free < needed:
+        raise BundleError(
+            f"{folder.parent} has {free / 1e6:.0f} MB free; the bundle needs {needed / 1e6:.0f}"
+        )
+
+
+def copy_records(source: Path, target: Path) -> None:
+    """Copy a TorchScript archive without its debug records, constants sorted."""
+    reader = torch._C.PyTorchFileReader(str(source))
+    writer = torch._C.PyTorchFileWriter(str(target))
+    names = reader.get_all_records()
+    writer.set_min_version(max(int(reader.get_record(name)) for name in VERSION_RECORDS.intersection(names)))
+    for name in names:
+        if name not in OWN_RECORDS and not name.endswith(".debug_pkl"):
+            record = reader.get_record(name)
+            if name.endswith(".py"):
+                record = sort_constants(record)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
 
 
 def sort_constants(code: bytes) -> bytes:

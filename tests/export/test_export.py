@@ -377,6 +377,18 @@ def test_a_rename_that_fails_puts_the_old_bundle_back(
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_a_full_disk_is_noticed_before_writing(
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
+    assert export_model.main([str(checkpoints["tiny-mono"]), str(tmp_path / "new" / "out")]) == 1
+    assert "1 MB free" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_verification_notices_a_mistake(
     checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
