@@ -9,6 +9,32 @@
 
 namespace musicsteer::tokenizer {
 
+namespace {
+
+/// The lower case letter of one that came after Unicode 15.0, which utf8proc 2.8 has, up to 17; 0 if it is
+/// none.
+char32_t new_lower_case(char32_t c) {
+    if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;  // Garay
+    if (c >= 0x16EA0 && c <= 0x16EB8) return c + 0x1B;  // Beria Erfe
+    switch (c) {
+        case 0xA7CB:
+            return 0x264;
+        case 0xA7DC:
+            return 0x19B;
+        case 0x1C89:
+        case 0xA7CC:
+        case 0xA7CE:
+        case 0xA7D2:
+        case 0xA7D4:
+        case 0xA7DA:
+            return c + 1;
+        default:
+            return 0;
+    }
+}
+
+}  // namespace
+
 void Strip::normalize(TrackedText& text) const {
     std::size_t first = text.bytes.size();  // of the characters that are not white space
     std::size_t last_end = 0;
@@ -76,6 +102,8 @@ void Lowercase::normalize(TrackedText& text) const {
         constexpr char32_t kCapitalIWithDot = 0x130;  // the only one whose lower case is two characters
         if (c.value == kCapitalIWithDot) {
             lower = "i\u0307";
+        } else if (const char32_t letter = new_lower_case(c.value)) {
+            append_utf8(lower, letter);
         } else {
             append_utf8(lower,
                         static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));

@@ -182,6 +182,15 @@ TEST(Tokenizer, AppliesStepsInTurn) {
     EXPECT_THAT(encode(doc, "a  b \u00A0a"), ElementsAre(4, 6, 2, 4, 1));
 }
 
+TEST(Tokenizer, LowercasesLikeUnicode17) {
+    json doc =
+        document({{"▁", -1}, {"i", -1}, {"\u0307", -1}, {"é", -1}, {"\u0264", -1}, {"\U00010D70", -1}});
+    doc["normalizer"] = {{"type", "Lowercase"}};
+    EXPECT_THAT(encode(doc, "\u0130"), ElementsAre(3, 4, 5, 1)) << "two characters";
+    EXPECT_THAT(encode(doc, "IÉ"), ElementsAre(3, 4, 6, 1));
+    EXPECT_THAT(encode(doc, "\uA7CB\U00010D50"), ElementsAre(3, 7, 8, 1)) << "younger than utf8proc 2.8";
+}
+
 // --- tokens beside the vocabulary ---
 
 TEST(Tokenizer, AddsWhatTheTemplateSays) {
