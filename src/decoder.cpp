@@ -5,15 +5,16 @@
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
+#include "script_call.hpp"
 
 namespace musicsteer {
 namespace {
 
 at::Tensor call(const torch::jit::Method& method, std::vector<c10::IValue> arguments) {
-    return method(std::move(arguments)).toTensor();
+    return call_script(method, std::move(arguments), "decoder").toTensor();
 }
 
-/// LibTorch's errors end in a TorchScript trace; the first line is what a reader can use.
+/// What plain tensor operations of the loop throw.
 [[noreturn]] void rethrow(const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     throw ModelError("decoder failed: " + text.substr(0, text.find('\n')));
@@ -48,13 +49,24 @@ TextMemory Decoder::remember(const at::Tensor& states, const at::Tensor& mask) c
     check_shape(states, {kAnySize, kAnySize, text_width_}, "decoder text states");
     check_shape(mask, {states.size(0), states.size(1)}, "decoder text mask");
     try {
-        const at::Tensor text = call(module_.get_method("project_text"), {states, mask});
+        // Text by text: linears may give other last bits for other numbers of rows, and a clip must not
+        // depend on how many texts its companions have.
+        std::vector<std::vector<at::Tensor>> keys(layers_.size());
+        std::vector<std::vector<at::Tensor>> values(layers_.size());
+        for (std::int64_t p = 0; p < states.size(0); ++p) {
+            const at::Tensor text =
+                call(module_.get_method("project_text"), {states.narrow(0, p, 1), mask.narrow(0, p, 1)});
+            for (std::size_t i = 0; i < layers_.size(); ++i) {
+                const auto pair = call_script(layers_[i].cross_kv, {text}, "decoder").toTuple();
+                keys[i].push_back(pair->elements()[0].toTensor());
+                values[i].push_back(pair->elements()[1].toTensor());
+            }
+        }
         TextMemory memory;
         memory.mask = mask;
-        for (const Layer& layer : layers_) {
-            const auto pair = layer.cross_kv({text}).toTuple();
-            memory.keys.push_back(pair->elements()[0].toTensor());
-            memory.values.push_back(pair->elements()[1].toTensor());
+        for (std::size_t i = 0; i < layers_.size(); ++i) {
+            memory.keys.push_back(at::cat(keys[i]));
+            memory.values.push_back(at::cat(values[i]));
         }
         return memory;
     } catch (const c10::Error& error) {

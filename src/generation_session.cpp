@@ -27,6 +27,7 @@ std::optional<std::string> conditional_text(const SessionRequest& request) {
 
 void SessionOptions::validate(const Manifest& manifest) const {
     sampling.validate();
+    if (given_chunk < 1) throw UsageError("a step takes at least one column of given codes");
     if (num_frames <= 0) throw UsageError("a clip needs at least one frame: choose a longer duration");
     if (num_frames > manifest.max_frames()) {
         const double longest_s = static_cast<double>(manifest.max_frames()) / manifest.codec.frame_rate_hz;

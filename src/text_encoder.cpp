@@ -5,6 +5,7 @@
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
+#include "script_call.hpp"
 
 namespace musicsteer {
 
@@ -26,13 +27,11 @@ at::Tensor TextEncoder::encode(std::span<const std::int64_t> ids) const {
     const at::Tensor tokens = at::tensor(at::ArrayRef<std::int64_t>(ids.data(), ids.size()), at::kLong)
                                   .view({1, length})
                                   .to(device_);
-    try {
-        const at::Tensor states = module_.forward({tokens, at::ones_like(tokens)}).toTensor();
-        check_shape(states, {1, length, dims_.hidden_size}, "text_encoder");
-        return states[0];
-    } catch (const c10::Error& error) {
-        throw ModelError(std::string("text encoder failed: ") + error.what_without_backtrace());
-    }
+    const at::Tensor states =
+        call_script(module_.get_method("forward"), {tokens, at::ones_like(tokens)}, "text encoder")
+            .toTensor();
+    check_shape(states, {1, length, dims_.hidden_size}, "text_encoder");
+    return states[0];
 }
 
 }  // namespace musicsteer

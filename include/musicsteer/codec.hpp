@@ -3,6 +3,9 @@
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include <string>
+#include <vector>
+
 #include "musicsteer/bundle.hpp"
 
 namespace musicsteer {
@@ -21,10 +24,11 @@ class Codec {
     at::Tensor encode(const at::Tensor& samples) const;
 
   private:
+    c10::IValue call(const std::string& method, std::vector<c10::IValue> arguments) const;
     at::Tensor decode_mono(const at::Tensor& codes) const;
 
     CodecDims dims_;
-    std::int64_t channels_;       ///< of the music
+    std::int64_t parts_;          ///< 2 where a mono codec decodes left and right by themselves, else 1
     std::int64_t num_codebooks_;  ///< of the decoder
     c10::Device device_;
     mutable torch::jit::Module module_;

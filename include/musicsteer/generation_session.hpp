@@ -96,7 +96,7 @@ class GenerationSession {
     std::optional<Steering> steering_;
 
     std::vector<Row> rows_;
-    std::vector<std::int64_t> null_row_of_request_;  ///< -1 where guidance is off
+    std::vector<std::int64_t> null_row_of_request_;  ///< its own row where it has none
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
     at::Tensor prompt_of_row_;                       ///< [B] int64 on the device
     TextMemory text_;
