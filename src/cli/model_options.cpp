@@ -51,7 +51,7 @@ Model load_model(const ModelOptions& options) {
     set_num_threads(options.threads);
     Model model = Model::load(options.model, bundle_options(options));
     const Manifest& manifest = model.manifest();
-    log_info("model " + manifest.model_name + ": " + std::to_string(manifest.decoder.num_layers) +
+    log_debug("model " + manifest.model_name + ": " + std::to_string(manifest.decoder.num_layers) +
              " layers of " + std::to_string(manifest.decoder.hidden_size) +
              ", licence of the weights: " + manifest.licence);
     return model;

@@ -1,0 +1,94 @@
+"""A small bundle for the program's end-to-end tests, and a way to run the program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
+
+import checkpoints  # noqa: E402
+
+PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
+SHAPE = checkpoints.SHAPES[0]  # 3 layers of 48, 400 frames a second
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the program left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+Runner = Callable[..., Outcome]
+
+
+def environment(cache: Path) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(cache)}
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the program remembers hashes, instead of the user's own cache."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    checkpoint = checkpoints.save(SHAPE, folder)
+    target = folder / "bundle"
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "export_model.py", checkpoint, target],
+        check=True,
+        capture_output=True,
+    )
+    return target
+
+
+@pytest.fixture
+def musicsteer(tmp_path: Path, cache: Path) -> Runner:
+    """Run the program in a fresh folder."""
+    assert PROGRAM.exists(), f"{PROGRAM} is not built: run scripts/setup.sh"
+
+    def run(*arguments: str | Path, **options: object) -> Outcome:
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(cache),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def vectors(tmp_path_factory: pytest.TempPathFactory, bundle: Path, cache: Path) -> Path:
+    """Tempo directions of the small bundle, from four prompts a side."""
+    target = tmp_path_factory.mktemp("vectors") / "tempo.safetensors"
+    arguments = ["extract", "--model", bundle, "--prompts", ROOT / "prompts" / "tempo.json"]
+    subprocess.run(
+        [PROGRAM, *arguments, "--limit", "4", "--duration", "0.1", "--threads", "1", "--out", target],
+        check=True,
+        capture_output=True,
+        env=environment(cache),
+    )
+    return target

@@ -1,0 +1,222 @@
+"""`musicsteer generate` end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import Runner
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+SHORT = ["--duration", "0.1", "--threads", "1"]  # 40 frames
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_one_clip_is_a_wav_with_its_record_beside_it(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    done = musicsteer("generate", "--model", bundle, "--prompt", "fast piano", "--out", "clip.wav", *SHORT)
+    assert (done.code, done.errors) == (0, [])
+    assert done.out.startswith("clip.wav  seed 0")
+    assert files(tmp_path) == ["clip.json", "clip.wav"]
+    samples, rate = soundfile.read(tmp_path / "clip.wav")
+    assert rate == 16000 and samples.shape == (40 * 40,)
+    assert soundfile.info(tmp_path / "clip.wav").subtype == "PCM_16"
+    assert np.abs(samples).max() > 0.01
+    record = json.loads((tmp_path / "clip.json").read_text())
+    assert record["prompt"] == "fast piano" and record["seed"] == 0 and record["num_frames"] == 40
+    assert record["steering"] == [] and record["top_k"] == 250 and record["guidance_scale"] == 3.0
+
+
+@pytest.mark.parametrize(("name", "subtype"), [("pcm24", "PCM_24"), ("float", "FLOAT")])
+def test_formats(musicsteer: Runner, bundle: Path, tmp_path: Path, name: str, subtype: str) -> None:
+    for out in ("a.wav", "b.wav"):
+        done = musicsteer(
+            "generate", "--model", bundle, "--prompt", "x", "--format", name, "--out", out, *SHORT
+        )
+        assert done.code == 0
+    assert soundfile.info(tmp_path / "a.wav").subtype == subtype
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_several_clips_are_a_folder_with_a_record_of_each(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    prompts = ["--prompt", "Fast piano!", "--prompt", ""]
+    done = musicsteer("generate", "--model", bundle, *prompts, "--seed", "1,5", "--out", "clips", *SHORT)
+    assert done.code == 0
+    wavs = ["0000-fast-piano-s1.wav", "0001-fast-piano-s5.wav", "0002-s1.wav", "0003-s5.wav"]
+    assert files(tmp_path / "clips") == [*wavs, "clips.jsonl"]
+    records = [json.loads(line) for line in (tmp_path / "clips" / "clips.jsonl").read_text().splitlines()]
+    assert [record["file"] for record in records] == wavs
+    assert [(record["prompt"], record["seed"]) for record in records] == [
+        ("Fast piano!", 1),
+        ("Fast piano!", 5),
+        ("", 1),
+        ("", 5),
+    ]
+    contents = {(tmp_path / "clips" / wav).read_bytes() for wav in wavs}
+    assert len(contents) == 4
+
+
+def test_prompts_file_and_seed_range(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("# two prompts\nfast piano\nslow organ\n")
+    done = musicsteer(
+        "generate",
+        "--model",
+        bundle,
+        "--prompts-file",
+        "prompts.txt",
+        "--seed",
+        "3:5",
+        "--out",
+        "clips",
+        *SHORT,
+    )
+    assert done.code == 0
+    assert len(list((tmp_path / "clips").glob("*.wav"))) == 4
+
+
+def test_a_clip_does_not_depend_on_its_companions(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    for out, seeds in (("a", "1,2,3"), ("b", "3,2,1"), ("c", "2,9")):
+        done = musicsteer(
+            "generate",
+            "--model",
+            bundle,
+            "--prompt",
+            "piano",
+            "--seed",
+            seeds,
+            "--out",
+            out,
+            *SHORT,
+            "--batch-size",
+            "3",
+        )
+        assert done.code == 0
+    of_seed_2 = {next((tmp_path / out).glob("*-s2.wav")).read_bytes() for out in "abc"}
+    assert len(of_seed_2) == 1
+
+
+def test_codes_are_saved(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    done = musicsteer(
+        "generate", "--model", bundle, "--prompt", "x", "--seed", "0:2", "--out", "c", "--save-codes",
+        "codes.safetensors", *SHORT,
+    )  # fmt: skip
+    assert done.code == 0
+    codes = load_file(tmp_path / "codes.safetensors")["codes"]
+    assert codes.shape == (2, 4, 40) and codes.dtype == np.int64
+    assert codes.min() >= 0 and codes.max() < 64
+    with safe_open(tmp_path / "codes.safetensors", "np") as opened:
+        assert "musicsteer-codes" in opened.metadata()["musicsteer"]
+
+
+def test_greedy_ignores_the_seed(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    for seed in ("1", "2"):
+        musicsteer(
+            "generate",
+            "--model",
+            bundle,
+            "--prompt",
+            "x",
+            "--top-k",
+            "1",
+            "--seed",
+            seed,
+            "--out",
+            seed + ".wav",
+            *SHORT,
+        )
+    assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
+
+
+def test_alpha_zero_is_no_steering_and_alpha_changes_the_music(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT]
+    musicsteer(*base, "--out", "plain.wav")
+    for alpha in ("0", "4", "-4"):
+        done = musicsteer(*base, "--steer", vectors, "--alpha", alpha, "--out", f"{alpha}.wav")
+        assert done.code == 0, done.err
+    plain, zero, up, down = (
+        (tmp_path / name).read_bytes() for name in ("plain.wav", "0.wav", "4.wav", "-4.wav")
+    )
+    assert plain == zero
+    assert len({plain, up, down}) == 3
+    steering = json.loads((tmp_path / "4.json").read_text())["steering"]
+    assert steering[0]["alpha"] == 4.0 and steering[0]["layers"] == [0, 1, 2]
+    assert steering[0]["strategy"] == "per-layer" and steering[0]["concept"] == "tempo"
+
+
+def test_settings_in_steer_equal_bare_flags(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT]
+    bare = [
+        "--alpha",
+        "3",
+        "--layers",
+        "1-2",
+        "--source-layer",
+        "1",
+        "--rows",
+        "conditional",
+        "--unit",
+        "unit",
+    ]
+    musicsteer(*base, "--steer", vectors, *bare, "--out", "a.wav")
+    inline = f"{vectors}:alpha=3:layers=1-2:source-layer=1:rows=conditional:unit=unit"
+    done = musicsteer(*base, "--steer", inline, "--out", "b.wav")
+    assert done.code == 0, done.err
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    record = json.loads((tmp_path / "b.json").read_text())
+    assert record["steering"][0]["strategy"] == "one-to-all" and record["steering"][0]["source_layer"] == 1
+    assert record == {**json.loads((tmp_path / "a.json").read_text()), "file": "b.wav"}
+
+
+def test_two_vectors_compose(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
+    base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT]
+    musicsteer(*base, "--steer", f"{vectors}:alpha=3", "--out", "once.wav")
+    done = musicsteer(
+        *base, "--steer", f"{vectors}:alpha=3", "--steer", f"{vectors}:alpha=-3", "--out", "both.wav"
+    )
+    assert done.code == 0, done.err
+    assert (tmp_path / "once.wav").read_bytes() != (tmp_path / "both.wav").read_bytes()
+    assert len(json.loads((tmp_path / "both.json").read_text())["steering"]) == 2
+
+
+def test_guidance_negative_prompt_and_unconditional(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    base = ["generate", "--model", bundle, *SHORT]
+    runs = {
+        "plain": ["--prompt", "piano"],
+        "off": ["--prompt", "piano", "--guidance", "1"],
+        "negative": ["--prompt", "piano", "--negative-prompt", "slow"],
+        "null": ["--unconditional"],
+    }
+    for name, flags in runs.items():
+        assert musicsteer(*base, *flags, "--out", f"{name}.wav").code == 0
+    assert len({(tmp_path / f"{name}.wav").read_bytes() for name in runs}) == 4
+
+
+def test_force_replaces_and_json_prints_the_record(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    base = ["generate", "--model", bundle, "--prompt", "x", "--out", "a.wav", "--json", *SHORT]
+    first = musicsteer(*base)
+    again = musicsteer(*base)
+    assert again.code == 1 and "--force" in again.errors[0]
+    replaced = musicsteer(*base, "--seed", "8", "--force")
+    assert replaced.code == 0
+    assert json.loads(first.out)["seed"] == 0 and json.loads(replaced.out)["seed"] == 8
+    assert json.loads((tmp_path / "a.json").read_text())["seed"] == 8
+
+
+def test_dash_prompts_and_unicode(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    done = musicsteer("generate", "--model", bundle, "--prompt=-5 ﬁlm músic 🎹", "--out", "a.wav", *SHORT)
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "a.json").read_text())["prompt"] == "-5 ﬁlm músic 🎹"
