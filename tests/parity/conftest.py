@@ -1,4 +1,4 @@
-"""Puts scripts/ and this folder on the path of the parity tests; fixtures and the summary of the largest errors."""
+"""Path, fixtures and the summary of the largest errors of the parity tests."""
 
 from __future__ import annotations
 

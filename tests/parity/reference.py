@@ -1,0 +1,253 @@
+"""transformers computing what a job describes (job.py): padded batches, cached single steps, forward hooks.
+
+Only the loop around the modules is written here (delay pattern, guidance, greedy choice); test_reference.py
+holds that loop to `MusicgenForConditionalGeneration.generate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from job import Injection, Run
+from torch import Tensor
+from transformers import (
+    AutoTokenizer,
+    DynamicCache,
+    EncoderDecoderCache,
+    MusicgenForConditionalGeneration,
+    T5Tokenizer,
+)
+
+SITES = (
+    "resid_pre",
+    "self_attn_heads",
+    "self_attn_out",
+    "resid_post_self",
+    "cross_attn_out",
+    "resid_post_cross",
+    "mlp_out",
+    "resid_post",
+)
+
+
+def delay(codes: Tensor, delays: list[int], start: int, frames: int) -> Tensor:
+    """Codes [R, K, T0] -> the decoder's input for a clip of `frames`, [R, K, positions + 1]."""
+    sequence = torch.full((codes.size(0), codes.size(1), frames + max(delays) + 1), start)
+    for k, lag in enumerate(delays):
+        sequence[:, k, 1 + lag : 1 + lag + codes.size(2)] = codes[:, k]
+    return sequence
+
+
+def undelay(sequence: Tensor, delays: list[int], frames: int) -> Tensor:
+    """[R, K, positions + 1] -> codes [R, K, frames]."""
+    return torch.stack([sequence[:, k, 1 + lag : 1 + lag + frames] for k, lag in enumerate(delays)], dim=1)
+
+
+class Reference:
+    """A checkpoint in transformers."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.model = MusicgenForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        has_json = (checkpoint / "tokenizer.json").exists()
+        self.tokenizer = (AutoTokenizer if has_json else T5Tokenizer).from_pretrained(checkpoint)
+        config = self.model.config.decoder
+        self.layers = config.num_hidden_layers
+        self.width = config.hidden_size
+        self.vocabulary = config.vocab_size
+        self.num_codebooks = config.num_codebooks
+        self.channels = config.audio_channels
+        self.start = self.model.generation_config.decoder_start_token_id
+        self.delays = [k // self.channels for k in range(self.num_codebooks)]
+
+    def points(self) -> list[str]:
+        """Every hook point, in order of execution."""
+        inner = [f"decoder.{i}.{site}" for i in range(self.layers) for site in SITES]
+        return ["decoder.embed", *inner, "decoder.final_norm"]
+
+    # --- text ---
+
+    @torch.inference_mode()
+    def text_states(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """One padded batch: states [P, S, Dt] and mask [P, S]."""
+        batch = self.tokenizer(texts, padding=True, return_tensors="pt")
+        states = self.model.text_encoder(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask
+        ).last_hidden_state
+        return states, batch.attention_mask
+
+    def rows(self, run: Run) -> list[tuple[int, bool]]:
+        """(request, is null row): conditional rows in order, then null rows."""
+        requests = range(len(run.requests))
+        null = [i for i in requests if run.guided and run.requests[i].has_null_row]
+        return [(i, False) for i in requests] + [(i, True) for i in null]
+
+    def conditioning(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Text states and mask of every row; the null state is zeros with an empty mask."""
+        texts: list[str | None] = []
+        for request, is_null in self.rows(run):
+            spec = run.requests[request]
+            texts.append(spec.negative_prompt if is_null else None if spec.unconditional else spec.prompt)
+        known = sorted({text for text in texts if text is not None})
+        states, mask = self.text_states(known or [""])
+        row_states = states.new_zeros(len(texts), *states.shape[1:])
+        row_mask = mask.new_zeros(len(texts), mask.size(1))
+        for row, text in enumerate(texts):
+            if text is not None:
+                row_states[row] = states[known.index(text)]
+                row_mask[row] = mask[known.index(text)]
+        return row_states, row_mask
+
+    # --- hooks ---
+
+    def seam(self, point: str) -> tuple[Any, str]:
+        """The module of a hook point, and where it lies: its "input", "output", or "stream".
+
+        A "stream" is an input that is the residual stream as well, so that an edit has to be made in place.
+        """
+        decoder = self.model.decoder.model.decoder
+        if point == "decoder.embed":
+            return decoder.layers[0], "input"
+        if point == "decoder.final_norm":
+            return decoder.layer_norm, "output"
+        _, layer, site = point.split(".")
+        module = decoder.layers[int(layer)]
+        return {
+            "resid_pre": (module, "input"),
+            "self_attn_heads": (module.self_attn.out_proj, "input"),
+            "self_attn_out": (module.self_attn, "output"),
+            "resid_post_self": (module.encoder_attn_layer_norm, "stream"),
+            "cross_attn_out": (module.encoder_attn, "output"),
+            "resid_post_cross": (module.final_layer_norm, "stream"),
+            "mlp_out": (module.fc2, "output"),
+            "resid_post": (module, "output"),
+        }[site]
+
+    def hook(self, point: str, edit: Callable[[Tensor], Tensor]) -> Any:
+        """Replace the activation at `point` by what `edit` returns."""
+        module, where = self.seam(point)
+
+        def on_input(_: Any, inputs: tuple[Any, ...]) -> Any:
+            return (edit(inputs[0]), *inputs[1:])
+
+        def on_stream(_: Any, inputs: tuple[Any, ...]) -> None:
+            inputs[0].copy_(edit(inputs[0]))
+
+        def on_output(_: Any, __: Any, output: Any) -> Any:
+            return (edit(output[0]), *output[1:]) if isinstance(output, tuple) else edit(output)
+
+        if where == "output":
+            return module.register_forward_hook(on_output)
+        return module.register_forward_pre_hook(on_input if where == "input" else on_stream)
+
+    @contextmanager
+    def steered(self, run: Run) -> Iterator[None]:
+        """Every request's injections as forward hooks on its rows."""
+        handles = []
+        for request, spec in enumerate(run.requests):
+            for injection in spec.injections:
+                chosen = [
+                    row
+                    for row, (owner, is_null) in enumerate(self.rows(run))
+                    if owner == request and not (is_null and injection.rows == "conditional")
+                ]
+                handles.append(self.hook(injection.point, adding(injection, chosen)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def recorded(self, wanted: bool) -> Iterator[dict[str, list[Tensor]]]:
+        """The activations at every hook point while the context lasts, one entry for each step."""
+        columns: dict[str, list[Tensor]] = {point: [] for point in self.points()} if wanted else {}
+
+        def keeping(parts: list[Tensor]) -> Callable[[Tensor], Tensor]:
+            def keep(x: Tensor) -> Tensor:
+                parts.append(x.clone())
+                return x
+
+            return keep
+
+        handles = [self.hook(point, keeping(parts)) for point, parts in columns.items()]
+        try:
+            yield columns
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    # --- generation ---
+
+    @torch.inference_mode()
+    def run(self, run: Run) -> dict[str, Tensor]:
+        """Greedy codes; raw and guided logits of every position; activations if the run asks for them.
+
+        The model is called as `generate` calls it: text states and mask at every step, one column of codes.
+        """
+        rows = self.rows(run)
+        states, mask = self.conditioning(run)
+        requests = len(run.requests)
+        none = torch.empty(self.num_codebooks, 0, dtype=torch.long)
+        given = torch.stack([none if r.given_codes is None else r.given_codes for r in run.requests])
+        sequence = delay(given, self.delays, self.start, run.frames)
+        owner = torch.tensor([request for request, _ in rows])
+        null_row = list(range(requests))
+        for row, (request, is_null) in enumerate(rows):
+            null_row[request] = row if is_null else null_row[request]
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        logits, guided = [], []
+        with self.steered(run), self.recorded("activations" in run.dump) as columns:
+            for position in range(run.frames + max(self.delays)):
+                codes = sequence[owner, :, position : position + 1]
+                step = self.model(
+                    encoder_outputs=(states,),
+                    attention_mask=mask,
+                    decoder_input_ids=codes.flatten(0, 1),
+                    past_key_values=cache,
+                    use_cache=True,
+                ).logits.view(len(rows), self.num_codebooks, self.vocabulary)
+                null = step[null_row]
+                chosen = null + run.guidance * (step[:requests] - null) if run.guided else step[:requests]
+                for k, lag in enumerate(self.delays):
+                    if given.size(2) <= position - lag < run.frames and position >= lag:
+                        sequence[:, k, position + 1] = chosen[:, k].argmax(-1)
+                logits.append(step)
+                guided.append(chosen)
+        result = {
+            "codes": undelay(sequence, self.delays, run.frames),
+            "logits": torch.stack(logits, dim=2),
+            "guided": torch.stack(guided, dim=2),
+        }
+        return result | {point: torch.cat(parts, dim=1) for point, parts in columns.items()}
+
+    # --- codec ---
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes [B, K, T] -> samples [B, C, N]; the codebooks of a stereo pair interleave."""
+        sides = [codes[:, side :: self.channels] for side in range(self.channels)]
+        waves = [self.model.audio_encoder.decode(c[None], [None] * c.size(0)).audio_values for c in sides]
+        return torch.cat(waves, dim=1)
+
+    @torch.inference_mode()
+    def encode(self, samples: Tensor) -> Tensor:
+        """Samples [B, C, N] -> codes [B, K, T]."""
+        width = self.model.config.audio_encoder.audio_channels
+        sides = samples.split(width, dim=1)
+        codes = [self.model.audio_encoder.encode(side).audio_codes[0] for side in sides]
+        return torch.stack(codes, dim=2).flatten(1, 2)
+
+
+def adding(injection: Injection, rows: list[int]) -> Callable[[Tensor], Tensor]:
+    """The edit that adds the injection's vector to some rows of an activation [B, T, D]."""
+
+    def edit(x: Tensor) -> Tensor:
+        x = x.clone()
+        x[rows] += injection.strength * injection.vector
+        return x
+
+    return edit

@@ -1,0 +1,102 @@
+"""A batch is one decoder call a step, and a clip does not depend on who shares its batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from comparison import same_clip
+from job import Injection, Request, Run
+from shared_runs import PROMPTS, batch, random_codes, random_vector
+from sides import Sides
+
+FRAMES = 24
+TEXT_LENGTH = 64  # given, as batches of one run share it
+
+
+def clips(sides: Sides, count: int) -> tuple[Request, ...]:
+    """Different prompts, seeds and steering; one with a negative prompt."""
+    requests = []
+    for i in range(count):
+        point = f"decoder.{i % sides.reference.layers}.resid_post"
+        steering = (Injection(point, random_vector(sides.reference, i), 0.3 * (i % 3)),)
+        negative = PROMPTS[1] if i % 5 == 4 else None
+        requests.append(Request(PROMPTS[i % 4], negative_prompt=negative, seed=i, injections=steering))
+    return tuple(requests)
+
+
+def sampled(requests: tuple[Request, ...]) -> Run:
+    run = Run(requests, FRAMES, top_k=30, text_length=TEXT_LENGTH)
+    return run.dumping("logits", "samples")
+
+
+def test_sixteen_requests_make_one_call_a_step(tiny: Sides) -> None:
+    positions = FRAMES + max(tiny.reference.delays)
+    output = tiny.engine.run(sampled(clips(tiny, 16)))
+    assert output["codes"].shape[0] == 16
+    assert output.forward_calls == output.steps == positions
+    unguided = tiny.engine.run(dataclasses.replace(sampled(clips(tiny, 16)), guidance=1.0))
+    assert unguided.forward_calls == positions
+    assert unguided["logits"].size(0) == 16  # half the rows
+
+
+def test_companions_in_another_order(sides: Sides) -> None:
+    """Bit for bit, wherever the clip stands."""
+    requests = clips(sides, 6)
+    orders = {"plain": list(range(6)), "turned": [5, 4, 3, 2, 1, 0], "mixed": [3, 0, 5, 1, 4, 2]}
+    runs = {name: sampled(tuple(requests[i] for i in order)) for name, order in orders.items()}
+    results = sides.engine(runs)
+    plain = results.run("plain")
+    for name, order in orders.items():
+        for place, i in enumerate(order):
+            assert same_clip(plain, i, results.run(name), place), (name, i)
+
+
+def hard(sides: Sides, seed: int) -> tuple[Injection, ...]:
+    """Far beyond anything that still is music."""
+    layers = range(sides.reference.layers)
+    return tuple(
+        Injection(f"decoder.{i}.mlp_out", random_vector(sides.reference, seed + i), 1e3) for i in layers
+    )
+
+
+def companions(sides: Sides) -> dict[str, tuple[Request, ...]]:
+    """Five others beside clip 0: copies, other seeds, prompts or negatives, steered very hard."""
+    first, *others = clips(sides, 6)
+    return {
+        "plain": (first, *others),
+        "copies": (first,) * 6,
+        "seeds": (first, *(dataclasses.replace(first, seed=100 + i) for i in range(5))),
+        "texts": (
+            first,
+            *(Request(f"a {word} melody", seed=7) for word in "slow dark warm fast loud".split()),
+        ),
+        "hard": (first, *(dataclasses.replace(r, injections=hard(sides, i)) for i, r in enumerate(others))),
+        "negatives": (first, *(Request(PROMPTS[1], negative_prompt=f"{i}") for i in range(5))),
+    }
+
+
+def test_other_companions(sides: Sides) -> None:
+    """Bit for bit, whatever stands beside it: dummy copies, few or many texts, extreme steering."""
+    results = sides.engine({name: sampled(requests) for name, requests in companions(sides).items()})
+    plain = results.run("plain")
+    for name in companions(sides):
+        assert same_clip(plain, 0, results.run(name), 0), name
+
+
+def test_companions_while_codes_are_given(tiny: Sides) -> None:
+    """The same for chunks of given codes."""
+    given = random_codes(tiny.reference, 6, 20)
+    runs = {
+        name: dataclasses.replace(sampled(requests), given_chunk=8).given(given)
+        for name, requests in companions(tiny).items()
+    }
+    results = tiny.engine(runs)
+    for name in runs:
+        assert same_clip(results.run("plain"), 0, results.run(name), 0), name
+
+
+def test_same_job_same_bits(tiny: Sides) -> None:
+    run = sampled(batch())
+    one, other = tiny.engine.run(run), tiny.engine.run(run)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.tensors.items())
