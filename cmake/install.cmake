@@ -15,5 +15,7 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/musicsteerConfig.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/musicsteerConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/musicsteer)
 
-# The program finds LibTorch where it was built against it; a package sets its own path.
-set_target_properties(musicsteer PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+# The program finds LibTorch where it was built against it; a package sets its own path. LibTorch's folder is named,
+# since INSTALL_RPATH_USE_LINK_PATH leaves out folders inside the project, such as .venv.
+get_filename_component(torch_lib_dir "${TORCH_LIBRARY}" DIRECTORY)
+set_target_properties(musicsteer PROPERTIES INSTALL_RPATH "${torch_lib_dir}" INSTALL_RPATH_USE_LINK_PATH ON)

@@ -21,7 +21,7 @@ PROGRAM = ROOT / "build" / "musicsteer"
 CHECKPOINT = ROOT / "models" / "demo"
 
 # What is generated: every prompt with every seed, at every alpha.
-PROMPTS = ["a piano tune", "rock", "a folk tune for flute", "music for a video game"]
+PROMPTS = ["piano music", "a synth lead with drums", "organ music", "a marimba groove with percussion"]
 SEEDS = "0:2"
 DURATION_S = 8.0
 

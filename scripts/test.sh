@@ -9,8 +9,7 @@ usage: scripts/test.sh [--all]
 Sets up as scripts/setup.sh does, then runs every test that an ordinary machine can. One failure fails the
 whole, but the rest still runs.
 
-  --all  also what takes longer: a program that finds the installed library with find_package, and a
-         one-minute run of the demo model's training recipe
+  --all  also what takes longer: a program that finds the installed library with find_package
 TEXT
 }
 
@@ -60,7 +59,6 @@ check "layout of Python files: ruff format" ruff format --check .
 check "layout of C++ files: clang-format" xargs -0 -a <(cpp_files) clang-format --dry-run -Werror
 if $everything; then
     check "the installed package: tests/package" tests/package/run.sh
-    check "the demo model's recipe, in a minute: scripts/demo_model/smoke.sh" scripts/demo_model/smoke.sh
 fi
 check "C++ unit tests: ctest" run_ctest
 check "Python tests: pytest" python -m pytest
