@@ -84,6 +84,9 @@ def compare_greedy(engine: Engine, reference: Reference, run: Run) -> GreedyComp
         if actual.error:
             result.failure = actual.error
             return result
+        if actual["guided"].shape != expected["guided"].shape:
+            result.failure = f"guided logits of shape {list(actual['guided'].shape)}"
+            return result
         masked = (mask_excused(side, excused) for side in (expected, actual))
         found = first_unequal(*masked, reference.delays)
         end = expected["guided"].size(2) if found is None else found[0] + 1

@@ -49,9 +49,14 @@ def draws(reference: Reference, output: Output) -> tuple[Tensor, Tensor]:
 
 
 def uniforms(probabilities: Tensor, tokens: Tensor) -> Tensor:
-    """Draws of any distribution as draws from [0, 1): a random place within the token's share of the sum."""
-    own = probabilities.gather(1, tokens[:, None])[:, 0]
-    below = probabilities.cumsum(1).gather(1, tokens[:, None])[:, 0] - own
+    """Draws of any distribution as draws from [0, 1): a random place within the token's share of the sum.
+
+    Shares are laid out from the likeliest token down, so that a distribution too flat or too sharp shows.
+    """
+    shares, order = probabilities.sort(-1, descending=True)
+    rank = (order == tokens[:, None]).int().argmax(-1, keepdim=True)
+    own = shares.gather(1, rank)[:, 0]
+    below = shares.cumsum(1).gather(1, rank)[:, 0] - own
     generator = torch.Generator().manual_seed(0)
     return below + own * torch.rand(len(tokens), generator=generator, dtype=torch.float64)
 
