@@ -1,0 +1,149 @@
+"""Steered clips made by the program and measured by librosa: what choosing and evaluating share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from gates import load, negative_log_likelihood
+from measure import columns, measure
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "build" / "musicsteer"
+# What each concept moves, and the least relative change that is asked of its lowest and highest alpha.
+MEASURES = {"brightness": ("centroid_hz", -0.25, 0.20), "tempo": ("tempo_bpm", -0.20, 0.20)}
+# What must stay as in unsteered clips.
+KEPT = ("rms", "flatness", "nll")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one vector file is applied; the words are those of `musicsteer generate --steer`."""
+
+    strategy: str
+    source_layer: int | None
+    layers: str
+    unit: str
+    rows: str
+
+    def flags(self, vectors: Path, alpha: float) -> list[str]:
+        """The --steer option for one alpha."""
+        parts = [f"alpha={alpha:g}", f"strategy={self.strategy}", f"layers={self.layers}"]
+        parts += [f"unit={self.unit}", f"rows={self.rows}"]
+        if self.source_layer is not None:
+            parts.append(f"source-layer={self.source_layer}")
+        return ["--steer", ":".join([str(vectors), *parts])]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The prompts and seeds that are generated at every alpha."""
+
+    prompts: Sequence[str]
+    seeds: range
+    duration_s: float = 8.0
+
+
+def neutral_prompts() -> list[str]:
+    """The shipped prompts that name no concept."""
+    content = json.loads((ROOT / "prompts" / "neutral.json").read_text(encoding="utf-8"))
+    return [prompt if isinstance(prompt, str) else prompt["text"] for prompt in content["prompts"]]
+
+
+def extract(bundle: Path, concept: str, out: Path) -> Path:
+    """The concept's vectors, from the whole of its prompt set; kept if they are there."""
+    if not out.exists():
+        prompts = ROOT / "prompts" / f"{concept}.json"
+        command = [PROGRAM, "extract", "--model", bundle, "--prompts", prompts, "--out", out]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def random_vectors(vectors: Path, seed: int, out: Path) -> Path:
+    """A vector file whose directions are random, each as long as the one it replaces."""
+    generator = np.random.default_rng(seed)
+    with safe_open(vectors, "np") as opened:
+        metadata = opened.metadata()
+    drawn = {}
+    for name, vector in load_file(vectors).items():
+        noise = generator.standard_normal(vector.shape).astype(np.float32)
+        drawn[name] = noise * (np.linalg.norm(vector) / np.linalg.norm(noise))
+    save_file(drawn, out, metadata={**metadata, "method": "random"})
+    return out
+
+
+class Bench:
+    """Generates and measures; every figure is an array [prompts, seeds]."""
+
+    def __init__(self, checkpoint: Path, bundle: Path, work_dir: Path):
+        self.bundle = bundle
+        self.work_dir = work_dir
+        self.model, self.tokenizer = load(checkpoint)
+
+    def clips(self, trial: Trial, steer: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Measurements of one setting at one alpha; without `steer`, of unsteered clips."""
+        folder, codes_file = self.work_dir / "clips", self.work_dir / "codes.safetensors"
+        shutil.rmtree(folder, ignore_errors=True)
+        codes_file.unlink(missing_ok=True)
+        command = [PROGRAM, "generate", "--model", self.bundle, "--out", folder, "--save-codes", codes_file]
+        command += ["--seed", f"{trial.seeds.start}:{trial.seeds.stop}", "--duration", str(trial.duration_s)]
+        for prompt in trial.prompts:
+            command += ["--prompt", prompt]
+        subprocess.run([*command, *steer], check=True, stdout=subprocess.DEVNULL)
+        lines = (folder / "clips.jsonl").read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        found = columns([measure(soundfile.read(folder / record["file"])[0]) for record in records])
+        codes = torch.from_numpy(load_file(codes_file)["codes"])
+        found["nll"] = negative_log_likelihood(
+            self.model, self.tokenizer, codes, [record["prompt"] for record in records]
+        )
+        shape = (len(trial.prompts), len(trial.seeds))
+        return {name: values.reshape(shape) for name, values in found.items()}
+
+    def dose_response(
+        self, trial: Trial, vectors: Path, setting: Setting, alphas: Sequence[float]
+    ) -> list[dict[str, np.ndarray]]:
+        """Measurements at each alpha, paired by prompt and seed."""
+        return [self.clips(trial, setting.flags(vectors, alpha)) for alpha in alphas]
+
+
+def slopes(values: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+    """Slope over alpha (least squares) of each seed's mean over prompts, relative to the middle alpha's.
+
+    values: [alphas, prompts, seeds] -> [seeds]
+    """
+    centred = np.asarray(alphas) - np.mean(alphas)
+    by_seed = values.mean(axis=1)
+    middle = values[int(np.argmin(np.abs(alphas)))].mean()
+    return centred @ by_seed / (centred @ centred) / middle
+
+
+def interval(values: np.ndarray, seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
+    """Bootstrap 95 % interval of the mean over the last axis (seeds); leading axes are averaged first."""
+    values = values.reshape(-1, values.shape[-1]).mean(axis=0)
+    picks = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def is_monotone(means: Sequence[float]) -> bool:
+    """Rises from each alpha to the next."""
+    return bool(np.all(np.diff(means) > 0))
+
+
+def kept_within(found: dict[str, np.ndarray], unsteered: dict[str, np.ndarray]) -> dict[str, bool]:
+    """Whether the means that should not move lie in the 1st to 99th percentile of unsteered clips."""
+    inside = {}
+    for name in KEPT:
+        low, high = np.percentile(unsteered[name], [1, 99])
+        inside[name] = bool(low <= found[name].mean() <= high)
+    return inside
