@@ -2,22 +2,13 @@
 
 #include <utf8proc.h>
 
-#include <algorithm>
-#include <span>
-
+#include "code_point_ranges.hpp"
 #include "unicode17_breaks.hpp"
 #include "utf8.hpp"
 
 namespace musicsteer::tokenizer {
 
 namespace {
-
-bool contains(std::span<const unicode17::Range> ranges, char32_t c) {
-    const auto after =
-        std::upper_bound(ranges.begin(), ranges.end(), c,
-                         [](char32_t value, const unicode17::Range& range) { return value < range.first; });
-    return after != ranges.begin() && c <= std::prev(after)->last;
-}
 
 /// utf8proc's break classes as of Unicode 17.
 int break_class(char32_t c) {

@@ -4,16 +4,12 @@
 // DerivedCoreProperties.txt. utf8proc has the break classes of its own Unicode version (15.0 in version 2.8);
 // what changed since then is listed here and wins, so that any utf8proc from 2.8 on gives the same clusters.
 
+#include "code_point_ranges.hpp"
+
 namespace musicsteer::tokenizer::unicode17 {
 
-/// Code points from `first` to `last`, both included. Tables are in ascending order.
-struct Range {
-    char32_t first;
-    char32_t last;
-};
-
 /// Grapheme_Cluster_Break=Extend since 15.1.
-constexpr Range kNewExtend[] = {
+constexpr CodePointRange kNewExtend[] = {
     {0x0897, 0x0897},   {0x0CC0, 0x0CC0},   {0x0CC7, 0x0CC8},   {0x0CCA, 0x0CCB},   {0x1715, 0x1715},
     {0x1734, 0x1734},   {0x1ACF, 0x1ADD},   {0x1AE0, 0x1AEB},   {0x1B3B, 0x1B3B},   {0x1B3D, 0x1B3D},
     {0x1B43, 0x1B44},   {0x1BAA, 0x1BAA},   {0x1BF2, 0x1BF3},   {0xA953, 0xA953},   {0xA9C0, 0xA9C0},
@@ -25,23 +21,23 @@ constexpr Range kNewExtend[] = {
     {0x1E5EE, 0x1E5EF}, {0x1E6E3, 0x1E6E3}, {0x1E6E6, 0x1E6E6}, {0x1E6EE, 0x1E6EF}, {0x1E6F5, 0x1E6F5}};
 
 /// Grapheme_Cluster_Break=SpacingMark since 15.1.
-constexpr Range kNewSpacingMark[] = {{0x113B9, 0x113BA}, {0x113CA, 0x113CA}, {0x113CC, 0x113CD},
-                                     {0x1171E, 0x1171E}, {0x11B61, 0x11B61}, {0x11B65, 0x11B65},
-                                     {0x11B67, 0x11B67}, {0x1612A, 0x1612C}};
+constexpr CodePointRange kNewSpacingMark[] = {{0x113B9, 0x113BA}, {0x113CA, 0x113CA}, {0x113CC, 0x113CD},
+                                              {0x1171E, 0x1171E}, {0x11B61, 0x11B61}, {0x11B65, 0x11B65},
+                                              {0x11B67, 0x11B67}, {0x1612A, 0x1612C}};
 
 /// Grapheme_Cluster_Break=Control, unassigned ones included, which utf8proc leaves out.
-constexpr Range kNewControl[] = {{0x2065, 0x2065},   {0xFFF0, 0xFFF8},   {0xE0000, 0xE0000},
-                                 {0xE0002, 0xE001F}, {0xE0080, 0xE00FF}, {0xE01F0, 0xE0FFF}};
+constexpr CodePointRange kNewControl[] = {{0x2065, 0x2065},   {0xFFF0, 0xFFF8},   {0xE0000, 0xE0000},
+                                          {0xE0002, 0xE001F}, {0xE0080, 0xE00FF}, {0xE01F0, 0xE0FFF}};
 
 /// Grapheme_Cluster_Break=V since 16.0 (Kirat Rai).
-constexpr Range kNewHangulV[] = {{0x16D63, 0x16D63}, {0x16D67, 0x16D6A}};
+constexpr CodePointRange kNewHangulV[] = {{0x16D63, 0x16D63}, {0x16D67, 0x16D6A}};
 
 /// Grapheme_Cluster_Break=Prepend since 16.0, and one that no longer is.
 constexpr char32_t kNewPrepend = 0x113D1;
 constexpr char32_t kFormerPrepend = 0x11A3A;
 
 /// Extended_Pictographic, all of it: 17.0 took away as much as was added.
-constexpr Range kExtendedPictographic[] = {
+constexpr CodePointRange kExtendedPictographic[] = {
     {0x00A9, 0x00A9},   {0x00AE, 0x00AE},   {0x203C, 0x203C},   {0x2049, 0x2049},   {0x2122, 0x2122},
     {0x2139, 0x2139},   {0x2194, 0x2199},   {0x21A9, 0x21AA},   {0x231A, 0x231B},   {0x2328, 0x2328},
     {0x23CF, 0x23CF},   {0x23E9, 0x23F3},   {0x23F8, 0x23FA},   {0x24C2, 0x24C2},   {0x25AA, 0x25AB},
@@ -76,7 +72,7 @@ constexpr Range kExtendedPictographic[] = {
     {0x1FC00, 0x1FFFD}};
 
 /// Indic_Conjunct_Break=Consonant.
-constexpr Range kConjunctConsonant[] = {
+constexpr CodePointRange kConjunctConsonant[] = {
     {0x0915, 0x0939},   {0x0958, 0x095F},   {0x0978, 0x097F},   {0x0995, 0x09A8},   {0x09AA, 0x09B0},
     {0x09B2, 0x09B2},   {0x09B6, 0x09B9},   {0x09DC, 0x09DD},   {0x09DF, 0x09DF},   {0x09F0, 0x09F1},
     {0x0A95, 0x0AA8},   {0x0AAA, 0x0AB0},   {0x0AB2, 0x0AB3},   {0x0AB5, 0x0AB9},   {0x0AF9, 0x0AF9},
@@ -95,7 +91,7 @@ constexpr Range kConjunctConsonant[] = {
     {0x11F12, 0x11F33}};
 
 /// Indic_Conjunct_Break=Linker.
-constexpr Range kConjunctLinker[] = {
+constexpr CodePointRange kConjunctLinker[] = {
     {0x094D, 0x094D},   {0x09CD, 0x09CD},   {0x0ACD, 0x0ACD},   {0x0B4D, 0x0B4D},   {0x0C4D, 0x0C4D},
     {0x0D4D, 0x0D4D},   {0x1039, 0x1039},   {0x17D2, 0x17D2},   {0x1A60, 0x1A60},   {0x1B44, 0x1B44},
     {0x1BAB, 0x1BAB},   {0xA9C0, 0xA9C0},   {0xAAF6, 0xAAF6},   {0x10A3F, 0x10A3F}, {0x11133, 0x11133},

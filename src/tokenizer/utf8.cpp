@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "unicode16_words.hpp"
+
 namespace musicsteer::tokenizer {
 
 namespace {
@@ -56,6 +58,7 @@ bool is_word_character(char32_t c) {
         (c >= 0x1F170 && c <= 0x1F189)) {
         return true;
     }
+    if (contains(unicode16::kNewWordCharacters, c)) return true;
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
         case UTF8PROC_CATEGORY_LU:
         case UTF8PROC_CATEGORY_LL:

@@ -89,10 +89,30 @@ def awkward() -> list[str]:
     texts += ["no-space-at-all-" * 400, "漢字" * 600, "🎵" * 400, "क्‍" * 300, "\U0001f1eb" * 301]
     for c in dict.fromkeys(CONTROLS + SPACES + MAPPED + COMBINING + JOINERS):
         texts += [c, f"a{c}b", f" {c} x", f"{c}music", f"{c}\u0301", f"A{c}\u0301z", f"{c}{c}"]
+    texts += [start + end for start in ("w", "q", "ﷺ", "\x01", "x\x01") for end in ("\x01", "x\x01x a", "\x01w", "a b")]
     for special in SPECIALS:
         texts += [special, f"a{special}b", f" {special} ", f"x  {special}\t y", f"{special}{special}", special.upper(), special[1:]]
         texts += [f"{special}\u0301", f"é{special}9", f"_{special}_", f"\u00a0{special}\u3000 z", f"\x01{special}"]
     return texts
+
+
+def clusters() -> list[str]:
+    """Characters of every class that decides where a grapheme cluster ends, where that decides what is lost.
+
+    A mapped character with a mark of two bytes loses the mark, unless it is in a cluster of six bytes or more.
+    """
+    extend = "\u0300\u093c\u0897\u1acf\u1b44\u20dd\ufe0f\U000113b8\U0001f3fd\U000e0061"
+    spacing = "\u0903\u093f\u0bbf\u0e33\u1b3e\U000113b9\U000113ca\U0001171e"
+    prepend = "\u0600\u06dd\u0d4e\U000110bd\U000113d1\U00011a3a"
+    control = "\u0085\u00ad\u2065\u200b\ufeff\ufff5\U000e0002"
+    hangul = "\u1100\u1160\u11a8\uac00\uac01\ud7b0\U00016d63\uffa1"
+    conjunct = "\u0915\u094d\u0958\u0995\u09cd\u09dc\u1000\u1039\u0b5c\u0b4d\u200c\u200d"
+    pictographs = "\u00a9\u2122\u2605\u2603\u203c\u2764\U0001f3b5\U0001f1eb\U0001f02c\U0001f000\u24c2"
+    singles = extend + spacing + prepend + control + hangul + conjunct + pictographs
+    forms = ["A{}\u0301", "{}A\u0301", "q{}", "{}\u0301z", "e\u0301{}", "™{}\u0301", "{}\u0958", "{0}{0}\u0301"]
+    forms += ["क\u094d{}\u0958\u0301", "क{}\u094d\u0958\u0301", "❤\u200d{}\u0301", "❤{}\u200d™\u0301", "❤\u200d\ufe0f{}\u0301", "{}\u200d™\u0301"]
+    forms += ["\u1100{}\u0301", "{}\uac00\u0301", "\U0001f1eb{}\u0301", "\U0001f1eb{}\U0001f1eb\u0301", "\r{}\n", "\u0600{}\u0301"]
+    return [form.format(c) for c in singles for form in forms]
 
 
 def random_code_point(rng: random.Random) -> str:
@@ -131,7 +151,7 @@ def all_texts(count: int, seed: int = 7) -> list[str]:
     rng = random.Random(seed)
     shipped = prompts()
     words = sorted({word for text in SENTENCES + shipped + character_names() for word in text.split()})
-    texts = dict.fromkeys(SENTENCES + shipped + awkward())
+    texts = dict.fromkeys(SENTENCES + shipped + awkward() + clusters())
     for sentence in SENTENCES:
         for start in range(0, len(sentence), 3):  # also from within clusters
             texts[sentence[start : start + rng.randint(1, 25)]] = None

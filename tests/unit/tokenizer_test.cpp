@@ -235,6 +235,10 @@ TEST(Tokenizer, AddedTokensHeedTheirFlags) {
     EXPECT_THAT(encode(doc, "a [x] a"), ElementsAre(4, 9, 4, 1));
     token["single_word"] = true;
     EXPECT_THAT(encode(doc, "a[x] [x]"), ElementsAre(4, 5, 7, 6, 9, 1));
+    for (const char* word_character : {"_", "\u0301", "٣", "Ⓐ", "\u200D", "\U00016131"}) {
+        const Ids ids = encode(doc, word_character + std::string("[x]"));
+        EXPECT_THAT(ids, testing::Not(testing::Contains(9))) << word_character;
+    }
 }
 
 TEST(Tokenizer, NormalizedAddedTokensMatchAfterNormalisation) {
