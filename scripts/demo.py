@@ -68,11 +68,10 @@ def text_of(value: Any) -> str:
 
 
 def read_steering() -> dict[str, dict[str, Any]]:
-    """The settings of each concept: those above, and over them what the model's own file says."""
+    """The settings of each concept: the model's own where its file has the concept, else those above."""
     file = CHECKPOINT / "steering.json"
-    given = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    given = given.get("concepts", given)
-    return {concept: STEERING[concept] | given.get(concept, {}) for concept in STEERING}
+    chosen = json.loads(file.read_text(encoding="utf-8"))["concepts"] if file.is_file() else {}
+    return {concept: chosen.get(concept, STEERING[concept]) for concept in STEERING}
 
 
 def files_under(paths: Iterable[Path]) -> list[Path]:

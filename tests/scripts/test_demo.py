@@ -133,14 +133,18 @@ def test_an_output_that_the_demo_did_not_make_is_left_alone(tmp_path):
     assert kitchen.output.read_text() == "someone's own"
 
 
-def test_settings_of_the_model_win_over_the_defaults(tmp_path, monkeypatch):
+def test_settings_of_the_model_replace_the_defaults(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "CHECKPOINT", tmp_path)
     assert demo.read_steering() == demo.STEERING
-    (tmp_path / "steering.json").write_text('{"concepts": {"tempo": {"alphas": [-0.5, 0.5]}}}')
-    steering = demo.read_steering()
-    assert steering["tempo"]["alphas"] == [-0.5, 0.5]
-    assert steering["tempo"]["strategy"] == demo.STEERING["tempo"]["strategy"]
-    assert steering["brightness"] == demo.STEERING["brightness"]
+    # A default source layer left in place would contradict this strategy.
+    chosen = {
+        "prompts": "prompts/tempo.json",
+        "strategy": "per-layer",
+        "layers": "0-5",
+        "alphas": [-0.5, 0.5],
+    }
+    (tmp_path / "steering.json").write_text(json.dumps({"concepts": {"tempo": chosen}}))
+    assert demo.read_steering() == {"tempo": chosen, "brightness": demo.STEERING["brightness"]}
 
 
 def test_missing_model_is_one_sentence(tmp_path, monkeypatch, capsys):
