@@ -52,8 +52,8 @@ Model load_model(const ModelOptions& options) {
     Model model = Model::load(options.model, bundle_options(options));
     const Manifest& manifest = model.manifest();
     log_debug("model " + manifest.model_name + ": " + std::to_string(manifest.decoder.num_layers) +
-             " layers of " + std::to_string(manifest.decoder.hidden_size) +
-             ", licence of the weights: " + manifest.licence);
+              " layers of " + std::to_string(manifest.decoder.hidden_size) +
+              ", licence of the weights: " + manifest.licence);
     return model;
 }
 
