@@ -226,6 +226,12 @@ TEST(GumbelNoise, Golden) {
             -0.580132144f, -0.375913329f, 0.777918821f});
 }
 
+// The words 0 and 2^32 - 1, found by search: neither end of the unit interval is met.
+TEST(GumbelNoise, StaysFiniteAtBothEnds) {
+    EXPECT_NEAR(noise(1343428, 0, 0, 4)[3], -3.12999464, 1e-6);
+    EXPECT_NEAR(noise(2850057, 0, 0, 713)[712], 22.873857, 1e-5);
+}
+
 TEST(GumbelNoise, TokenDoesNotDependOnHowManyAreAsked) {
     std::vector<float> five = noise(3, 1, 2, 5);
     std::vector<float> many = noise(3, 1, 2, 100);
