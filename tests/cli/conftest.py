@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "parity"))
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE.parent / "parity"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 import checkpoints  # noqa: E402
+from program import PROGRAM, ROOT, Outcome, Runner, environment  # noqa: E402
 
-PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
 SHAPE = checkpoints.SHAPES[0]  # 3 layers of 48, 400 frames a second
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of the program left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def errors(self) -> list[str]:
-        return [line for line in self.err.splitlines() if line.startswith("error: ")]
-
-
-Runner = Callable[..., Outcome]
-
-
-def environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(cache)}
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Outcome, Runner
+from program import ROOT, Outcome, Runner
 from safetensors.numpy import load_file, save_file
 
 TEMPO = ROOT / "prompts" / "tempo.json"

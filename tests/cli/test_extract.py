@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROGRAM, ROOT, Runner, environment
+from program import PROGRAM, ROOT, Runner, environment
 from safetensors import safe_open
 from safetensors.numpy import load_file
 

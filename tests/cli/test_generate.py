@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import Runner
+from program import Runner
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
