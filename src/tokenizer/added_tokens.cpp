@@ -122,7 +122,7 @@ void AddedTokens::split_at(const PieceTrie& spellings, const TrackedText& text,
         std::size_t end = at + length;
         at = end;
         if (token.single_word && !stands_alone(bytes, begin, end)) continue;
-        if (token.lstrip) begin = std::max(skip_space_left(bytes, begin), done);
+        if (token.lstrip) begin = skip_space_left(bytes, begin);
         if (token.rstrip) end = skip_space_right(bytes, end);
         if (done < begin) parts.push_back({text.slice(done, begin), std::nullopt});
         parts.push_back({TrackedText(), token.id});

@@ -29,7 +29,7 @@ RULES = {
         "w": "i o",
     },
     **{"\u0001": "", "x": "", "🎵": "", "\r": "R", "\n": "N", "\r\n": "RN", "\u200d": "J", "\u0600": "n"},
-    **{"™": "TM", "❤": "love", "★": "star", "☃": "snow", "\u1100": "g", "\uac00": "ga"},
+    **{"™": "TM", "❤": "love", "★": "star", "☃": "snow", "\u1100": "g", "\uac00": "ga", "\u11a8": "t"},
     **{"\u0915": "k", "\u0958": "q", "\u0937": "sh", "\u0995": "k", "\u1000": "ka"},
 }
 
@@ -102,6 +102,12 @@ def with_near_ties(d: dict) -> None:
         entry[1] = scores[min(len(entry[0]), 3) - 1]
 
 
+def with_high_scores(d: dict) -> None:
+    """Scores large enough for the penalty of an unknown to decide between cuts."""
+    for entry in d["model"]["vocab"]:
+        entry[1] += 30
+
+
 def with_template(d: dict) -> None:
     d["post_processor"]["single"].insert(0, {"SpecialToken": {"id": "</s>", "type_id": 0}})
     d["post_processor"]["special_tokens"]["</s>"]["ids"] = [1, 0]
@@ -134,6 +140,7 @@ VARIANTS: dict[str, Callable[[dict], None]] = {
     "byte fallback": with_byte_fallback,
     "ties": with_ties,
     "near ties": with_near_ties,
+    "high scores": with_high_scores,
     "template": with_template,
     "truncation": lambda d: d.update(
         truncation={"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}

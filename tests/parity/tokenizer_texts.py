@@ -45,16 +45,45 @@ SENTENCES = [
     "\ufffd replacement \ufffe \uffff noncharacters \U0001fffe \U0010ffff private \ue000 \U000f0000",
 ]
 
-COMBINING = "\u0300\u0301\u0302\u0303\u0304\u0308\u030a\u0323\u0327\u0345\u0338\u20d7\ufe0f\u3099\u309a\u0483\u05bf\u064b\u0670"
+COMBINING = (
+    "\u0300\u0301\u0302\u0303\u0304\u0308\u030a\u0323"
+    "\u0327\u0345\u0338\u20d7\ufe0f\u3099\u309a\u0483\u05bf\u064b\u0670"
+)
 MAPPED = "ﬁﬂ①Å™℃ﷺ½ÅΩKａＡ㍿ﾊｶﾞ゙क़ড়ୡｶ…‼⁉ℹⒶ\u0340\u0344\u0958\u095f\u09dc\u0b5c\u0f43\ufb1d\ufb2a⁵ªºĳǆ\u00a0\u00ad"
 JOINERS = "\u200d\u200c\ufe0f\u20e3\u094d\u09cd\u1039\u17d2\u0d4d\u0600\u06dd\u110bd\u0d4e\u115f\u1160\u11a8"
 BASES = "aAeEoZ19-. 가각ㄱᄀ한कतরকമகกမខあ漢🎵👩🏽🇺🇸❤★©"
 SPACES = " \t\n\r\x0b\x0c\x85\u00a0\u1680\u2000\u2003\u2009\u2028\u2029\u202f\u205f\u3000\u200b\u180e\ufeff"
 CONTROLS = "".join(map(chr, [*range(0x20), 0x7F, *range(0x80, 0xA0)]))
-SPECIALS = ["</s>", "<pad>", "<unk>", "<extra_id_0>", "<extra_id_17>", "<extra_id_99>", "<s>", "[WORD]", "[both]", "Straße"]
-PLANES = [(0x20, 0x7E), (0xA0, 0x24F), (0x250, 0x6FF), (0x700, 0xFFF), (0x1000, 0x1FFF), (0x2000, 0x2FFF), (0x3000, 0x33FF),
-          (0xA000, 0xABFF), (0xAC00, 0xD7FF), (0xF900, 0xFFFF), (0x10000, 0x11FFF), (0x16000, 0x16FFF), (0x1D000, 0x1DFFF),
-          (0x1E000, 0x1FFFF), (0x20000, 0x2FFFF), (0xE0000, 0xE01EF)]
+SPECIALS = [
+    "</s>",
+    "<pad>",
+    "<unk>",
+    "<extra_id_0>",
+    "<extra_id_17>",
+    "<extra_id_99>",
+    "<s>",
+    "[WORD]",
+    "[both]",
+    "Straße",
+]
+PLANES = [
+    (0x20, 0x7E),
+    (0xA0, 0x24F),
+    (0x250, 0x6FF),
+    (0x700, 0xFFF),
+    (0x1000, 0x1FFF),
+    (0x2000, 0x2FFF),
+    (0x3000, 0x33FF),
+    (0xA000, 0xABFF),
+    (0xAC00, 0xD7FF),
+    (0xF900, 0xFFFF),
+    (0x10000, 0x11FFF),
+    (0x16000, 0x16FFF),
+    (0x1D000, 0x1DFFF),
+    (0x1E000, 0x1FFFF),
+    (0x20000, 0x2FFFF),
+    (0xE0000, 0xE01EF),
+]
 
 
 def prompts() -> list[str]:
@@ -71,7 +100,7 @@ def prompts() -> list[str]:
             for member in value:
                 collect(member)
 
-    files = sorted((REPO / "prompts").glob("*.json")) + [REPO / "scripts" / "demo_model" / "lexicon.json"]
+    files = [*sorted((REPO / "prompts").glob("*.json")), REPO / "scripts" / "demo_model" / "lexicon.json"]
     for path in files:
         if path.exists() and path.name != "schema.json":
             collect(json.loads(path.read_text(encoding="utf-8")))
@@ -85,21 +114,52 @@ def character_names() -> list[str]:
 
 def awkward() -> list[str]:
     """What is decided by single characters: each alone, doubled, within words, and with a mark on it."""
-    texts = ["", " ", "  ", "\n", "\x00", "\x00\x00a", "a" * 2000, "é" * 700, " " * 300, "\u0301", "▁", "▁" * 50]
+    texts = [
+        "",
+        " ",
+        "  ",
+        "\n",
+        "\x00",
+        "\x00\x00a",
+        "a" * 2000,
+        "é" * 700,
+        " " * 300,
+        "\u0301",
+        "▁",
+        "▁" * 50,
+    ]
     texts += ["no-space-at-all-" * 400, "漢字" * 600, "🎵" * 400, "क्‍" * 300, "\U0001f1eb" * 301]
     for c in dict.fromkeys(CONTROLS + SPACES + MAPPED + COMBINING + JOINERS):
         texts += [c, f"a{c}b", f" {c} x", f"{c}music", f"{c}\u0301", f"A{c}\u0301z", f"{c}{c}"]
-    texts += [start + end for start in ("w", "q", "ﷺ", "\x01", "x\x01") for end in ("\x01", "x\x01x a", "\x01w", "a b")]
+    texts += [
+        start + end
+        for start in ("w", "q", "ﷺ", "\x01", "x\x01")
+        for end in ("\x01", "x\x01x a", "\x01w", "a b")
+    ]
     for special in SPECIALS:
-        texts += [special, f"a{special}b", f" {special} ", f"x  {special}\t y", f"{special}{special}", special.upper(), special[1:]]
-        texts += [f"{special}\u0301", f"é{special}9", f"_{special}_", f"\u00a0{special}\u3000 z", f"\x01{special}"]
+        texts += [
+            special,
+            f"a{special}b",
+            f" {special} ",
+            f"x  {special}\t y",
+            f"{special}{special}",
+            special.upper(),
+            special[1:],
+        ]
+        texts += [
+            f"{special}\u0301",
+            f"é{special}9",
+            f"_{special}_",
+            f"\u00a0{special}\u3000 z",
+            f"\x01{special}",
+        ]
     return texts
 
 
 def clusters() -> list[str]:
     """Characters of every class that decides where a grapheme cluster ends, where that decides what is lost.
 
-    A mapped character with a mark of two bytes loses the mark, unless it is in a cluster of six bytes or more.
+    A mapped character with a mark of two bytes loses it, unless it is in a cluster of six bytes or more.
     """
     extend = "\u0300\u093c\u0897\u1acf\u1b44\u20dd\ufe0f\U000113b8\U0001f3fd\U000e0061"
     spacing = "\u0903\u093f\u0bbf\u0e33\u1b3e\U000113b9\U000113ca\U0001171e"
@@ -109,9 +169,12 @@ def clusters() -> list[str]:
     conjunct = "\u0915\u094d\u0958\u0995\u09cd\u09dc\u1000\u1039\u0b5c\u0b4d\u200c\u200d"
     pictographs = "\u00a9\u2122\u2605\u2603\u203c\u2764\U0001f3b5\U0001f1eb\U0001f02c\U0001f000\u24c2"
     singles = extend + spacing + prepend + control + hangul + conjunct + pictographs
-    forms = ["A{}\u0301", "{}A\u0301", "q{}", "{}\u0301z", "e\u0301{}", "™{}\u0301", "{}\u0958", "{0}{0}\u0301"]
-    forms += ["क\u094d{}\u0958\u0301", "क{}\u094d\u0958\u0301", "❤\u200d{}\u0301", "❤{}\u200d™\u0301", "❤\u200d\ufe0f{}\u0301", "{}\u200d™\u0301"]
-    forms += ["\u1100{}\u0301", "{}\uac00\u0301", "\U0001f1eb{}\u0301", "\U0001f1eb{}\U0001f1eb\u0301", "\r{}\n", "\u0600{}\u0301"]
+    forms = [
+        *("A{}\u0301", "{}A\u0301", "q{}", "{}\u0301z", "e\u0301{}", "™{}\u0301", "{}\u0958", "{0}{0}\u0301"),
+        *("क\u094d{}\u0958\u0301", "क{}\u094d\u0958\u0301", "❤\u200d{}\u0301", "❤{}\u200d™\u0301"),
+        *("❤\u200d\ufe0f{}\u0301", "{}\u200d™\u0301", "\u1100{}\u0301", "{}\uac00\u0301", "{}\u11a8\u0301"),
+        *("\U0001f1eb{}\u0301", "\U0001f1eb{}\U0001f1eb\u0301", "\r{}\n", "\u0600{}\u0301", "\u0600{}"),
+    ]
     return [form.format(c) for c in singles for form in forms]
 
 
