@@ -32,7 +32,8 @@ def build_from_checkpoints(
     layers = len(
         {name for name in weights if name.startswith("decoder.") and name.endswith("self_attn.k_proj.weight")}
     )
-    model = build_model(load_checkpoint(codec_path), vocabulary, width, layers)
+    text_width = weights["text_encoder.shared.weight"].shape[1]
+    model = build_model(load_checkpoint(codec_path), vocabulary, width, layers, text_width=text_width)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     wrong = [
         name for name in missing if not name.startswith("audio_encoder.") and "embed_positions" not in name

@@ -27,9 +27,9 @@ def build_codec(
     ratios: tuple[int, ...] = RATIOS,
 ) -> EncodecModel:
     """An untrained codec: [B, 1, N] samples <-> [B, latent, N / HOP] <-> [B, codebooks, N / HOP] codes."""
+    # transformers has as many codebooks as fit the bandwidth.
     bits = codebook_size.bit_length() - 1
-    # transformers counts codebooks as bandwidth / (frame rate * 10 bits), whatever the codebook size is.
-    bandwidth_kbps = max(bits, 10) * FRAME_RATE_HZ * codebooks / 1000
+    bandwidth_kbps = bits * FRAME_RATE_HZ * codebooks / 1000
     config = EncodecConfig(
         sampling_rate=SAMPLE_RATE_HZ,
         audio_channels=1,

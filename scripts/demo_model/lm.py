@@ -22,13 +22,18 @@ EMBEDDING_STD = 0.35
 def build_model(
     codec: EncodecModel,
     text_vocabulary: int,
-    width: int = 256,
-    layers: int = 6,
+    width: int = 192,
+    layers: int = 5,
     heads: int = 4,
-    text_width: int = 192,
+    text_width: int = 128,
     text_layers: int = 2,
 ) -> MusicgenForConditionalGeneration:
-    """An untrained MusicGen around a trained codec, with dropout off."""
+    """An untrained MusicGen around a trained codec, with dropout off.
+
+    `text_width` and `width` must differ: where they agree, transformers has no projection between them.
+    """
+    if text_width == width:
+        raise ValueError(f"text_width and width must differ, both are {width}")
     text = T5EncoderModel(
         T5Config(
             vocab_size=text_vocabulary,

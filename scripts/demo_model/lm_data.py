@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 ATTRIBUTES = ("tempo", "brightness", "energy", "density", "mood", "drums")
-SHORTEST, LONGEST = 16, 64
+SHORTEST, LONGEST = 4, 32
 ENCODING_BLOCK = 40  # clips to a line of encode_data.py's list of what is done
 
 
@@ -70,7 +70,7 @@ class Clips:
         return Batch(codes, ids, mask, torch.tensor([attributes_of(self.songs[row]) for row in rows]))
 
     def draw(self, seed: tuple[int, int], frames_in_batch: int) -> Batch:
-        """Whole clips for an even `seed[1]`, beginnings for an odd one, about `frames_in_batch` frames.
+        """Whole clips where the sum of `seed` is even, else beginnings; about `frames_in_batch` frames.
 
         What a clip sounds like shows in its first frames, and after them the caption has little to add. Many
         short beginnings are what ties captions to music.
@@ -79,6 +79,6 @@ class Clips:
         if self._draws % 50 == 0:
             self.ready = self.count_ready()
         rng = random.Random(seed[0] * 1000 + seed[1])
-        frames = FRAMES if seed[1] % 2 == 0 else rng.randint(SHORTEST, LONGEST)
+        frames = FRAMES if sum(seed) % 2 == 0 else rng.randint(SHORTEST, LONGEST)
         count = max(1, frames_in_batch // (frames + self.codes.shape[1] - 1))
         return self.batch([rng.randrange(self.ready) for _ in range(count)], frames, rng)

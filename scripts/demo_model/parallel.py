@@ -59,8 +59,6 @@ class Team:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) >= self.workers:
             os.sched_setaffinity(0, {cores[rank]})
-        if rank > 0:
-            os.nice(5)  # leaves other programs a share of all cores but the first
         offset = 0
         for parameter in self.parameters:
             row = self._gradients[rank, offset : offset + parameter.numel()]

@@ -18,13 +18,16 @@ cd "$here"
     --codebooks 4 --codebook-size 64 --filters 4 --latent 16 --crops 2
 "$python" encode_data.py --data "$work/data" --codec "$work/codec/decoder.pt" --clips 80
 "$python" train_tokenizer.py --data "$work/data" --out "$work/tokenizer" --captions 2000
-# Twice: the second run goes on from the first one's checkpoint.
-for minutes in 0.06 0.1; do
+train_lm() {
     "$python" train_lm.py --data "$work/data" --codec "$work/codec/decoder.pt" --tokenizer "$work/tokenizer" \
-        --work-dir "$work/lm" --minutes "$minutes" --width 64 --layers 2 --frames-in-batch 220
-done
-"$python" assemble.py --codec "$work/codec/decoder.pt" --lm "$work/lm/final.pt" --tokenizer "$work/tokenizer" \
-    --out "$work/demo"
+        --width 64 --layers 2 --frames-in-batch 220 "$@"
+}
+train_lm --work-dir "$work/lm" --minutes 0.05
+train_lm --work-dir "$work/lm" --minutes 0.08 # goes on
+train_lm --work-dir "$work/annealed" --resume "$work/lm/latest.pt" --anneal 0.03
+"$python" assemble.py --codec "$work/codec/decoder.pt" --lm "$work/annealed/latest.pt" \
+    --tokenizer "$work/tokenizer" --out "$work/demo"
 "$python" gates.py codec --model "$work/demo" --count 2
 "$python" gates.py lm --model "$work/demo" --count 2
+"$python" steer.py --model "$work/demo" --concept tempo --count 2 --prompts 2 --alphas=-1,0,1
 echo "smoke: the recipe runs; checkpoint in $work/demo"

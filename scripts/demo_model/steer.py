@@ -1,7 +1,6 @@
 """A quick look at steering, in Python alone: does a difference of means move tempo and brightness by degrees?
 
-    python steer.py --model models/demo --concept tempo --source all --alphas=-2,-1,0,1,2 --count 32 --random
-    8
+    python steer.py --model models/demo --concept tempo --source all --alphas=-2,-1,0,1,2 --random 8
 
 Directions are mean(positive) - mean(negative) of each layer's output over generated frames of conditional
 rows, from the shipped prompt sets; they are added to both rows. `--source all` adds to every layer its own
