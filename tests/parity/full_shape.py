@@ -93,7 +93,7 @@ def check(shape: Shape, folder: Path, frames: int) -> tuple[str, bool]:
         checkpoint, bundle = prepare(shape, folder)
     with step("load in transformers", seconds):
         reference = Reference(checkpoint)
-    engine = Engine(bundle, folder)
+    engine = Engine(bundle, folder, timeout_s=3600.0)
     with step("compare tensors", seconds):
         found = compare_everything(reference, engine)
     with step(f"compare {frames} greedy frames", seconds):

@@ -17,7 +17,6 @@ from torch import Tensor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("MUSICSTEER_BUILD_DIR", REPOSITORY / "build"))
-PROBE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,7 @@ class Engine:
 
     bundle: Path
     folder: Path  # for the files of a job
+    timeout_s: float = 300.0
 
     def __call__(
         self,
@@ -184,7 +184,7 @@ class Engine:
             [probe, files["job.json"]],
             capture_output=True,
             text=True,
-            timeout=PROBE_SECONDS,
+            timeout=self.timeout_s,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             check=False,
         )

@@ -9,6 +9,7 @@ from comparison import same_clip
 from job import Injection, Request, Run
 from shared_runs import PROMPTS, batch, random_codes, random_vector
 from sides import Sides
+from torchscript.parity import BOUND, difference
 
 FRAMES = 24
 TEXT_LENGTH = 64  # given, as batches of one run share it
@@ -40,16 +41,34 @@ def test_sixteen_requests_make_one_call_a_step(tiny: Sides) -> None:
     assert unguided["logits"].size(0) == 16  # half the rows
 
 
+def rows_are_aligned(sides: Sides) -> bool:
+    """Whether every head and row starts at a multiple of 32 bytes, as in published checkpoints (64 a head).
+
+    Else a row's last bits depend on its place in the batch (head size 15: 2e-7 of the largest value): MKL's order
+    of adding depends on addresses (not so under MKL_CBWR=COMPATIBLE), and what is left of a batch's numbers after
+    whole vectors, in its last row, goes through other code of elementwise functions (sigmoid in quick_gelu).
+    """
+    config = sides.reference.model.config.decoder
+    return (config.hidden_size // config.num_attention_heads) % 8 == 0
+
+
 def test_companions_in_another_order(sides: Sides) -> None:
-    """Bit for bit, wherever the clip stands."""
+    """Bit for bit, wherever the clip stands; to float32's noise where rows are not aligned."""
     requests = clips(sides, 6)
+    given = random_codes(sides.reference, 6, FRAMES)
     orders = {"plain": list(range(6)), "turned": [5, 4, 3, 2, 1, 0], "mixed": [3, 0, 5, 1, 4, 2]}
     runs = {name: sampled(tuple(requests[i] for i in order)) for name, order in orders.items()}
+    if not rows_are_aligned(sides):
+        runs = {name: run.given(given[orders[name]]) for name, run in runs.items()}
     results = sides.engine(runs)
     plain = results.run("plain")
     for name, order in orders.items():
         for place, i in enumerate(order):
-            assert same_clip(plain, i, results.run(name), place), (name, i)
+            if rows_are_aligned(sides):
+                assert same_clip(plain, i, results.run(name), place), (name, i)
+            else:
+                guided = results.run(name)["guided"][place]
+                assert difference("guided", plain["guided"][i], guided, BOUND).ok, (name, i)
 
 
 def hard(sides: Sides, seed: int) -> tuple[Injection, ...]:

@@ -43,7 +43,8 @@ def test_what_cannot_be_decoded_is_one_sentence(sides: Sides) -> None:
 
 def sound(sides: Sides, count: int) -> Tensor:
     """Two clips of decoded codes with noise, [2, C, count]."""
-    codes = random_codes(sides.reference, 2, count, seed=5)
+    hop = sides.reference.model.config.audio_encoder.hop_length
+    codes = random_codes(sides.reference, 2, -(-count // hop), seed=5)
     samples = sides.reference.decode(codes)[..., :count]
     return samples + 0.1 * torch.randn(samples.shape, generator=torch.Generator().manual_seed(count))
 
