@@ -102,10 +102,17 @@ def with_near_ties(d: dict) -> None:
         entry[1] = scores[min(len(entry[0]), 3) - 1]
 
 
-def with_high_scores(d: dict) -> None:
-    """Scores large enough for the penalty of an unknown to decide between cuts."""
-    for entry in d["model"]["vocab"]:
-        entry[1] += 30
+def with_costly_pieces(d: dict) -> None:
+    """Characters that only longer pieces have, and scores with which an unknown may beat those."""
+    for i, entry in enumerate(d["model"]["vocab"]):
+        entry[1] += 25
+        if len(entry[0]) == 1 and i % 2 == 0:
+            entry[0] = f"<gone {i}>"
+
+
+def with_replacement_first(d: dict) -> None:
+    words_then(prepend_scheme="first")(d)
+    with_steps({"type": "Replace", "pattern": {"String": "a"}, "content": " o m"})(d)
 
 
 def with_template(d: dict) -> None:
@@ -140,7 +147,8 @@ VARIANTS: dict[str, Callable[[dict], None]] = {
     "byte fallback": with_byte_fallback,
     "ties": with_ties,
     "near ties": with_near_ties,
-    "high scores": with_high_scores,
+    "costly pieces": with_costly_pieces,
+    "replace, first": with_replacement_first,
     "template": with_template,
     "truncation": lambda d: d.update(
         truncation={"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
