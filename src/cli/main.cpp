@@ -30,6 +30,7 @@ std::stop_source watch_signals() {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, as a full disk is
     std::stop_source source;
     std::thread([signals, source]() mutable {
         int received = 0;
