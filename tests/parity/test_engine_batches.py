@@ -44,9 +44,9 @@ def test_sixteen_requests_make_one_call_a_step(tiny: Sides) -> None:
 def rows_are_aligned(sides: Sides) -> bool:
     """Whether every head and row starts at a multiple of 32 bytes, as in published checkpoints (64 a head).
 
-    Else a row's last bits depend on its place in the batch (head size 15: 2e-7 of the largest value): MKL's order
-    of adding depends on addresses (not so under MKL_CBWR=COMPATIBLE), and what is left of a batch's numbers after
-    whole vectors, in its last row, goes through other code of elementwise functions (sigmoid in quick_gelu).
+    Else a row's last bits depend on its place in the batch (head size 15: 2e-7 of the largest value). MKL's
+    order of adding depends on addresses (not so under MKL_CBWR=COMPATIBLE), and the numbers of the last row
+    that no whole vector takes go through other code of elementwise functions (quick_gelu's sigmoid).
     """
     config = sides.reference.model.config.decoder
     return (config.hidden_size // config.num_attention_heads) % 8 == 0
