@@ -43,7 +43,7 @@ void generate(const Model& model, const std::vector<SessionRequest>& requests,
 void run_session(GenerationSession& session, const std::stop_token& stop,
                  const std::function<void(std::int64_t columns)>& on_columns = {});
 
-/// `requests` filled up with copies of its last one (another seed), to `batch_size`.
+/// `requests` filled up with copies of its last one, to `batch_size`.
 std::vector<SessionRequest> fill_batch(std::vector<SessionRequest> requests, std::int64_t batch_size);
 
 }  // namespace musicsteer

@@ -104,7 +104,7 @@ Report inspect_bundle(const Options& options) {
             out, "codebooks",
             std::to_string(m.decoder.num_codebooks) + " of " + std::to_string(m.decoder.codebook_size));
         print_field(out, "audio",
-                    std::string(m.decoder.channels == 2 ? "stereo" : "mono") + ", " +
+                    std::string(m.decoder.channels * m.codec.channels == 2 ? "stereo" : "mono") + ", " +
                         std::to_string(m.codec.sample_rate_hz) + " Hz, " +
                         number_text(m.codec.frame_rate_hz) + " frames/s");
         print_field(out, "longest clip",
