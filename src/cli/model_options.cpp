@@ -75,26 +75,28 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
         "most 16]");
 }
 
+SamplingOptions SamplingFlags::over(SamplingOptions options) const {
+    options.guidance_scale = guidance.value_or(options.guidance_scale);
+    options.top_k = top_k.value_or(options.top_k);
+    options.top_p = top_p;
+    options.temperature = temperature.value_or(options.temperature);
+    options.validate();
+    return options;
+}
+
 SamplingOptions SamplingFlags::resolve(const Manifest& manifest) const {
-    SamplingOptions sampling;
-    sampling.guidance_scale = guidance.value_or(manifest.default_guidance_scale);
-    sampling.top_k = top_k.value_or(manifest.default_top_k);
-    sampling.top_p = top_p;
-    sampling.temperature = temperature.value_or(manifest.default_temperature);
-    sampling.validate();
-    return sampling;
+    SamplingOptions defaults;
+    defaults.guidance_scale = manifest.default_guidance_scale;
+    defaults.top_k = manifest.default_top_k;
+    defaults.temperature = manifest.default_temperature;
+    return over(defaults);
 }
 
 void SamplingFlags::validate() const {
     if (!std::isfinite(duration_s) || duration_s <= 0.0)
         throw UsageError("--duration must be more than 0 seconds");
     if (batch_size < 0) throw UsageError("--batch-size must be at least 1");
-    SamplingOptions sampling;
-    sampling.guidance_scale = guidance.value_or(sampling.guidance_scale);
-    sampling.top_k = top_k.value_or(sampling.top_k);
-    sampling.top_p = top_p;
-    sampling.temperature = temperature.value_or(sampling.temperature);
-    sampling.validate();
+    (void)over({});
 }
 
 }  // namespace musicsteer::cli

@@ -40,6 +40,9 @@ struct SamplingFlags {
     SamplingOptions resolve(const Manifest& manifest) const;
     /// What can be said before a model is loaded. @throws UsageError
     void validate() const;
+
+  private:
+    SamplingOptions over(SamplingOptions options) const;
 };
 
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
