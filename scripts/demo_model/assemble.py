@@ -54,6 +54,7 @@ def assemble(codec_path: Path, lm_path: Path, tokenizer_path: Path, out: Path) -
         names = ["config.json", "generation_config.json", "model.safetensors", *TOKENIZER_FILES]
         for name in names:
             shutil.move(Path(folder) / name, out / name)
+            (out / name).chmod(0o644)
     size_mb = sum((out / name).stat().st_size for name in names) / 1e6
     if size_mb > LARGEST_MB:
         raise SystemExit(f"{out} has {size_mb:.1f} MB, more than {LARGEST_MB}")

@@ -14,7 +14,8 @@ from transformers import (
     T5EncoderModel,
 )
 
-GUIDANCE_SCALE = 3.0
+# How the model is meant to be sampled; generation_config.json says so, and the exported bundle repeats it.
+GUIDANCE_SCALE, TOP_K, TEMPERATURE = 3.0, 50, 0.8
 # The default of 0.02 would drown beside the sinusoidal positions, whose RMS is 0.7.
 EMBEDDING_STD = 0.35
 
@@ -72,6 +73,7 @@ def build_model(
     settings.decoder_start_token_id = settings.pad_token_id = settings.bos_token_id = start
     settings.guidance_scale = GUIDANCE_SCALE
     settings.do_sample = True
+    settings.top_k, settings.temperature = TOP_K, TEMPERATURE
     settings.max_length = 200 + len(codec.quantizer.layers)
     with torch.no_grad():
         for table in model.decoder.model.decoder.embed_tokens:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from codec import decode_clips
-from lm import GUIDANCE_SCALE, text_states, tokenize
+from lm import GUIDANCE_SCALE, TEMPERATURE, TOP_K, text_states, tokenize
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
@@ -60,8 +60,8 @@ def sample_codes(
     seed: int = 0,
     groups: int = 1,
     guidance: float = GUIDANCE_SCALE,
-    top_k: int = 250,
-    temperature: float = 1.0,
+    top_k: int = TOP_K,
+    temperature: float = TEMPERATURE,
     precision: str = "bf16",
 ) -> Tensor:
     """[B, K, frames] codes. With groups = G, G equal groups of prompts share their random numbers."""
