@@ -63,12 +63,12 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
     command.add_option("--guidance", flags.guidance,
                        "Classifier-free guidance scale; 1 turns it off [model's, 3]");
     command.add_option("--top-k", flags.top_k,
-                       "Sample from the k likeliest tokens; 0 is off, 1 is greedy [250]");
+                       "Sample from the k likeliest tokens; 0 is off, 1 is greedy [model's, 250]");
     command
         .add_option("--top-p", flags.top_p,
                     "Sample from the likeliest tokens up to this probability; 0 is off")
         ->capture_default_str();
-    command.add_option("--temperature", flags.temperature, "Above 0; higher is more random [1]");
+    command.add_option("--temperature", flags.temperature, "Above 0; higher is more random [model's, 1]");
     command.add_option(
         "--batch-size", flags.batch_size,
         "Clips computed together; part of what determines the last bits [as many as there are, at "
