@@ -7,11 +7,10 @@
 
 namespace musicsteer {
 
-Model Model::load(const std::filesystem::path& directory, const BundleOptions& options) {
+Model Model::load(Bundle bundle) {
     // The profiling executor rewrites graphs after their first runs; without it, every call runs the same
     // operators.
     torch::jit::setGraphExecutorOptimize(false);
-    Bundle bundle = Bundle::open(directory, options);
     Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
     TextEncoder text_encoder(bundle);
     Decoder decoder(bundle);

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <filesystem>
-
 #include "musicsteer/bundle.hpp"
 #include "musicsteer/codec.hpp"
 #include "musicsteer/decoder.hpp"
@@ -20,8 +18,9 @@ struct Model {
 
     const Manifest& manifest() const { return bundle.manifest(); }
 
+    /// Loads the modules of a bundle that was opened, and so checked, before.
     /// @throws InputError, ModelError
-    static Model load(const std::filesystem::path& directory, const BundleOptions& options = {});
+    static Model load(Bundle bundle);
 };
 
 /// Threads that LibTorch's operators use. 0: as many as the machine has cores.

@@ -58,16 +58,14 @@ ActivationFile record(const Options& options, const Context& context) {
     options.sampling.validate();
     const PromptSet prompts = PromptSet::load(options.prompts);
     ExtractionOptions extraction;
-    {
-        // What can be refused without loading the weights is refused here.
-        const Bundle bundle = open_bundle(options.model);
-        extraction.points = points_of(options, bundle.manifest().decoder.num_layers);
-        extraction.sampling = options.sampling.resolve(bundle.manifest());
-        SessionOptions session;
-        session.num_frames = bundle.manifest().frames_of(options.sampling.duration_s);
-        session.validate(bundle.manifest());
-        parse_positions(options.positions, session.num_frames, bundle.manifest().codec.frame_rate_hz);
-    }
+    // What can be refused without loading the weights is refused here.
+    Bundle bundle = open_bundle(options.model);
+    extraction.points = points_of(options, bundle.manifest().decoder.num_layers);
+    extraction.sampling = options.sampling.resolve(bundle.manifest());
+    SessionOptions session;
+    session.num_frames = bundle.manifest().frames_of(options.sampling.duration_s);
+    session.validate(bundle.manifest());
+    parse_positions(options.positions, session.num_frames, bundle.manifest().codec.frame_rate_hz);
     extraction.duration_s = options.sampling.duration_s;
     extraction.positions = options.positions;
     extraction.rows = parse_recorded_rows(options.rows);
@@ -78,7 +76,7 @@ ActivationFile record(const Options& options, const Context& context) {
     extraction.on_message = log_info;
     extraction.stop = context.stop;
 
-    const Model model = load_model(options.model);
+    const Model model = load_model(options.model, std::move(bundle));
     Progress progress("extracting " + prompts.concept_name);
     extraction.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
     try {

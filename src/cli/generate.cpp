@@ -107,18 +107,16 @@ void run(const Options& options, const Context& context) {
     if (!options.save_codes.empty()) check_writable(options.save_codes, overwrite);
 
     GeneratorOptions generator;
-    {
-        const Bundle bundle = open_bundle(options.model);
-        generator.duration_s = options.sampling.duration_s;
-        generator.batch_size = options.sampling.batch_size;
-        generator.sampling = options.sampling.resolve(bundle.manifest());
-        generator.stop = context.stop;
-        generator.validate(bundle.manifest());
-        resolve_vectors(vectors, bundle.manifest());
-    }
+    Bundle bundle = open_bundle(options.model);
+    generator.duration_s = options.sampling.duration_s;
+    generator.batch_size = options.sampling.batch_size;
+    generator.sampling = options.sampling.resolve(bundle.manifest());
+    generator.stop = context.stop;
+    generator.validate(bundle.manifest());
+    resolve_vectors(vectors, bundle.manifest());
     for (SessionRequest& request : requests) request.steering = combined_plan(vectors);
 
-    const Model model = load_model(options.model);
+    const Model model = load_model(options.model, std::move(bundle));
     const nlohmann::json common = common_record(options, model, generator, requests, vectors);
     std::vector<at::Tensor> codes;
     Progress progress("generating");

@@ -58,7 +58,7 @@ std::string slug_of(const std::string& prompt) {
 }
 
 std::string clip_name(std::size_t index, const SessionRequest& request) {
-    char number[16];
+    char number[24];
     std::snprintf(number, sizeof number, "%04zu", index);
     const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
     return std::string(number) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +

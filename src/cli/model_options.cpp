@@ -7,16 +7,6 @@
 #include "musicsteer/logging.hpp"
 
 namespace musicsteer::cli {
-namespace {
-
-BundleOptions bundle_options(const ModelOptions& options) {
-    BundleOptions bundle;
-    bundle.verify = !options.no_verify;
-    bundle.device = parse_device(options.device);
-    return bundle;
-}
-
-}  // namespace
 
 void add_log_level(CLI::App& command, std::string& level) {
     command.add_option("--log-level", level, "What goes to stderr: debug, info, warn or off")
@@ -44,12 +34,15 @@ void apply_log_level(const std::string& level) {
 }
 
 Bundle open_bundle(const ModelOptions& options) {
-    return Bundle::open(options.model, bundle_options(options));
+    BundleOptions bundle;
+    bundle.verify = !options.no_verify;
+    bundle.device = parse_device(options.device);
+    return Bundle::open(options.model, bundle);
 }
 
-Model load_model(const ModelOptions& options) {
+Model load_model(const ModelOptions& options, Bundle bundle) {
     set_num_threads(options.threads);
-    Model model = Model::load(options.model, bundle_options(options));
+    Model model = Model::load(std::move(bundle));
     const Manifest& manifest = model.manifest();
     log_debug("model " + manifest.model_name + ": " + std::to_string(manifest.decoder.num_layers) +
               " layers of " + std::to_string(manifest.decoder.hidden_size) +

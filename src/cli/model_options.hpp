@@ -25,7 +25,7 @@ void apply_log_level(const std::string& level);
 /// Opens and checks the bundle without loading its modules.
 Bundle open_bundle(const ModelOptions& options);
 /// Loads everything, and says what was loaded.
-Model load_model(const ModelOptions& options);
+Model load_model(const ModelOptions& options, Bundle bundle);
 
 /// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. What is not given comes from the
 /// bundle.

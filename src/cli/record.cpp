@@ -72,16 +72,14 @@ void run(const Options& options, const Context& context) {
     check_writable(options.out, overwrite);
     SessionOptions session_options;
     std::vector<HookPoint> points;
-    {
-        const Bundle bundle = open_bundle(options.model);
-        const Manifest& manifest = bundle.manifest();
-        points = parse_hooks(options.hooks, manifest.decoder.num_layers);
-        session_options.num_frames = manifest.frames_of(options.sampling.duration_s);
-        session_options.sampling = options.sampling.resolve(manifest);
-        session_options.validate(manifest);
-        resolve_vectors(vectors, manifest);
-    }
-    const Model model = load_model(options.model);
+    Bundle bundle = open_bundle(options.model);
+    const Manifest& manifest = bundle.manifest();
+    points = parse_hooks(options.hooks, manifest.decoder.num_layers);
+    session_options.num_frames = manifest.frames_of(options.sampling.duration_s);
+    session_options.sampling = options.sampling.resolve(manifest);
+    session_options.validate(manifest);
+    resolve_vectors(vectors, manifest);
+    const Model model = load_model(options.model, std::move(bundle));
     check_memory(model, session_options, points.size());
 
     SessionRequest request;

@@ -193,7 +193,7 @@ void run_session(const std::string& name, const json& run, Job& job) {
 
 void run_job(const json& spec) {
     musicsteer::set_num_threads(spec.value("threads", 1));
-    Job job{musicsteer::Model::load(spec.at("bundle").get<std::string>()), {}, {}};
+    Job job{musicsteer::Model::load(musicsteer::Bundle::open(spec.at("bundle").get<std::string>())), {}, {}};
     if (spec.contains("input")) job.input = musicsteer::load_tensors(spec.at("input").get<std::string>());
     const json texts = spec.value("texts", json::object());
     for (const auto& [name, text] : texts.items()) {
