@@ -167,6 +167,13 @@ StepResult GenerationSession::step() {
     return result;
 }
 
+at::Tensor GenerationSession::guided(const at::Tensor& logits) const {
+    const at::Tensor conditional = logits.narrow(0, 0, num_requests());
+    if (!options_.sampling.guided()) return conditional;
+    const at::Tensor null_rows = at::tensor(null_row_of_request_, at::kLong).to(logits.device());
+    return apply_guidance(conditional, logits.index_select(0, null_rows), options_.sampling.guidance_scale);
+}
+
 /// Decides what `position` predicts, for every request and each codebook whose frame is neither outside nor
 /// given.
 void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
@@ -175,12 +182,8 @@ void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
         if (pattern_.frame_at(position, k) >= given_frames_) books.push_back(k);
     }
     if (books.empty()) return;
-    at::Tensor chosen = logits.narrow(0, 0, num_requests());
-    if (options_.sampling.guided()) {
-        const at::Tensor null_rows = at::tensor(null_row_of_request_, at::kLong).to(logits.device());
-        chosen = apply_guidance(chosen, logits.index_select(0, null_rows), options_.sampling.guidance_scale);
-    }
-    chosen = chosen.index_select(1, at::tensor(books, at::kLong).to(logits.device())).flatten(0, 1);
+    const at::Tensor wanted = at::tensor(books, at::kLong).to(logits.device());
+    const at::Tensor chosen = guided(logits).index_select(1, wanted).flatten(0, 1);
     std::vector<DrawKey> keys;
     for (const SessionRequest& request : requests_) {
         for (const std::int64_t k : books) keys.push_back({request.seed, pattern_.frame_at(position, k), k});

@@ -68,6 +68,11 @@ class GenerationSession {
     std::int64_t num_requests() const { return static_cast<std::int64_t>(requests_.size()); }
     std::span<const Row> rows() const { return rows_; }
 
+    /// Guidance applied to a step's logits: a request without a null row keeps its own.
+    /// @param logits  [B, ...], rows as in rows()
+    /// @return [R, ...]
+    at::Tensor guided(const at::Tensor& logits) const;
+
     /// Register recorders here before the first step. They must not outlive the session.
     HookRegistry& hooks() { return hooks_; }
     /// Replaces every request's plan, from the next step on. @param plans  one for each request

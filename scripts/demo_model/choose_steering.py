@@ -2,10 +2,10 @@
 
     python choose_steering.py --model models/demo --bundle out/demo/bundle --work-dir WORK
 
-Every candidate (strategy, layers, unit, rows) is tried on ladders of five alphas. A ladder is acceptable if
-level, flatness and the unsteered model's likelihood of the codes stay within the 1st to 99th percentile of
-unsteered clips. The best has the largest rise of its concept's measure from one end to the other, among those
-that rise at every alpha and reach what is asked, if there are any. Writes MODEL/steering.json.
+Every candidate is screened at both ends of ladders of growing strength, until level, flatness or the
+unsteered model's likelihood of the codes leave the 1st to 99th percentile of unsteered clips. The best of
+the screening get all five alphas and more seeds. Best is who reaches the largest multiple of what is asked
+of its concept at the worse of both ends. Writes MODEL/steering.json.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from steering_runs import (
+    KEPT,
     MEASURES,
     Bench,
     Setting,
@@ -28,21 +30,25 @@ from steering_runs import (
     neutral_prompts,
 )
 
-# The evaluation's prompts are the other half and its seeds begin at 2000.
-PROMPTS = neutral_prompts()[:32:8]
-SEEDS = range(1000, 1008)
-# Ends of the ladder, as shares of the mean activation norm for unit `residual`.
-LADDERS = {"residual": (0.05, 0.1, 0.2, 0.4), "difference": (0.25, 0.5, 1.0, 2.0, 4.0)}
+# Other instruments in each; the evaluation's prompts are of the other half, its seeds begin at 2000.
+PROMPTS = neutral_prompts()[:32:9]
+SCREENING, FINAL = Trial(PROMPTS, range(1000, 1004)), Trial(PROMPTS, range(1000, 1012))
+FINALISTS = 3
+# Ends of the ladders, in multiples of the difference vector. Per layer, the vectors of all layers add up.
+LADDERS = {
+    "per-layer": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
+    "one-to-all": (0.05, 0.1, 0.2, 0.3, 0.4, 0.6),
+    "single": (0.5, 1.0, 1.5, 2.0),
+}
 
 
 def candidates(num_layers: int) -> list[Setting]:
-    """Per-layer, and one-to-all from each layer, in both units and on both choices of rows."""
+    """Per-layer, and the inner layers' vectors put into all layers or into their own alone."""
     everywhere = f"0-{num_layers - 1}"
-    found = []
-    for unit in LADDERS:
-        for rows in ("both", "conditional"):
-            found.append(Setting("per-layer", None, everywhere, unit, rows))
-            found += [Setting("one-to-all", layer, everywhere, unit, rows) for layer in range(1, num_layers)]
+    found = [Setting("per-layer", None, everywhere, "difference", rows) for rows in ("both", "conditional")]
+    for layer in range(1, num_layers - 1):
+        found.append(Setting("one-to-all", layer, everywhere, "difference", "both"))
+        found.append(Setting("single", layer, str(layer), "difference", "both"))
     return found
 
 
@@ -51,44 +57,83 @@ def ladder(end: float) -> list[float]:
     return [-end, -end / 2, 0.0, end / 2, end]
 
 
+@dataclass
+class Verdict:
+    """What a setting does to its concept's measure, and whether the rest stays."""
+
+    setting: Setting
+    end: float
+    means: list[float]
+    low: float = field(init=False)
+    high: float = field(init=False)
+    monotone: bool = field(init=False)
+    kept: bool
+
+    def __post_init__(self) -> None:
+        middle = self.means[len(self.means) // 2]
+        self.low, self.high = self.means[0] / middle - 1, self.means[-1] / middle - 1
+        self.monotone = is_monotone(self.means)
+
+    def rank(self, asked_low: float, asked_high: float) -> tuple[bool, float]:
+        """Larger is better."""
+        return self.monotone, min(self.low / asked_low, self.high / asked_high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**vars(self), "setting": vars(self.setting)}
+
+
 def judge(
-    measure: str, found: Sequence[dict[str, np.ndarray]], unsteered: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    """What one ladder does to the concept's measure and to what should stay."""
-    means = [float(run[measure].mean()) for run in found]
-    middle = means[len(means) // 2]
-    return {
-        "means": means,
-        "low": means[0] / middle - 1,
-        "high": means[-1] / middle - 1,
-        "monotone": is_monotone(means),
-        "kept": all(all(kept_within(run, unsteered).values()) for run in found),
-    }
+    bench: Bench,
+    concept: str,
+    trial: Trial,
+    vectors: Path,
+    setting: Setting,
+    alphas: Sequence[float],
+    unsteered: dict[str, np.ndarray],
+) -> Verdict:
+    """Generates at these alphas, zero in the middle of them."""
+    found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
+    means = [float(run[MEASURES[concept][0]].mean()) for run in found]
+    inside = [kept_within(run, unsteered) for run in found]
+    return Verdict(setting, alphas[-1], means, kept=all(run[name] for run in inside for name in KEPT))
 
 
 def choose(bench: Bench, concept: str, vectors: Path, num_layers: int, log: Path) -> dict[str, Any]:
     """The best setting of a concept, with the ladder it was chosen for."""
-    measure, asked_low, asked_high = MEASURES[concept]
-    trial = Trial(PROMPTS, SEEDS)
-    unsteered = bench.clips(trial)
-    best: tuple[tuple[bool, bool, float], Setting, float, dict[str, Any]] | None = None
+    _, *asked = MEASURES[concept]
+
+    def note(stage: str, verdict: Verdict) -> Verdict:
+        line = {"concept": concept, "stage": stage, **verdict.as_dict()}
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return verdict
+
+    unsteered, screened = bench.clips(SCREENING), []
     for setting in candidates(num_layers):
-        for end in LADDERS[setting.unit]:
-            verdict = judge(measure, bench.dose_response(trial, vectors, setting, ladder(end)), unsteered)
-            line = {"concept": concept, "end": end, **vars(setting), **verdict}
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            if not verdict["kept"]:
+        for end in LADDERS[setting.strategy]:
+            ends = [-end, 0.0, end]
+            verdict = note("screening", judge(bench, concept, SCREENING, vectors, setting, ends, unsteered))
+            if not verdict.kept:
                 break  # stronger alphas leave the range of unsteered clips further behind
-            reached = verdict["low"] <= asked_low and verdict["high"] >= asked_high
-            rank = (verdict["monotone"], reached, verdict["high"] - verdict["low"])
-            if best is None or rank > best[0]:
-                best = (rank, setting, end, verdict)
-    if best is None:
+            screened.append(verdict)
+    if not screened:
         raise SystemExit(f"error: no setting steers {concept} and leaves the music in range")
-    _, setting, end, verdict = best
-    chosen = {key: value for key, value in vars(setting).items() if value is not None}
-    return {"prompts": f"prompts/{concept}.json", **chosen, "alphas": ladder(end), "chosen_on": verdict}
+    screened.sort(key=lambda verdict: verdict.rank(*asked), reverse=True)
+    unsteered, finals = bench.clips(FINAL), []
+    for verdict in screened[:FINALISTS]:
+        alphas = ladder(verdict.end)
+        final = judge(bench, concept, FINAL, vectors, verdict.setting, alphas, unsteered)
+        finals.append(note("final", final))
+    best = max(finals, key=lambda verdict: (verdict.kept, verdict.rank(*asked)))
+    chosen = {key: value for key, value in vars(best.setting).items() if value is not None}
+    outcome = {key: value for key, value in best.as_dict().items() if key not in ("setting", "end")}
+    return {
+        "prompts": f"prompts/{concept}.json",
+        **chosen,
+        "alphas": ladder(best.end),
+        "chosen_on": outcome,
+    }
 
 
 def main() -> None:

@@ -4,9 +4,9 @@
         --out evaluation.json
 
 For each concept: means with 95 % intervals over paired seeds at each alpha, slopes over alpha of its
-direction and of random ones of the same norm with the interval of the difference, and whether level,
-flatness and likelihood stay within the 1st to 99th percentile of unsteered clips. Prints Markdown, writes
-JSON.
+direction and, at both ends, of random ones of the same norm with the interval of the difference, and
+whether level, flatness and likelihood stay within the 1st to 99th percentile of unsteered clips. Prints
+Markdown, writes JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from steering_runs import (
+    KEPT,
     MEASURES,
     Bench,
     Setting,
@@ -31,10 +32,10 @@ from steering_runs import (
     slopes,
 )
 
-# Choosing used the other half of the prompts and seeds from 1000 on.
-PROMPTS = neutral_prompts()[32::16]
+# Other instruments in each; choosing used the other half of the prompts, and seeds from 1000 on.
+PROMPTS = neutral_prompts()[32::9]
 SEEDS = range(2000, 2032)
-SHOWN = ("tempo_bpm", "onset_rate", "centroid_hz", "rms", "flatness", "nll")
+SHOWN = ("tempo_bpm", "tempo_default_bpm", "onset_rate", "centroid_hz", "rms", "flatness", "nll")
 RANDOM_DIRECTIONS = 8
 
 
@@ -52,13 +53,13 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
         chosen["strategy"], chosen.get("source_layer"), chosen["layers"], chosen["unit"], chosen["rows"]
     )
     unsteered = bench.clips(trial)
-    found = bench.dose_response(trial, vectors, setting, alphas)
+    found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
     slope = slopes(np.stack([run[measure] for run in found]), alphas)
-    random_slopes = []
+    random_slopes, ends = [], [alphas[0], 0.0, alphas[-1]]
     for seed in range(RANDOM_DIRECTIONS):
         control = random_vectors(vectors, seed, bench.work_dir / "random.safetensors")
-        runs = bench.dose_response(trial, control, setting, alphas)
-        random_slopes.append(slopes(np.stack([run[measure] for run in runs]), alphas))
+        runs = bench.dose_response(trial, control, setting, ends, unsteered)
+        random_slopes.append(slopes(np.stack([run[measure] for run in runs]), ends))
     means = [float(run[measure].mean()) for run in found]
     middle = means[len(means) // 2]
     return {
@@ -72,6 +73,7 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
         "slope": {"mean": float(slope.mean()), "interval": interval(slope)},
         "random_slopes": [float(values.mean()) for values in random_slopes],
         "differences": [interval(slope - values) for values in random_slopes],
+        "difference": interval(slope - np.mean(random_slopes, axis=0)),
     }
 
 
@@ -84,7 +86,7 @@ def markdown(concept: str, result: dict[str, Any]) -> str:
         for name in SHOWN:
             low, high = row["figures"][name]["interval"]
             cells.append(f"{row['figures'][name]['mean']:.4g} [{low:.4g}, {high:.4g}]")
-        missed = [name for name, inside in row["kept"].items() if not inside]
+        missed = [name for name in KEPT if not row["kept"][name]]
         lines.append(f"| {alpha:g} | " + " | ".join(cells) + f" | {', '.join(missed) or 'yes'} |")
     low, high = result["slope"]["interval"]
     beyond = sum(low > 0 for low, _ in result["differences"])
@@ -95,7 +97,8 @@ def markdown(concept: str, result: dict[str, Any]) -> str:
         f"{result['change_high']:+.1%} at the highest, {monotone}. Slope {result['slope']['mean']:.3g} "
         f"[{low:.3g}, {high:.3g}] of the middle per unit of alpha; random directions "
         f"{min(result['random_slopes']):.3g} to {max(result['random_slopes']):.3g}; the difference's "
-        f"interval lies above zero for {beyond} of {len(result['differences'])}.",
+        f"interval lies above zero for {beyond} of {len(result['differences'])}, and against their mean it "
+        f"is [{result['difference'][0]:.3g}, {result['difference'][1]:.3g}].",
         "",
     ]
     return "\n".join(lines)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ PROGRAM = ROOT / "build" / "musicsteer"
 MEASURES = {"brightness": ("centroid_hz", -0.25, 0.20), "tempo": ("tempo_bpm", -0.20, 0.20)}
 # What must stay as in unsteered clips.
 KEPT = ("rms", "flatness", "nll")
+WORKERS = 2  # that measure
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ def random_vectors(vectors: Path, seed: int, out: Path) -> Path:
     return out
 
 
+def measure_file(path: Path) -> dict[str, float]:
+    """One WAV."""
+    return measure(soundfile.read(path)[0])
+
+
 class Bench:
     """Generates and measures; every figure is an array [prompts, seeds]."""
 
@@ -88,6 +96,7 @@ class Bench:
         self.bundle = bundle
         self.work_dir = work_dir
         self.model, self.tokenizer = load(checkpoint)
+        self.pool = ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn"))
 
     def clips(self, trial: Trial, steer: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Measurements of one setting at one alpha; without `steer`, of unsteered clips."""
@@ -101,7 +110,7 @@ class Bench:
         subprocess.run([*command, *steer], check=True, stdout=subprocess.DEVNULL)
         lines = (folder / "clips.jsonl").read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines]
-        found = columns([measure(soundfile.read(folder / record["file"])[0]) for record in records])
+        found = columns(list(self.pool.map(measure_file, [folder / record["file"] for record in records])))
         codes = torch.from_numpy(load_file(codes_file)["codes"])
         found["nll"] = negative_log_likelihood(
             self.model, self.tokenizer, codes, [record["prompt"] for record in records]
@@ -110,10 +119,15 @@ class Bench:
         return {name: values.reshape(shape) for name, values in found.items()}
 
     def dose_response(
-        self, trial: Trial, vectors: Path, setting: Setting, alphas: Sequence[float]
+        self,
+        trial: Trial,
+        vectors: Path,
+        setting: Setting,
+        alphas: Sequence[float],
+        unsteered: dict[str, np.ndarray],
     ) -> list[dict[str, np.ndarray]]:
-        """Measurements at each alpha, paired by prompt and seed."""
-        return [self.clips(trial, setting.flags(vectors, alpha)) for alpha in alphas]
+        """Measurements at each alpha, paired by prompt and seed; alpha 0 is `unsteered`, bit by bit."""
+        return [self.clips(trial, setting.flags(vectors, alpha)) if alpha else unsteered for alpha in alphas]
 
 
 def slopes(values: np.ndarray, alphas: Sequence[float]) -> np.ndarray:
@@ -140,10 +154,14 @@ def is_monotone(means: Sequence[float]) -> bool:
     return bool(np.all(np.diff(means) > 0))
 
 
-def kept_within(found: dict[str, np.ndarray], unsteered: dict[str, np.ndarray]) -> dict[str, bool]:
-    """Whether the means that should not move lie in the 1st to 99th percentile of unsteered clips."""
-    inside = {}
+def kept_within(found: dict[str, np.ndarray], unsteered: dict[str, np.ndarray]) -> dict[str, float | bool]:
+    """Whether means of what should not move lie in the 1st to 99th percentile of unsteered clips.
+
+    NAME_share is the share of single clips that do.
+    """
+    inside: dict[str, float | bool] = {}
     for name in KEPT:
         low, high = np.percentile(unsteered[name], [1, 99])
         inside[name] = bool(low <= found[name].mean() <= high)
+        inside[f"{name}_share"] = float(((found[name] >= low) & (found[name] <= high)).mean())
     return inside

@@ -13,6 +13,7 @@
 //     activations  NAME.HOOK_POINT [B, positions, D] for every hook point
 //     means        NAME.means.HOOK_POINT [R, D] over the clip's frames, conditional rows
 //     samples      NAME.samples [R, C, n], each clip decoded by itself
+//     scores       NAME.kl, NAME.nll [R] float64 of the run's codes, batches of "score_batch" clips
 //     sink         NAME.sink [R, K, N] as handed to the frame sink
 //
 // Metadata: NAME.forward_calls, NAME.steps, and NAME.error "ModelError: ..." if the run threw.
@@ -35,6 +36,7 @@
 #include "musicsteer/generation_session.hpp"
 #include "musicsteer/model.hpp"
 #include "musicsteer/safetensors.hpp"
+#include "musicsteer/scoring.hpp"
 
 namespace {
 
@@ -117,24 +119,15 @@ musicsteer::EditHook read_fault(const json& spec, const Job& job) {
 /// Logits of all steps, before and after guidance.
 class LogitsLog {
   public:
-    explicit LogitsLog(double guidance_scale) : guidance_scale_(guidance_scale) {}
-
     void add(const at::Tensor& logits) { steps_.push_back(logits); }
 
     void keep(const std::string& name, const GenerationSession& session, Job& job) const {
         const at::Tensor raw = at::cat(steps_, 2);
         job.keep(name + ".logits", raw);
-        const at::Tensor conditional = raw.narrow(0, 0, session.num_requests());
-        // A request without a null row is its own.
-        at::Tensor null = conditional.clone();
-        for (std::int64_t row = session.num_requests(); row < raw.size(0); ++row) {
-            null[session.rows()[static_cast<std::size_t>(row)].request].copy_(raw[row]);
-        }
-        job.keep(name + ".guided", musicsteer::apply_guidance(conditional, null, guidance_scale_));
+        job.keep(name + ".guided", session.guided(raw));
     }
 
   private:
-    double guidance_scale_;
     std::vector<at::Tensor> steps_;
 };
 
@@ -143,6 +136,23 @@ void keep_samples(const std::string& name, const at::Tensor& codes, Job& job) {
     for (std::int64_t i = 0; i < codes.size(0); ++i)
         clips.push_back(job.model.codec.decode(codes.narrow(0, i, 1)));
     job.keep(name, at::cat(clips));
+}
+
+void keep_scores(const std::string& name, const json& run, const at::Tensor& codes, Job& job) {
+    std::vector<SessionRequest> requests = read_requests(run, job);
+    for (std::size_t i = 0; i < requests.size(); ++i)
+        requests[i].given_codes = codes[static_cast<std::int64_t>(i)];
+    musicsteer::ScoringOptions options;
+    options.sampling = read_options(run).sampling;
+    options.text_length = read_options(run).text_length;
+    options.batch_size = run.value("score_batch", options.batch_size);
+    std::vector<double> kl, nll;
+    for (const musicsteer::ClipScore& score : musicsteer::score_clips(job.model, requests, options)) {
+        kl.push_back(score.kl_nats);
+        nll.push_back(score.nll_nats);
+    }
+    job.keep(name + ".kl", at::tensor(kl, at::kDouble));
+    job.keep(name + ".nll", at::tensor(nll, at::kDouble));
 }
 
 void run_session(const std::string& name, const json& run, Job& job) {
@@ -172,7 +182,7 @@ void run_session(const std::string& name, const json& run, Job& job) {
         frames.push_back(codes.clone());
     });
 
-    LogitsLog log(options.sampling.guidance_scale);
+    LogitsLog log;
     std::int64_t steps = 0;
     for (; !session.done(); ++steps) {
         const musicsteer::StepResult step = session.step();
@@ -185,6 +195,7 @@ void run_session(const std::string& name, const json& run, Job& job) {
     if (wanted.contains("logits")) log.keep(name, session, job);
     if (wanted.contains("sink")) job.keep(name + ".sink", at::stack(frames, 2));
     if (wanted.contains("samples")) keep_samples(name + ".samples", session.codes(), job);
+    if (wanted.contains("scores")) keep_scores(name, run, session.codes(), job);
     for (const HookPoint& point : points) {
         if (tape) job.keep(name + "." + point.name(), tape->activations(point, session.num_positions()));
         if (means) job.keep(name + ".means." + point.name(), means->mean(point));

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "musicsteer/generation_session.hpp"
+
+namespace musicsteer {
+
+struct ScoringOptions {
+    SamplingOptions sampling;  ///< guidance and temperature; what top-k and top-p cut off counts here
+    /// Clips scored together, two or four decoder rows each. Batches are filled up, as when generating.
+    std::int64_t batch_size = 8;
+    std::int64_t text_length = 0;  ///< pad texts to at least this; see text_length_for
+    std::stop_token stop;
+};
+
+/// What steering did to the model's predictions along one clip, in nats for each code.
+struct ClipScore {
+    double kl_nats = 0.0;   ///< mean of KL(steered || unsteered) over frames and codebooks
+    double nll_nats = 0.0;  ///< mean of -log p(code) where nothing is steered
+};
+
+/// Feeds each clip's codes to the model twice, steered as the request says and unsteered, and compares the
+/// guided distributions of every frame and codebook.
+/// @param requests  each with `given_codes` [K, N], of one N
+/// @throws UsageError, ModelError, ResourceError, Interrupted
+std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRequest> requests,
+                                   const ScoringOptions& options);
+
+}  // namespace musicsteer

@@ -1,0 +1,125 @@
+#include "musicsteer/scoring.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/generator.hpp"
+#include "musicsteer/memory.hpp"
+
+namespace musicsteer {
+namespace {
+
+constexpr std::int64_t kColumns = 32;  // of one step: keeps the distributions of a step small
+
+/// Sums over the frames and codebooks seen so far, float64 for each clip.
+struct Sums {
+    at::Tensor kl;   // [R]
+    at::Tensor nll;  // [R]
+};
+
+/// Requests, steered, and then the same without steering.
+std::vector<SessionRequest> both_ways(const std::vector<SessionRequest>& requests) {
+    std::vector<SessionRequest> twice = requests;
+    for (SessionRequest plain : requests) {
+        plain.steering.clear();
+        twice.push_back(std::move(plain));
+    }
+    return twice;
+}
+
+/// 1 where position `first + t` predicts a frame of codebook k, [K, T], and the codes it should predict,
+/// [R, K, T], 0 elsewhere.
+std::pair<at::Tensor, at::Tensor> targets(const DelayPattern& pattern, const at::Tensor& codes,
+                                          std::int64_t first, std::int64_t columns) {
+    const std::int64_t codebooks = codes.size(1);
+    const at::Tensor valid = at::zeros({codebooks, columns}, at::kDouble);
+    const at::Tensor wanted = at::zeros({codes.size(0), codebooks, columns}, at::kLong);
+    for (std::int64_t k = 0; k < codebooks; ++k) {
+        for (std::int64_t t = 0; t < columns; ++t) {
+            const std::int64_t frame = pattern.frame_at(first + t, k);
+            if (frame < 0) continue;
+            valid[k][t] = 1.0;
+            wanted.select(1, k).select(1, t).copy_(codes.select(1, k).select(1, frame));
+        }
+    }
+    return {valid, wanted};
+}
+
+/// @param guided  [2R, K, T, V], steered rows first
+void add_columns(Sums& sums, const at::Tensor& guided, const at::Tensor& valid, const at::Tensor& wanted) {
+    const at::Tensor log_p = guided.log_softmax(-1);
+    const std::int64_t clips = guided.size(0) / 2;
+    const at::Tensor steered = log_p.narrow(0, 0, clips), plain = log_p.narrow(0, clips, clips);
+    const at::Tensor kl = (steered.exp() * (steered - plain)).sum(-1);  // [R, K, T]
+    const at::Tensor nll = plain.gather(-1, wanted.to(plain.device()).unsqueeze(-1)).squeeze(-1).neg();
+    sums.kl += (kl.to(at::kCPU, at::kDouble) * valid).sum({1, 2});
+    sums.nll += (nll.to(at::kCPU, at::kDouble) * valid).sum({1, 2});
+}
+
+Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests,
+                 const SessionOptions& session_options, const std::stop_token& stop) {
+    const auto clips = static_cast<std::int64_t>(requests.size());
+    GenerationSession session(model, both_ways(requests), session_options);
+    const DelayPattern pattern(model.manifest().decoder.delays, model.manifest().decoder.start_token,
+                               session_options.num_frames);
+    const at::Tensor codes = session.codes().narrow(0, 0, clips);
+    Sums sums{at::zeros({clips}, at::kDouble), at::zeros({clips}, at::kDouble)};
+    while (!session.done()) {
+        if (stop.stop_requested()) throw Interrupted("interrupted");
+        const StepResult step = session.step();
+        const auto [valid, wanted] = targets(pattern, codes, step.position, step.columns);
+        const at::Tensor guided = session.guided(step.logits) / session_options.sampling.temperature;
+        add_columns(sums, guided, valid, wanted);
+    }
+    return sums;
+}
+
+void check_memory(const Model& model, const SessionOptions& options, std::int64_t batch_size) {
+    BatchShape shape;
+    shape.rows = batch_size * (options.sampling.guided() ? 4 : 2);
+    shape.frames = options.num_frames;
+    shape.texts = shape.rows;
+    shape.text_length = options.text_length;
+    shape.columns = kColumns;
+    require_memory(estimate_memory(model.manifest(), shape), available_memory());
+}
+
+}  // namespace
+
+std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRequest> requests,
+                                   const ScoringOptions& options) {
+    const c10::InferenceMode guard;
+    if (requests.empty()) return {};
+    if (options.batch_size < 1) throw UsageError("batch size must be at least 1");
+    for (const SessionRequest& request : requests) {
+        if (!request.given_codes.defined() || request.given_codes.dim() != 2)
+            throw UsageError("a clip is scored on its codes, [K, N]: none were given");
+    }
+    SessionOptions session_options;
+    session_options.num_frames = requests.front().given_codes.size(1);
+    session_options.sampling = options.sampling;
+    session_options.given_chunk = kColumns;
+    session_options.text_length = std::max(options.text_length, text_length_for(model.tokenizer, requests));
+    check_memory(model, session_options, options.batch_size);
+
+    std::vector<ClipScore> scores;
+    const double codes = static_cast<double>(requests.front().given_codes.numel());
+    for (std::size_t first = 0; first < requests.size();
+         first += static_cast<std::size_t>(options.batch_size)) {
+        const std::size_t count =
+            std::min(static_cast<std::size_t>(options.batch_size), requests.size() - first);
+        const auto part = requests.subspan(first, count);
+        const Sums sums = score_batch(model, fill_batch({part.begin(), part.end()}, options.batch_size),
+                                      session_options, options.stop);
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto row = static_cast<std::int64_t>(i);
+            scores.push_back({sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes});
+        }
+    }
+    return scores;
+}
+
+}  // namespace musicsteer
