@@ -3,8 +3,8 @@
     python choose_steering.py --model models/demo --bundle out/demo/bundle --work-dir WORK
 
 Every candidate is screened at both ends of ladders of growing strength, until level, flatness or the
-unsteered model's likelihood of the codes leave the 1st to 99th percentile of unsteered clips. The best of
-the screening get all five alphas and more seeds. Best is who reaches the largest multiple of what is asked
+unsteered model's likelihood of the codes leave the 1st to 99th percentile of 128 unsteered clips. The best
+of the screening get all five alphas and more seeds. Best is who reaches the largest multiple of what is asked
 of its concept at the worse of both ends. Writes MODEL/steering.json.
 """
 
@@ -32,6 +32,7 @@ from steering_runs import (
 
 # Other instruments in each; the evaluation's prompts are of the other half, its seeds begin at 2000.
 PROMPTS = neutral_prompts()[:32:9]
+RANGE = Trial(neutral_prompts()[:32], range(1100, 1104))
 SCREENING, FINAL = Trial(PROMPTS, range(1000, 1004)), Trial(PROMPTS, range(1000, 1012))
 FINALISTS = 3
 # Ends of the ladders, in multiples of the difference vector. Per layer, the vectors of all layers add up.
@@ -91,11 +92,12 @@ def judge(
     setting: Setting,
     alphas: Sequence[float],
     unsteered: dict[str, np.ndarray],
+    usual: dict[str, np.ndarray],
 ) -> Verdict:
-    """Generates at these alphas, zero in the middle of them."""
+    """Generates at these alphas, zero in the middle of them; `usual` says what should stay."""
     found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
     means = [float(run[MEASURES[concept][0]].mean()) for run in found]
-    inside = [kept_within(run, unsteered) for run in found]
+    inside = [kept_within(run, usual) for run in found]
     return Verdict(setting, alphas[-1], means, kept=all(run[name] for run in inside for name in KEPT))
 
 
@@ -103,12 +105,12 @@ def choose(bench: Bench, concept: str, vectors: Path, num_layers: int, log: Path
     """The best setting of a concept, with the ladder it was chosen for."""
     _, *asked = MEASURES[concept]
 
-    def note(stage: str, verdict: Verdict) -> Verdict:
+    def note(stage: str, verdict: Verdict) -> None:
         line = {"concept": concept, "stage": stage, **verdict.as_dict()}
         with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        return verdict
 
+    usual = bench.clips(RANGE)
     unsteered, screened = bench.clips(SCREENING), []
     for setting in candidates(num_layers):
         for end in LADDERS[setting.strategy]:
@@ -123,8 +125,8 @@ def choose(bench: Bench, concept: str, vectors: Path, num_layers: int, log: Path
     unsteered, finals = bench.clips(FINAL), []
     for verdict in screened[:FINALISTS]:
         alphas = ladder(verdict.end)
-        final = judge(bench, concept, FINAL, vectors, verdict.setting, alphas, unsteered)
-        finals.append(note("final", final))
+        finals.append(judge(bench, concept, FINAL, vectors, verdict.setting, alphas, unsteered, usual))
+        note("final", finals[-1])
     best = max(finals, key=lambda verdict: (verdict.kept, verdict.rank(*asked)))
     chosen = {key: value for key, value in vars(best.setting).items() if value is not None}
     outcome = {key: value for key, value in best.as_dict().items() if key not in ("setting", "end")}

@@ -5,8 +5,8 @@
 
 For each concept: means with 95 % intervals over paired seeds at each alpha, slopes over alpha of its
 direction and, at both ends, of random ones of the same norm with the interval of the difference, and
-whether level, flatness and likelihood stay within the 1st to 99th percentile of unsteered clips. Prints
-Markdown, writes JSON.
+whether level, flatness and likelihood stay within the 1st to 99th percentile of 128 unsteered clips.
+Prints Markdown, writes JSON.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from steering_runs import (
 # Other instruments in each; choosing used the other half of the prompts, and seeds from 1000 on.
 PROMPTS = neutral_prompts()[32::9]
 SEEDS = range(2000, 2032)
+RANGE = Trial(neutral_prompts()[32:], range(2100, 2104))
 SHOWN = ("tempo_bpm", "tempo_default_bpm", "onset_rate", "centroid_hz", "rms", "flatness", "nll")
 RANDOM_DIRECTIONS = 8
 
 
-def at_alpha(found: dict[str, np.ndarray], unsteered: dict[str, np.ndarray]) -> dict[str, Any]:
+def at_alpha(found: dict[str, np.ndarray], usual: dict[str, np.ndarray]) -> dict[str, Any]:
     """Means and intervals at one alpha."""
     figures = {name: {"mean": float(found[name].mean()), "interval": interval(found[name])} for name in SHOWN}
-    return {"figures": figures, "kept": kept_within(found, unsteered)}
+    return {"figures": figures, "kept": kept_within(found, usual)}
 
 
 def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
     setting = Setting(
         chosen["strategy"], chosen.get("source_layer"), chosen["layers"], chosen["unit"], chosen["rows"]
     )
-    unsteered = bench.clips(trial)
+    usual, unsteered = bench.clips(RANGE), bench.clips(trial)
     found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
     slope = slopes(np.stack([run[measure] for run in found]), alphas)
     random_slopes, ends = [], [alphas[0], 0.0, alphas[-1]]
@@ -65,7 +66,7 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
     return {
         "measure": measure,
         "alphas": alphas,
-        "by_alpha": [at_alpha(run, unsteered) for run in found],
+        "by_alpha": [at_alpha(run, usual) for run in found],
         "change_low": means[0] / middle - 1,
         "change_high": means[-1] / middle - 1,
         "asked": [asked_low, asked_high],

@@ -154,14 +154,14 @@ def is_monotone(means: Sequence[float]) -> bool:
     return bool(np.all(np.diff(means) > 0))
 
 
-def kept_within(found: dict[str, np.ndarray], unsteered: dict[str, np.ndarray]) -> dict[str, float | bool]:
-    """Whether means of what should not move lie in the 1st to 99th percentile of unsteered clips.
+def kept_within(found: dict[str, np.ndarray], usual: dict[str, np.ndarray]) -> dict[str, float | bool]:
+    """Whether means of what should not move lie in the 1st to 99th percentile of usual, unsteered clips.
 
     NAME_share is the share of single clips that do.
     """
     inside: dict[str, float | bool] = {}
     for name in KEPT:
-        low, high = np.percentile(unsteered[name], [1, 99])
+        low, high = np.percentile(usual[name], [1, 99])
         inside[name] = bool(low <= found[name].mean() <= high)
         inside[f"{name}_share"] = float(((found[name] >= low) & (found[name] <= high)).mean())
     return inside
