@@ -61,6 +61,7 @@ int run(int argc, char** argv) {
     cli::add_extract(app, context);
     cli::add_generate(app, context);
     cli::add_record(app, context);
+    cli::add_measure(app, context);
     cli::add_inspect(app, context);
     cli::add_tokenize(app, context);
     try {
