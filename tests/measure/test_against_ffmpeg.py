@@ -22,10 +22,12 @@ Note: TypeAlias = Callable[[str, dict[str, float], str], None]
 # centre.
 OTHER_LAYOUT = "three-channels"
 LUFS_BOUND = 0.1
-# Near half the sample rate, and where a sound begins at full strength, the interpolations of the two differ;
-# test_true_peak.py holds ours to a better one.
-DBTP_BOUND = 0.1
-SHARE_WITHIN_DBTP_BOUND = 0.8
+# Where a sound reaches up to half the sample rate, as clicks and drums do, a true peak depends on the filter
+# that interpolates: libebur128's has 49 taps and 4 times the rate, ffmpeg's more of both, and reads higher.
+# The unit tests hold ours to waves whose peak is known.
+USUAL_DBTP_BOUND = 0.1
+USUAL_SHARE = 0.85
+DBTP_BOUND = 1.2
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def test_true_peak(found: Measures, by_ffmpeg: Reference, note: Note):
         if reference > -30
     }
     assert len(found_differences) == len(by_ffmpeg) - 1
-    note("true_peak_dbtp, ffmpeg", found_differences, "dB")
-    within = sum(difference <= DBTP_BOUND for difference in found_differences.values())
-    assert within >= SHARE_WITHIN_DBTP_BOUND * len(found_differences)
+    within = sum(difference <= USUAL_DBTP_BOUND for difference in found_differences.values())
+    note(f"true_peak_dbtp ({within} fine)", found_differences, "dB")
+    assert within >= USUAL_SHARE * len(found_differences)
+    assert max(found_differences.values()) <= DBTP_BOUND
