@@ -79,6 +79,8 @@ def main() -> None:
                 for index, file in enumerate(files):
                     soundfile.write(file, music(rate_hz, options.duration, channels, index), rate_hz)
                 measuring_s = best_time(options.program, files) - start_s
+                if measuring_s <= 0:
+                    sys.exit("error: no time left after starting: the machine is busy, or give more --clips")
                 factor = options.clips * options.duration / measuring_s
                 print(f"{rate_hz:>9} {channels:>9} {factor:>12.0f}", flush=True)
 
