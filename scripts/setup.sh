@@ -23,7 +23,7 @@ source "$root/scripts/steps.sh"
 
 torch_version=2.13.0+cpu
 torch_index=https://download.pytorch.org/whl/cpu
-header_packages=(libcli11-dev nlohmann-json3-dev libsndfile1-dev libspdlog-dev libssl-dev libutf8proc-dev
+header_packages=(libcli11-dev nlohmann-json3-dev libebur128-dev libsndfile1-dev libspdlog-dev libssl-dev libutf8proc-dev
     libgtest-dev libgmock-dev)
 venv=$root/.venv
 build=$root/build
@@ -78,6 +78,7 @@ missing_packages() {
     command -v ninja >/dev/null || echo ninja-build
     command -v pkg-config >/dev/null || echo pkg-config
     command -v cmake >/dev/null || echo cmake
+    [[ $build_target == musicsteer ]] || command -v ffmpeg >/dev/null || echo ffmpeg # the tests compare loudness
     [[ -n ${CXX:-} ]] || command -v g++ >/dev/null || echo g++
     if [[ -n $python ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         "$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))'

@@ -17,6 +17,7 @@ struct Context {
 void add_extract(CLI::App& app, Context& context);
 void add_generate(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
+void add_measure(CLI::App& app, Context& context);
 void add_record(CLI::App& app, Context& context);
 void add_tokenize(CLI::App& app, Context& context);
 

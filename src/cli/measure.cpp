@@ -1,0 +1,164 @@
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "cli.hpp"
+#include "musicsteer/audio_file.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/metrics.hpp"
+#include "progress.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* kFooter = R"(
+Frames are 2048 samples long and 512 apart at every rate, and definitions are librosa's, with its
+defaults (docs/formats.md). A file that can't be measured is reported on stderr, the others are
+measured all the same, and the exit code is 1.
+
+Examples:
+  musicsteer measure fast.wav slow.wav
+  musicsteer measure clips/*.wav --csv > measures.csv
+  musicsteer measure take.flac --json)";
+
+struct Options {
+    std::vector<std::string> files;
+    bool as_json = false;
+    bool as_csv = false;
+};
+
+/// A column of the table: which measure, under which heading, how wide, with how many decimals.
+struct Column {
+    const char* measure;
+    const char* heading;
+    int width;
+    int decimals;
+};
+
+constexpr Column kColumns[] = {
+    {"duration_s", "seconds", 7, 1},
+    {"sample_rate_hz", "rate", 7, 0},
+    {"tempo_bpm", "BPM", 7, 1},
+    {"onset_rate_hz", "onsets/s", 10, 2},
+    {"spectral_centroid_hz", "centroid", 10, 0},
+    {"spectral_rolloff_hz", "rolloff", 9, 0},
+    {"spectral_bandwidth_hz", "bandwidth", 11, 0},
+    {"spectral_flatness", "flatness", 10, 4},
+    {"rms", "RMS", 8, 4},
+    {"loudness_lufs", "LUFS", 7, 1},
+    {"true_peak_dbtp", "dBTP", 7, 1},
+    {"silence_share", "silence", 9, 3},
+    {"clipped_samples", "clipped", 9, 0},
+};
+
+/// {"file": ..., "tempo_bpm": ..., ...}
+ordered_json measure_file(const std::string& path) {
+    const Audio audio = read_audio(path);
+    ordered_json record = {{"file", path}};
+    try {
+        const nlohmann::json measures = measures_json(measure_audio(audio));
+        for (const char* name : kMeasureNames) record[name] = measures.at(name);
+    } catch (const InputError& error) {
+        throw InputError(path + ": " + error.what());
+    }
+    return record;
+}
+
+void print_table(std::ostream& out, const std::vector<ordered_json>& records) {
+    char cell[64];
+    for (const Column& column : kColumns) {
+        std::snprintf(cell, sizeof cell, "%*s", column.width, column.heading);
+        out << cell;
+    }
+    out << "  file\n";
+    for (const ordered_json& record : records) {
+        for (const Column& column : kColumns) {
+            const ordered_json& value = record.at(column.measure);
+            if (value.is_null()) {
+                std::snprintf(cell, sizeof cell, "%*s", column.width, "-");
+            } else {
+                std::snprintf(cell, sizeof cell, "%*.*f", column.width, column.decimals, value.get<double>());
+            }
+            out << cell;
+        }
+        out << "  " << record.at("file").get<std::string>() << '\n';
+    }
+}
+
+/// Quoted if it has to be (RFC 4180).
+std::string csv_text(const std::string& text) {
+    if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+    std::string quoted = "\"";
+    for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+    return quoted + '"';
+}
+
+void print_csv(std::ostream& out, const std::vector<ordered_json>& records) {
+    out << "file";
+    for (const char* name : kMeasureNames) out << ',' << name;
+    out << '\n';
+    for (const ordered_json& record : records) {
+        out << csv_text(record.at("file").get<std::string>());
+        for (const char* name : kMeasureNames) {
+            const ordered_json& value = record.at(name);
+            out << ',' << (value.is_null() ? "" : value.dump());
+        }
+        out << '\n';
+    }
+}
+
+void print(const Options& options, const std::vector<ordered_json>& records) {
+    if (options.as_json) {
+        // A file name need not be UTF-8.
+        std::cout << ordered_json(records).dump(2, ' ', false, ordered_json::error_handler_t::replace)
+                  << '\n';
+    } else if (options.as_csv) {
+        print_csv(std::cout, records);
+    } else {
+        print_table(std::cout, records);
+    }
+}
+
+void run(const Options& options, const Context& context) {
+    at::set_num_threads(1);  // the pieces of work are too small for more
+    std::vector<ordered_json> records;
+    std::optional<InputError> failure;
+    Progress progress("measuring");
+    for (std::size_t i = 0; i < options.files.size(); ++i) {
+        progress.update(static_cast<std::int64_t>(i), std::ssize(options.files));
+        if (context.stop.stop_requested()) throw Interrupted("interrupted: nothing was printed");
+        try {
+            records.push_back(measure_file(options.files[i]));
+        } catch (const InputError& error) {
+            // main reports the last failure; each one has a line of its own.
+            if (failure) std::cerr << "error: " << failure->what() << '\n';
+            failure = error;
+        }
+    }
+    if (!records.empty()) print(options, records);
+    std::cout.flush();
+    if (failure) throw InputError(*failure);
+}
+
+}  // namespace
+
+void add_measure(CLI::App& app, Context& context) {
+    const auto options = std::make_shared<Options>();
+    CLI::App* command =
+        app.add_subcommand("measure", "Measure tempo, brightness, loudness, ... of audio files");
+    command->footer(kFooter);
+    command->add_option("files", options->files, "Audio files: WAV, FLAC, Ogg, MP3, ...")->required();
+    CLI::Option* json = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
+    command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(json);
+    command->callback(
+        [options, &context] { context.action = [options, &context] { run(*options, context); }; });
+}
+
+}  // namespace musicsteer::cli
