@@ -52,8 +52,8 @@ def parse_arguments(arguments: list[str] | None) -> Options:
     """The command line as options."""
     parser = argparse.ArgumentParser(
         prog="report.py",
-        description="Make a page to listen to sweeps and to see what steering did: players that switch the strength "
-        "while the music plays, curves with intervals, tables. The page works from a disk and needs no network.",
+        description="Make a page to listen to sweeps and to see what steering did: players that switch the "
+        "strength while the music plays, curves with intervals, tables. It works without network.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -76,7 +76,7 @@ def parse_arguments(arguments: list[str] | None) -> Options:
     parser.add_argument(
         "--audio",
         choices=sorted(CODECS),
-        help="flac loses nothing; vorbis is about a fifth of its size, and the samples are no longer the very same "
+        help="flac loses nothing; vorbis is about a fifth of its size, and no longer the very same samples "
         "[flac; vorbis with --single-file]",
     )
     parser.add_argument("--force", action="store_true", help="replace an older report at --out")
@@ -97,7 +97,7 @@ def check_options(options: Options) -> None:
 
 
 def encode_all(sweep: Sweep, codec: str, keep: Callable[[Clip, EncodedClip], None]) -> dict[str, str]:
-    """Encode every clip that has a file and hand it to `keep`; returns the ids of those without audio, and why."""
+    """Encode every clip and hand it to `keep`; returns the ids of those without audio, and why."""
     unreadable: dict[str, str] = {}
     show = sys.stderr.isatty()
     for number, clip in enumerate(sweep.clips, start=1):

@@ -128,7 +128,7 @@ def layers_text(layers: tuple[int, ...]) -> str:
 
 
 def labels_of(conditions: list[Condition]) -> list[str]:
-    """Short names that tell the conditions apart: the vector, strategy and layers, and whatever else differs."""
+    """Short names that tell conditions apart: vector, strategy and layers, and whatever else differs."""
     all_parts = [condition.parts() for condition in conditions]
     names = list(dict.fromkeys(name for parts in all_parts for name in parts))
     differing = {name for name in names if len({parts.get(name) for parts in all_parts}) > 1}

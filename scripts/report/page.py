@@ -142,7 +142,8 @@ def remarks_of(sweep: Sweep, unreadable: Mapping[str, str]) -> list[str]:
     elif silent:
         first = silent[0]
         remarks.append(
-            f"{len(silent)} clips have no audio that can be read, such as {first.record.get('file') or first.id}: "
+            f"{len(silent)} clips have no audio that can be read, "
+            f"such as {first.record.get('file') or first.id}: "
             f"{unreadable[first.id]}. Their numbers are shown."
         )
     if not any(math.isfinite(clip.measure(KL.key)) for clip in sweep.clips if clip.condition is not None):

@@ -1,9 +1,9 @@
 """Means over prompts and seeds with bootstrap intervals, paired against alpha 0 for changes.
 
 A *pair* is a (prompt, seed): the steered clip and the unsteered one share it, and with it their random
-numbers. The interval is the percentile bootstrap: pairs are drawn with replacement, `RESAMPLES` times, and the
-2.5th and 97.5th percentiles of the statistic are its ends. Drawing whole pairs keeps each steered clip together
-with its unsteered one, so what the two have in common cancels in the change.
+numbers. The interval is the percentile bootstrap: pairs are drawn with replacement, `RESAMPLES` times, and
+the 2.5th and 97.5th percentiles of the statistic are its ends. Drawing whole pairs keeps each steered clip
+together with its unsteered one, so what the two have in common cancels in the change.
 """
 
 from __future__ import annotations

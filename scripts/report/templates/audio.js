@@ -92,6 +92,7 @@ const Player = (() => {
   let voice = null; // what sounds: { source, gain }
   let startedAt = 0; // on the context's clock
   let offset = 0; // position in the clip at that time, or while paused
+  let wanted = false;
   let ticket = 0; // only the newest choice may sound
 
   const duration = () => state.buffer?.duration ?? 0;
@@ -154,11 +155,13 @@ const Player = (() => {
     if (state.playing) sound(onFrame(from % buffer.duration), when);
     else offset = Math.min(offset, buffer.duration);
     notify();
+    if (wanted) play();
     return true;
   }
 
   async function play() {
-    if (state.playing || !state.buffer) return;
+    wanted = !state.buffer; // pressed before the first clip is there: it plays when it is
+    if (state.playing || wanted) return;
     context ??= new AudioContext({ sampleRate: state.buffer.sampleRate, latencyHint: "interactive" });
     await context.resume();
     if (state.playing) return;
