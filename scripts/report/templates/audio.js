@@ -21,9 +21,10 @@ const ClipLoader = (() => {
     return bytes;
   }
 
-  function read(id) {
+  async function read(id) {
+    await parsed;
     const inline = document.querySelector(`script[data-clip="${id}"]`);
-    if (inline) return Promise.resolve(inline.textContent);
+    if (inline) return inline.textContent;
     return new Promise((resolve, reject) => {
       const script = make("script", { src: `audio/${id}.js` });
       const finish = (settle) => (value) => {

@@ -5,7 +5,7 @@ const Charts = (() => {
   const view = { measure: DATA.defaultMeasure, kind: "change", hidden: new Set() };
   const listeners = [];
   const BUTTONS = {
-    displaylogo: false, responsive: true, scrollZoom: false, doubleClick: false,
+    displaylogo: false, displayModeBar: !matchMedia("(hover: none)").matches, responsive: true, scrollZoom: false, doubleClick: false,
     modeBarButtons: [["toImage"]], toImageButtonOptions: { format: "svg", filename: "musicsteer" },
   };
   let ready = false;
@@ -19,7 +19,7 @@ const Charts = (() => {
 
   function axisTitle() {
     const name = measure().label;
-    const text = view.kind === "change" ? `${name}, change against α 0` : name;
+    const text = view.kind === "change" ? `${name}, change` : name;
     return unit() ? `${text} (${unit()})` : text;
   }
 
@@ -35,7 +35,7 @@ const Charts = (() => {
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
       margin: { l: 56, r: 12, t: 12, b: 48 }, showlegend: false, dragmode: false, hovermode: "closest",
       hoverlabel: { bgcolor: Theme.colour("--surface"), bordercolor: rule, font: { color: ink, size: 13 }, align: "left" },
-      separators: ".\u202f", xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
+      separators: ".\u202f", modebar: { bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: ink }, xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
     };
   }
 
@@ -213,7 +213,8 @@ const Charts = (() => {
   }
 
   // Plotly's script stands beside the page, or as text inside it.
-  function loadPlotly() {
+  async function loadPlotly() {
+    await parsed;
     const source = byId("plotly-source");
     const script = make("script");
     return new Promise((resolve, reject) => {

@@ -5,6 +5,12 @@ const DATA = JSON.parse(document.getElementById("report-data").textContent);
 const MEASURES = new Map(DATA.measures.map((measure, index) => [measure.key, { ...measure, index }]));
 const CLIPS = new Map(DATA.clips.map((clip) => [clip.id, clip]));
 
+// In a single file, the clips and the plots' script stand behind these scripts.
+const parsed = new Promise((resolve) => {
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve, { once: true });
+  else resolve();
+});
+
 const byId = (id) => document.getElementById(id);
 
 function make(tag, properties = {}, ...children) {
