@@ -5,12 +5,13 @@ set -Eeuo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: scripts/setup.sh [--no-build | --program-only]
+usage: scripts/setup.sh [--no-build | --program-only] [--browser]
 
 Installs what is missing and builds build/musicsteer. Needs Python 3.10 to 3.13 with pip, and git.
 
   --no-build      only the system packages and the Python environment (.venv)
   --program-only  build the program without its tests
+  --browser       also install Chromium and its driver, for the tests of the listening report
 
 A LibTorch of your own is used for the C++ side if Torch_DIR or CMAKE_PREFIX_PATH leads to it; otherwise
 the one inside the Python package torch is used.
@@ -23,17 +24,19 @@ source "$root/scripts/steps.sh"
 
 torch_version=2.13.0+cpu
 torch_index=https://download.pytorch.org/whl/cpu
-header_packages=(libcli11-dev nlohmann-json3-dev libebur128-dev libsndfile1-dev libspdlog-dev libssl-dev libutf8proc-dev
-    libgtest-dev libgmock-dev)
+header_packages=(libcli11-dev nlohmann-json3-dev libebur128-dev libsndfile1-dev libspdlog-dev libssl-dev
+    libutf8proc-dev libgtest-dev libgmock-dev)
 venv=$root/.venv
 build=$root/build
 log=$build/setup.log
 
 build_target=all
+needs_browser=false
 while (($#)); do
     case $1 in
         --no-build) build_target="" ;;
         --program-only) build_target=musicsteer ;;
+        --browser) needs_browser=true ;;
         -h | --help) usage && exit 0 ;;
         *) usage >&2 && fail "unknown option '$1'" ;;
     esac
@@ -79,6 +82,10 @@ missing_packages() {
     command -v pkg-config >/dev/null || echo pkg-config
     command -v cmake >/dev/null || echo cmake
     [[ $build_target == musicsteer ]] || command -v ffmpeg >/dev/null || echo ffmpeg # the tests compare loudness
+    if $needs_browser; then
+        command -v chromium >/dev/null || command -v google-chrome >/dev/null || echo chromium
+        command -v chromedriver >/dev/null || echo chromium-driver
+    fi
     [[ -n ${CXX:-} ]] || command -v g++ >/dev/null || echo g++
     if [[ -n $python ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         "$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))'

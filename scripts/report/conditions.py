@@ -1,0 +1,140 @@
+"""Which clips belong to one curve: everything about steering but the strength, and the sampling settings.
+
+A clip's *settings* are what it shares with the clip it is compared with (guidance, temperature, ...). Its
+*condition* is settings and steering without the first vector's alpha; that alpha is the curve's x axis. With
+several vectors, the alphas of the others are part of the condition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Fields of a record that have to agree between a steered clip and the unsteered one it is compared with.
+_SETTINGS = {
+    "negative_prompt": "negative prompt",
+    "duration_s": "duration (s)",
+    "guidance_scale": "guidance",
+    "top_k": "top-k",
+    "top_p": "top-p",
+    "temperature": "temperature",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sampling settings, in the order of `_SETTINGS`."""
+
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Settings:
+        """The settings of a clip's record."""
+        return cls(tuple(record.get(key) for key in _SETTINGS))
+
+    def parts(self) -> dict[str, str]:
+        """What each setting is called and its value as text."""
+        pairs = zip(_SETTINGS.values(), self.values, strict=True)
+        return {
+            name: "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+            for name, value in pairs
+        }
+
+
+@dataclass(frozen=True)
+class Term:
+    """One steering vector as it was applied, without its alpha."""
+
+    concept: str
+    negative: str
+    positive: str
+    sha256: str
+    strategy: str
+    layers: tuple[int, ...]
+    source_layer: int | None
+    site: str
+    rows: str
+    unit: str
+
+    @classmethod
+    def of(cls, steering: dict[str, Any]) -> Term:
+        """The term of one entry of a record's `steering`."""
+        labels = steering.get("labels") or {}
+        return cls(
+            concept=steering.get("concept") or "vector",
+            negative=labels.get("negative") or "",
+            positive=labels.get("positive") or "",
+            sha256=steering.get("sha256") or "",
+            strategy=steering.get("strategy") or "",
+            layers=tuple(steering.get("layers") or ()),
+            source_layer=steering.get("source_layer"),
+            site=steering.get("site") or "",
+            rows=steering.get("rows") or "",
+            unit=steering.get("unit") or "",
+        )
+
+    def parts(self) -> dict[str, str]:
+        """What each property is called and its value as text."""
+        parts = {
+            "vector": self.concept,
+            "file": self.sha256[:8],
+            "strategy": self.strategy,
+            "layers": layers_text(self.layers),
+            "source": "" if self.source_layer is None else f"from layer {self.source_layer}",
+            "site": self.site,
+            "rows": f"{self.rows} rows" if self.rows == "both" else self.rows,
+            "unit": f"unit {self.unit}",
+        }
+        return {name: text for name, text in parts.items() if text}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One curve: settings, the vector whose alpha is the x axis, and further vectors with their alphas."""
+
+    settings: Settings
+    term: Term
+    others: tuple[tuple[Term, float], ...] = ()
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Condition | None:
+        """The condition of a clip's record; None for an unsteered clip, which belongs to all curves."""
+        steering = record["steering"]
+        if not steering:
+            return None
+        others = tuple((Term.of(entry), float(entry["alpha"])) for entry in steering[1:])
+        return cls(Settings.of(record), Term.of(steering[0]), others)
+
+    def parts(self) -> dict[str, str]:
+        """Everything about the condition, named."""
+        parts = dict(self.term.parts())
+        for index, (term, alpha) in enumerate(self.others):
+            parts[f"and {index}"] = f"with {' '.join(term.parts().values())} at {alpha:+g}"
+        return parts | {name: f"{name} {value}" for name, value in self.settings.parts().items()}
+
+
+def layers_text(layers: tuple[int, ...]) -> str:
+    """[2, 3, 4, 7] -> "layers 2–4, 7"."""
+    if not layers:
+        return ""
+    ranges: list[list[int]] = []
+    for layer in sorted(set(layers)):
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1][1] = layer
+        else:
+            ranges.append([layer, layer])
+    text = ", ".join(str(low) if low == high else f"{low}–{high}" for low, high in ranges)
+    return f"layer {text}" if len(set(layers)) == 1 else f"layers {text}"
+
+
+def labels_of(conditions: list[Condition]) -> list[str]:
+    """Short names that tell conditions apart: vector, strategy and layers, and whatever else differs."""
+    all_parts = [condition.parts() for condition in conditions]
+    names = list(dict.fromkeys(name for parts in all_parts for name in parts))
+    differing = {name for name in names if len({parts.get(name) for parts in all_parts}) > 1}
+    # Files of one concept are told apart by their hash; of different concepts by the concept.
+    pairs = {(parts["vector"], parts.get("file")) for parts in all_parts}
+    if len(pairs) == len({vector for vector, _ in pairs}):
+        differing.discard("file")
+    shown = [name for name in names if name in differing | {"vector", "strategy", "layers"}]
+    return [" · ".join(parts[name] for name in shown if name in parts) for parts in all_parts]

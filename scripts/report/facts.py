@@ -1,0 +1,124 @@
+"""What was swept, in words, for the top of the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from report.conditions import Settings, Term, layers_text
+from report.loading import Sweep
+
+Fact = tuple[str, list[str]]
+
+
+def runs_text(numbers: list[int]) -> str:
+    """[0, 1, 2, 7] -> "0–2, 7"."""
+    return layers_text(tuple(numbers)).split(" ", 1)[1] if numbers else ""
+
+
+def bundle_path(sweep: Sweep) -> str:
+    """The bundle as it was given to the sweep, or a word to replace in the command lines."""
+    for plan in sweep.plans:
+        model = plan.get("model")
+        path = model.get("path") if isinstance(model, dict) else model
+        if isinstance(path, str) and path:
+            return path
+    return "BUNDLE"
+
+
+def licence_of(sweep: Sweep) -> str | None:
+    """Licence of the weights: from the plan, or from the bundle if it is still where it was."""
+    sources: list[Any] = [plan.get("model") for plan in sweep.plans]
+    try:
+        manifest = json.loads((Path(bundle_path(sweep)) / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["model"]["weights_sha256"] == sweep.model["weights_sha256"]:
+            sources.append(manifest["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    for source in sources:
+        if isinstance(source, dict) and source.get("licence"):
+            note = source.get("licence_note")
+            return f"{source['licence']}: {note}" if note else str(source["licence"])
+    return None
+
+
+def terms_of(sweep: Sweep) -> list[Term]:
+    """Every vector as it was applied somewhere, in order of appearance."""
+    conditions = [clip.condition for clip in sweep.clips if clip.condition is not None]
+    terms = [term for one in conditions for term in (one.term, *(other for other, _ in one.others))]
+    return list(dict.fromkeys(terms))
+
+
+def title_of(sweep: Sweep) -> str:
+    """The concepts: "Tempo and brightness"."""
+    concepts = list(dict.fromkeys(term.concept for term in terms_of(sweep)))
+    if not concepts:
+        return "Unsteered clips"
+    text = concepts[0] if len(concepts) == 1 else f"{', '.join(concepts[:-1])} and {concepts[-1]}"
+    return text[:1].upper() + text[1:]
+
+
+def vector_facts(sweep: Sweep) -> list[str]:
+    """A line for each vector file."""
+    files = {
+        entry.get("sha256"): entry.get("file") for clip in sweep.clips for entry in clip.record["steering"]
+    }
+    lines = {}
+    for term in terms_of(sweep):
+        sides = f" from {term.negative} to {term.positive}" if term.negative and term.positive else ""
+        name = Path(files.get(term.sha256) or "").name
+        hash_text = f" ({name}, {term.sha256[:8]})" if term.sha256 else f" ({name})" if name else ""
+        lines[term.sha256, term.concept] = f"{term.concept}{sides}{hash_text}"
+    return list(lines.values())
+
+
+def alphas_text(sweep: Sweep) -> list[str]:
+    """The strengths; a line for each concept where they differ."""
+    by_concept: dict[str, set[float]] = {}
+    for clip in sweep.clips:
+        if clip.condition is not None:
+            by_concept.setdefault(clip.condition.term.concept, set()).add(clip.alpha)
+    texts = {
+        concept: ", ".join("0" if alpha == 0 else f"{alpha:+g}" for alpha in sorted(alphas | {0.0}))
+        for concept, alphas in by_concept.items()
+    }
+    if len(set(texts.values())) == 1:
+        return [next(iter(texts.values()))]
+    return [f"{concept}: {text}" for concept, text in texts.items()]
+
+
+def settings_text(settings: list[Settings]) -> list[str]:
+    """Sampling settings; those that are off are not named."""
+    lines = []
+    for one in settings:
+        parts = [(name, text) for name, text in one.parts().items() if text != "none"]
+        lines.append(", ".join(f"{name} {text}" for name, text in parts if name != "duration (s)"))
+    return list(dict.fromkeys(lines))
+
+
+def facts_of(sweep: Sweep) -> list[Fact]:
+    """Pairs of a name and lines of text."""
+    records = [clip.record for clip in sweep.clips]
+    terms = terms_of(sweep)
+    prompts = {record["prompt"] for record in records}
+    seeds = sorted({record["seed"] for record in records})
+    durations = sorted({float(record.get("duration_s") or 0.0) for record in records})
+    rates = sorted({record.get("sample_rate_hz") for record in records} - {None})
+    licence = licence_of(sweep)
+    model = [f"{sweep.model.get('name') or 'unnamed'} (weights {sweep.model['weights_sha256'][:8]})"]
+    if licence:
+        model.append(f"licence of the weights: {licence}")
+    rates_text = ", ".join(f"{rate:g} Hz" for rate in rates)
+    facts: list[Fact] = [
+        ("Model", model),
+        ("Vectors", vector_facts(sweep)),
+        ("Strengths", alphas_text(sweep)),
+        ("Strategies", list(dict.fromkeys(term.strategy for term in terms if term.strategy))),
+        ("Layers", list(dict.fromkeys(layers_text(term.layers).split(" ", 1)[-1] for term in terms))),
+        ("Rows and unit", list(dict.fromkeys(f"{term.rows}, {term.unit}" for term in terms))),
+        ("Prompts and seeds", [f"{len(prompts)} prompts", f"seeds {runs_text(seeds)}"]),
+        ("Clips", [f"{len(records)} of {', '.join(f'{s:g} s' for s in durations)}", rates_text]),
+        ("Sampling", settings_text(list(dict.fromkeys(clip.settings for clip in sweep.clips)))),
+    ]
+    return [(name, [line for line in lines if line]) for name, lines in facts if any(lines)]

@@ -1,0 +1,145 @@
+"""The report's program: what it writes, and what it says when it can't."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from report.audio import UnreadableAudio, encode_clip
+from report.command_line import command_line
+from sweeps import grid, record, steering, write_audio, write_sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
+
+
+def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts" / "report.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    records = grid(seeds=range(2))
+    write_audio(write_sweep(tmp_path / "sweep", records), records)
+    return tmp_path / "sweep"
+
+
+def data_of(page: Path) -> dict:
+    html = page.read_text(encoding="utf-8")
+    start = html.index('id="report-data">') + len('id="report-data">')
+    return json.loads(html[start : html.index("</script>", start)])
+
+
+def test_a_folder_holds_page_plots_and_clips(tmp_path, sweep):
+    done = report(sweep, "--out", tmp_path / "report")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "report").iterdir())
+    assert names == ["audio", "index.html", "plotly.min.js"]
+    clips = data_of(tmp_path / "report" / "index.html")["clips"]
+    assert {path.stem for path in (tmp_path / "report" / "audio").iterdir()} == {clip["id"] for clip in clips}
+    assert f"{len(clips)} clips; page" in done.stdout
+    assert not list(tmp_path.glob(".report-*"))
+
+
+@pytest.mark.parametrize("out", ["page.html", "folder"])
+def test_a_single_file_holds_everything(tmp_path, sweep, out):
+    done = report(sweep, "--single-file", "--out", tmp_path / out)
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / out if out.endswith("html") else tmp_path / out / "index.html"
+    html = page.read_text(encoding="utf-8")
+    assert html.count("data-clip=") - html.count('[data-clip="') == len(grid(seeds=range(2)))
+    assert "plotly.js v" in html and "vorbis" in done.stdout
+
+
+def test_texts_cannot_break_out_of_the_page(tmp_path):
+    evil = "</script><script>alert(1)</script> & 'quotes' \"more\""
+    folder = write_sweep(tmp_path / "sweep", [record(evil, seed) | {"file": None} for seed in range(2)])
+    assert report(folder, "--out", tmp_path / "report").returncode == 0
+    page = tmp_path / "report" / "index.html"
+    assert "<script>alert" not in page.read_text(encoding="utf-8")
+    assert data_of(page)["prompts"] == [evil]
+
+
+def test_unreadable_audio_is_said_and_the_rest_is_there(tmp_path, sweep):
+    first, second, *_ = sorted((sweep / "clips").iterdir())
+    first.write_bytes(b"RIFF this is no audio")
+    second.unlink()
+    done = report(sweep, "--out", tmp_path / "report")
+    assert done.returncode == 0 and "2 clips have no audio that can be read" in done.stderr
+    audible = {clip["id"]: clip["audio"] for clip in data_of(tmp_path / "report" / "index.html")["clips"]}
+    assert not audible[first.stem] and not audible[second.stem] and sum(audible.values()) == len(audible) - 2
+    assert "2 clips have no audio" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_an_older_report_is_only_replaced_when_asked(tmp_path, sweep):
+    out = tmp_path / "report"
+    assert report(sweep, "--out", out).returncode == 0
+    before = (out / "index.html").stat().st_ino
+    refused = report(sweep, "--out", out)
+    assert refused.returncode == 1 and "--force" in refused.stderr
+    assert (out / "index.html").stat().st_ino == before
+    assert report(sweep, "--out", out, "--force").returncode == 0
+    assert (out / "index.html").stat().st_ino != before
+
+
+def test_what_is_no_report_is_never_replaced(tmp_path, sweep):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "song.wav").write_text("mine")
+    done = report(sweep, "--out", tmp_path / "music", "--force")
+    assert done.returncode == 1 and "is not a report" in done.stderr
+    assert (tmp_path / "music" / "song.wav").read_text() == "mine"
+    assert report(sweep, "--out", sweep, "--force").returncode == 1
+    assert report(sweep, "--out", tmp_path, "--force").returncode == 1
+
+
+@pytest.mark.parametrize("run", ["none", "empty"])
+def test_bad_runs_end_in_one_sentence(tmp_path, run):
+    (tmp_path / "empty").mkdir()
+    done = report(tmp_path / run, "--out", tmp_path / "report")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_flac_keeps_every_sample_and_vorbis_every_length(tmp_path, sweep):
+    path = next((sweep / "clips").iterdir())
+    samples, rate = soundfile.read(path, dtype="int16")
+    for codec in ("flac", "vorbis"):
+        clip = encode_clip(path, codec)
+        (tmp_path / codec).write_bytes(clip.data)
+        decoded, decoded_rate = soundfile.read(tmp_path / codec, dtype="int16")
+        assert (decoded_rate, len(decoded)) == (rate, len(samples))
+        assert codec == "vorbis" or (decoded == samples).all()
+    with pytest.raises(UnreadableAudio, match="no such file"):
+        encode_clip(tmp_path / "none.wav", "flac")
+
+
+def test_command_line_spells_every_setting():
+    entry = record('it\'s a "prompt"; $HOME', 7, [steering(-0.25, source_layer=3, strategy="one-to-all")])
+    words = shlex.split(command_line(entry, "my bundle", "clip.wav"))
+    assert words[:4] == ["musicsteer", "generate", "--model", "my bundle"]
+    assert '--prompt=it\'s a "prompt"; $HOME' in words
+    assert words[words.index("--steer") + 1] == (
+        "vectors/tempo.safetensors:alpha=-0.25:strategy=one-to-all:layers=0,1,2,3,4:source-layer=3"
+        ":site=resid_post:rows=both:unit=difference"
+    )
+    for flag, value in {"--seed": "7", "--duration": "2", "--top-k": "250", "--batch-size": "16"}.items():
+        assert words[words.index(flag) + 1] == value
+
+
+@pytest.mark.parametrize("prompt", ["-x --seed 9", "it's; `x` $y", None])
+def test_the_programs_parser_accepts_the_command_line(tmp_path, prompt):
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM} is not built")
+    entry = record(prompt, 7, [], **({"negative_prompt": "-- noise"} if prompt else {}))
+    words = shlex.split(command_line(entry, str(tmp_path / "no-bundle"), str(tmp_path / "clip.wav")))
+    done = subprocess.run([PROGRAM, *words[1:]], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stderr  # not 2, wrong usage: only the bundle is missing
+    assert "no-bundle" in done.stderr

@@ -1,0 +1,95 @@
+"""Means, changes and intervals against what is worked out by hand or known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from report.curves import count_missing, curves_of
+from report.loading import read_sweeps
+from report.statistics import estimate_change, estimate_mean, resampling_weights
+from sweeps import grid, record, steering, write_sweep
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float64)[:, None]
+
+
+def test_resamples_draw_as_many_pairs_as_there_are():
+    weights = resampling_weights(7)
+    assert weights.shape == (2000, 7)
+    assert (weights.sum(axis=1) == 7).all()
+
+
+def test_interval_of_a_mean_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(3).normal(10.0, 2.0, size=(400, 1))
+    estimate = estimate_mean(values, resampling_weights(400))
+    half = 1.96 * values.std(ddof=1) / math.sqrt(400)
+    assert estimate.value[0] == pytest.approx(values.mean())
+    assert estimate.low[0] == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert estimate.high[0] == pytest.approx(values.mean() + half, abs=0.15 * half)
+
+
+def test_intervals_cover_the_truth_in_about_95_of_100_experiments():
+    weights = resampling_weights(40)
+    generator = np.random.default_rng(5)
+    covered = 0
+    for _ in range(400):
+        estimate = estimate_mean(generator.normal(0.0, 1.0, size=(40, 1)), weights)
+        covered += bool(estimate.low[0] <= 0.0 <= estimate.high[0])
+    assert 0.91 <= covered / 400 <= 0.98
+
+
+def test_change_by_hand_is_that_of_the_means_of_complete_pairs():
+    steered, unsteered = column(110, 130, 300, math.nan), column(100, 100, math.nan, 50)
+    weights = resampling_weights(4)
+    ratio = estimate_change(steered, unsteered, np.array([True]), weights)
+    difference = estimate_change(steered, unsteered, np.array([False]), weights)
+    assert ratio.value[0] == pytest.approx(20.0)  # 120 against 100
+    assert difference.value[0] == pytest.approx(20.0)
+    assert ratio.count[0] == 2
+    assert ratio.low[0] == pytest.approx(10.0) and ratio.high[0] == pytest.approx(30.0)
+
+
+def test_pairing_takes_the_pairs_own_level_out_of_the_interval():
+    base = np.random.default_rng(1).uniform(50, 200, size=(30, 1))
+    estimate = estimate_change(1.1 * base, base, np.array([True]), resampling_weights(30))
+    assert estimate.low[0] == pytest.approx(10.0) and estimate.high[0] == pytest.approx(10.0)
+
+
+def test_one_pair_has_no_interval_and_no_pair_has_no_value():
+    one = estimate_mean(column(5), resampling_weights(1))
+    none = estimate_mean(column(math.nan, math.nan), resampling_weights(2))
+    assert one.value[0] == 5 and math.isnan(one.low[0])
+    assert math.isnan(none.value[0]) and math.isnan(none.high[0])
+
+
+def test_the_unsteered_clip_is_alpha_0_of_every_curve(tmp_path):
+    records = [record(seed=seed, values={"tempo_bpm": 100 + seed}) for seed in range(2)]
+    for layer in (1, 2):
+        applied = steering(1.0, strategy="single", layers=[layer])
+        records += [
+            record(seed=seed, applied=[applied], values={"tempo_bpm": 121 + seed}) for seed in range(2)
+        ]
+    curves = curves_of(read_sweeps([write_sweep(tmp_path / "sweep", records)]), ["tempo_bpm"])
+    assert [curve.label for curve in curves] == ["tempo · single · layer 1", "tempo · single · layer 2"]
+    for curve in curves:
+        assert [point.alpha for point in curve.points] == [0.0, 1.0]
+        assert curve.points[1].change.value[0] == pytest.approx(100 * (121.5 / 100.5 - 1))
+
+
+def test_other_sampling_settings_are_other_curves_with_their_own_zero(tmp_path):
+    records = []
+    for guidance, bpm in ((1.0, 100.0), (3.0, 200.0)):
+        records.append(record(values={"tempo_bpm": bpm}, guidance_scale=guidance))
+        applied = [steering(1.0)]
+        records.append(record(applied=applied, values={"tempo_bpm": 1.5 * bpm}, guidance_scale=guidance))
+    curves = curves_of(read_sweeps([write_sweep(tmp_path / "sweep", records)]), ["tempo_bpm"])
+    assert [curve.label.split(" · ")[-1] for curve in curves] == ["guidance 1", "guidance 3"]
+    assert [curve.points[1].change.value[0] for curve in curves] == pytest.approx([50.0, 50.0])
+
+
+def test_counts_what_the_grid_lacks(tmp_path):
+    sweep = read_sweeps([write_sweep(tmp_path / "sweep", grid()[:-2])])
+    assert count_missing(sweep) == 2
