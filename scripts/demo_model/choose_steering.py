@@ -115,7 +115,8 @@ def choose(bench: Bench, concept: str, vectors: Path, num_layers: int, log: Path
     for setting in candidates(num_layers):
         for end in LADDERS[setting.strategy]:
             ends = [-end, 0.0, end]
-            verdict = note("screening", judge(bench, concept, SCREENING, vectors, setting, ends, unsteered))
+            verdict = judge(bench, concept, SCREENING, vectors, setting, ends, unsteered, usual)
+            note("screening", verdict)
             if not verdict.kept:
                 break  # stronger alphas leave the range of unsteered clips further behind
             screened.append(verdict)
