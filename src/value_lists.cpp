@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
@@ -52,7 +53,7 @@ struct Decimal {
 /// "-0.25" -> {-25, -2}; nothing if it is no such number, or one with too many digits to count with.
 std::optional<Decimal> parse_decimal(std::string_view text) {
     constexpr std::size_t kMostDigits = 15;
-    constexpr int kLargestExponent = 30;
+    constexpr int kLargestExponent = 300;
     Decimal decimal;
     const bool negative = text.starts_with('-');
     if (negative || text.starts_with('+')) text.remove_prefix(1);
@@ -90,7 +91,8 @@ double to_double(const Decimal& decimal) {
 
 Decimal parse_alpha(std::string_view text, const std::string& whole) {
     const auto decimal = parse_decimal(text);
-    if (!decimal) fail_alphas(whole, "expected numbers such as 0.5, -1,0,1 or the range -2:2:0.5");
+    if (!decimal || !std::isfinite(to_double(*decimal)))
+        fail_alphas(whole, "expected numbers such as 0.5, -1,0,1 or the range -2:2:0.5");
     return *decimal;
 }
 

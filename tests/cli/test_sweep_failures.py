@@ -48,7 +48,7 @@ ARGUMENTS = {
     "merge of nothing": (["sweep", "--merge", "nowhere", "--out", "runs"], 1, "nowhere"),
     "merge and grid": (["sweep", "--merge", "a", "--prompt", "x", "--out", "runs"], 2, "--prompt"),
     "out below a file": ([*PIANO, "--out", "{vectors}/runs"], 1, "runs"),
-    "out in /proc": (["sweep", "--model", "{bundle}", "--prompt", "x", "--out", "/proc/runs"], 1, "/proc"),
+    "out in /proc": ([*PIANO, "--out", "/proc/runs"], 1, "/proc/runs"),
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ PLANS = {
         {"prompts": ["x"], "vectors": [{"file": "v", "strength": 1}]}, 1, "vectors[0]: unknown key"),
     "wrong type": ({"prompts": "x"}, 1, "prompts: expected a list"),
     "no JSON": ("{", 1, "not JSON"),
-    "empty": ({}, 2, "nothing to sweep over"),
+    "empty": ({"duration_s": 0.1}, 2, "nothing to sweep over"),
     "batch size twice": ({"prompts": ["x"], "batch_size": 4}, 2, "--batch-size is given twice"),
 }  # fmt: skip
 

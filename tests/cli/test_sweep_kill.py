@@ -20,7 +20,7 @@ from program import PROGRAM, Runner, environment
 from sweeps import check_folder, contents, grid
 
 HERE = Path(__file__).resolve().parent
-TIMED_KILLS = 30
+TIMED_KILLS = 50
 STEP_KILLS = 30
 MERGE_KILLS = 20
 

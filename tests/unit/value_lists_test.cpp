@@ -39,6 +39,7 @@ TEST(ValueLists, AlphaRangesHoldBothEnds) {
     EXPECT_THAT(parse_alphas("0:1:0.4"), ElementsAre(0.0, 0.4, 0.8));
     EXPECT_THAT(parse_alphas("3:3:1"), ElementsAre(3.0));
     EXPECT_THAT(parse_alphas("-1,0,2.5e-1"), ElementsAre(-1.0, 0.0, 0.25));
+    EXPECT_THAT(parse_alphas("1e38,-1e-300"), ElementsAre(1e38, -1e-300));
     EXPECT_THAT(parse_alphas("-1,0:0.2:0.1"), ElementsAre(-1.0, 0.0, 0.1, 0.2));
 }
 
@@ -51,7 +52,8 @@ TEST(ValueLists, StepsAreCountedInDecimals) {
 }
 
 TEST(ValueLists, AlphasThatMakeNoSenseAreRefused) {
-    for (const char* text : {"", "loud", "nan", "inf", "1e999", "0x10", "1,", "--1", "1 2", ".", "e5", "1:2"})
+    for (const char* text : {"", "loud", "nan", "inf", "1e999", "123456789012e299", "0x10", "1,", "--1",
+                             "1 2", ".", "e5", "1:2"})
         EXPECT_THROW(parse_alphas(text), UsageError) << text;
     EXPECT_THAT(message_of([] { parse_alphas("2:-2:0.5"); }), testing::HasSubstr("empty"));
     EXPECT_THAT(message_of([] { parse_alphas("0:1:0"); }), testing::HasSubstr("more than 0"));
