@@ -78,6 +78,7 @@ missing_packages() {
     command -v ninja >/dev/null || echo ninja-build
     command -v pkg-config >/dev/null || echo pkg-config
     command -v cmake >/dev/null || echo cmake
+    [[ $build_target == musicsteer ]] || command -v ffmpeg >/dev/null || echo ffmpeg # the tests compare loudness
     [[ -n ${CXX:-} ]] || command -v g++ >/dev/null || echo g++
     if [[ -n $python ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         "$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))'

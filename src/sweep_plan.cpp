@@ -56,12 +56,22 @@ std::uint64_t batch_memory(const SweepPlan& plan, const Manifest& manifest, std:
     return estimate_memory(manifest, shape).total();
 }
 
+bool has_unsteered(const SweepPlan& plan) {
+    return plan.conditions.empty() ||
+           std::any_of(plan.conditions.begin(), plan.conditions.end(), [](const SweepCondition& condition) {
+               return std::find(condition.alphas.begin(), condition.alphas.end(), 0.0) !=
+                      condition.alphas.end();
+           });
+}
+
 /// As many clips as there are, at most 16, halved until they fit.
 std::int64_t batch_size_for(const SweepPlan& plan, const Manifest& manifest, std::uint64_t memory) {
-    std::int64_t alphas = 0;
-    for (const SweepCondition& condition : plan.conditions) alphas += std::ssize(condition.alphas);
-    const std::int64_t clips =
-        std::ssize(plan.prompts) * std::ssize(plan.seeds) * std::max<std::int64_t>(alphas, 1);
+    std::int64_t of_a_seed = has_unsteered(plan) ? 1 : 0;
+    for (const SweepCondition& condition : plan.conditions) {
+        of_a_seed += std::count_if(condition.alphas.begin(), condition.alphas.end(),
+                                   [](double alpha) { return alpha != 0.0; });
+    }
+    const std::int64_t clips = std::ssize(plan.prompts) * std::ssize(plan.seeds) * of_a_seed;
     std::int64_t batch_size = std::min(clips, kLargestDefaultBatch);
     while (batch_size > 1 && batch_memory(plan, manifest, batch_size) > memory) batch_size /= 2;
     const std::uint64_t least = batch_memory(plan, manifest, batch_size);
@@ -89,14 +99,6 @@ ClipSpec clip_spec(const SweepPlan& plan, const SweepPrompt& prompt, std::uint64
     spec.seed = seed;
     spec.text_length = prompt.text_length;
     return spec;
-}
-
-bool has_unsteered(const SweepPlan& plan) {
-    return plan.conditions.empty() ||
-           std::any_of(plan.conditions.begin(), plan.conditions.end(), [](const SweepCondition& condition) {
-               return std::find(condition.alphas.begin(), condition.alphas.end(), 0.0) !=
-                      condition.alphas.end();
-           });
 }
 
 }  // namespace

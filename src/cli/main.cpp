@@ -20,7 +20,8 @@ constexpr const char* kExample = R"(
 Example, from prompt sets to steered music:
   scripts/export_model.py facebook/musicgen-small bundles/small
   musicsteer extract  --model bundles/small --prompts prompts/tempo.json --out tempo.safetensors
-  musicsteer generate --model bundles/small --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav)";
+  musicsteer generate --model bundles/small --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
+  musicsteer measure  fast.wav)";
 
 /// Turns the first Ctrl-C (or SIGTERM) into a request to stop, and the second into an exit. Signals are
 /// blocked in every thread but this one, so that no handler interrupts a half-done write.

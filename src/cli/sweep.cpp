@@ -39,7 +39,8 @@ std::string estimate_text(const SweepEstimate& estimate, const SweepPlan& plan) 
     std::string text = std::to_string(estimate.clips) + " clips";
     if (plan.shard.count > 1) text += " (shard " + plan.shard.text() + ")";
     text += ", " + std::to_string(estimate.clips_left) + " of them to make, in " +
-            std::to_string(estimate.batches_left) + " batches of " +
+            std::to_string(estimate.batches_left) +
+            (estimate.batches_left == 1 ? " batch of " : " batches of ") +
             std::to_string(plan.settings.batch_size) + "; about " + format_bytes(estimate.bytes) + " in all";
     if (estimate.seconds_left > 0.0) text += ", " + format_duration(estimate.seconds_left) + " left";
     return text;
