@@ -30,10 +30,6 @@ int libsndfile_format(SampleFormat format) {
     return SF_FORMAT_WAV | SF_FORMAT_FLOAT;
 }
 
-std::size_t bytes_per_sample(SampleFormat format) {
-    return format == SampleFormat::kPcm16 ? 2 : format == SampleFormat::kPcm24 ? 3 : 4;
-}
-
 void check_audio(const std::filesystem::path& path, const Audio& audio, SampleFormat format) {
     constexpr std::size_t kMostBytes = 4'294'000'000;  // sizes in a WAV have 32 bits
     constexpr std::int64_t kMostChannels = 1024;       // libsndfile's limit
@@ -54,18 +50,27 @@ void check_audio(const std::filesystem::path& path, const Audio& audio, SampleFo
     }
 }
 
+int bits_of(SampleFormat pcm) {
+    return pcm == SampleFormat::kPcm16 ? 16 : 24;
+}
+
 // To the nearest of 2^bits steps, ties to even; the scale is that of libsndfile's reader, so +1 (which has no
-// step of its own) becomes the highest one. Left-aligned in 32 bits, as libsndfile takes all integers.
-int to_pcm(float sample, int bits) {
+// step of its own) becomes the highest one.
+double pcm_step(float sample, int bits) {
     const double steps = static_cast<double>(std::int64_t{1} << (bits - 1));
-    const double step = std::clamp(std::nearbyint(static_cast<double>(sample) * steps), -steps, steps - 1);
-    return static_cast<int>(static_cast<std::int64_t>(step) * (std::int64_t{1} << (32 - bits)));
+    return std::clamp(std::nearbyint(static_cast<double>(sample) * steps), -steps, steps - 1);
+}
+
+// Left-aligned in 32 bits, as libsndfile takes all integers.
+int to_pcm(float sample, int bits) {
+    return static_cast<int>(static_cast<std::int64_t>(pcm_step(sample, bits)) *
+                            (std::int64_t{1} << (32 - bits)));
 }
 
 sf_count_t write_block(SNDFILE* file, std::span<const float> block, SampleFormat format) {
     const auto count = static_cast<sf_count_t>(block.size());
     if (format == SampleFormat::kFloat) return sf_write_float(file, block.data(), count);
-    const int bits = format == SampleFormat::kPcm16 ? 16 : 24;
+    const int bits = bits_of(format);
     std::vector<int> values(block.size());
     std::transform(block.begin(), block.end(), values.begin(),
                    [bits](float sample) { return to_pcm(sample, bits); });
@@ -118,6 +123,15 @@ SampleFormat parse_sample_format(const std::string& name) {
                      did_you_mean(name, kNames));
 }
 
+std::size_t bytes_per_sample(SampleFormat format) {
+    return format == SampleFormat::kPcm16 ? 2 : format == SampleFormat::kPcm24 ? 3 : 4;
+}
+
+std::int64_t clipped_samples(const Audio& audio) {
+    return std::count_if(audio.samples.begin(), audio.samples.end(),
+                         [](float sample) { return std::abs(sample) > 1.0F; });
+}
+
 WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
                       Overwrite overwrite) {
     check_audio(path, audio, format);
@@ -125,9 +139,16 @@ WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, Sam
     write_samples(path, file.temporary(), audio, format);
     check_size(path, file, audio, format);
     file.commit();
-    const auto clipped = std::count_if(audio.samples.begin(), audio.samples.end(),
-                                       [](float sample) { return std::abs(sample) > 1.0F; });
-    return {static_cast<std::int64_t>(clipped)};
+    return {clipped_samples(audio)};
+}
+
+Audio as_written(const Audio& audio, SampleFormat format) {
+    Audio written = audio;
+    if (format == SampleFormat::kFloat) return written;
+    const int bits = bits_of(format);
+    const double steps = static_cast<double>(std::int64_t{1} << (bits - 1));
+    for (float& sample : written.samples) sample = static_cast<float>(pcm_step(sample, bits) / steps);
+    return written;
 }
 
 Audio read_audio(const std::filesystem::path& path) {

@@ -151,7 +151,7 @@ StepResult GenerationSession::step() {
     input.prompt_of_row = prompt_of_row_;
 
     StepResult result{position_, input.context.columns, model_.decoder.forward(input, text_, cache_, hooks_)};
-    if (!result.logits.isfinite().all().item<bool>()) report_non_finite(input);
+    check_finite(result.logits, input);
     const std::int64_t last = position_ + result.columns - 1;
     draw(last, result.logits.select(2, result.columns - 1));
     position_ += result.columns;
@@ -193,24 +193,53 @@ void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
     sequence_.select(2, position + 1).index_copy_(1, at::tensor(books, at::kLong), tokens);
 }
 
-/// Runs the step again, looking at every activation, to name the first that is not finite.
-void GenerationSession::report_non_finite(const DecoderInput& input) {
-    std::vector<HookHandle> handles;
+/// Throws for the first request whose logits are not finite, or drops all that there are. A dropped request's
+/// rows stay in the batch, for its shape, with logits of zero.
+void GenerationSession::check_finite(at::Tensor& logits, const DecoderInput& input) {
+    if (logits.isfinite().all().item<bool>()) return;
+    const at::Tensor bad = logits.flatten(1).isfinite().all(1).logical_not().to(at::kCPU);  // [B]
+    bool is_news = false;
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+        is_news |=
+            bad[static_cast<std::int64_t>(row)].item<bool>() && !failures_.contains(rows_[row].request);
+    }
+    if (is_news) {
+        const auto reasons = describe_non_finite(input, bad);
+        if (options_.on_non_finite == NonFinitePolicy::kThrow) throw ModelError(reasons.begin()->second);
+        failures_.insert(reasons.begin(), reasons.end());  // earlier reasons stay
+    }
+    logits = logits.masked_fill(bad.to(logits.device()).view({-1, 1, 1, 1}), 0.0);
+}
+
+/// Runs the step again, looking at every activation, to name for each request the first that is not finite.
+std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const DecoderInput& input,
+                                                                           const at::Tensor& bad_rows) {
+    std::map<std::int64_t, std::string> reasons;
     const std::string when = "frame " + std::to_string(input.context.position);
+    std::vector<HookHandle> handles;
     for (const HookPoint& point : HookPoint::all(hooks_.num_layers())) {
-        handles.push_back(hooks_.observe(point, [&](const at::Tensor& activation,
-                                                    const HookContext& context) {
-            const at::Tensor finite = activation.flatten(1).isfinite().all(1);
-            if (finite.all().item<bool>()) return;
-            const auto row = static_cast<std::size_t>(finite.logical_not().nonzero()[0].item<std::int64_t>());
-            const SessionRequest& request = requests_[static_cast<std::size_t>(rows_[row].request)];
-            throw ModelError("activation is not finite at " + when + ", " + context.point.name() +
-                             ", prompt \"" + request.prompt +
-                             "\": use a smaller alpha or check the vectors and the model");
-        }));
+        handles.push_back(
+            hooks_.observe(point, [&](const at::Tensor& activation, const HookContext& context) {
+                const at::Tensor finite = activation.flatten(1).isfinite().all(1).to(at::kCPU);
+                if (finite.all().item<bool>()) return;
+                for (std::size_t row = 0; row < rows_.size(); ++row) {
+                    const auto index = static_cast<std::int64_t>(row);
+                    if (finite[index].item<bool>() || !bad_rows[index].item<bool>()) continue;
+                    const SessionRequest& request = requests_[static_cast<std::size_t>(rows_[row].request)];
+                    reasons.try_emplace(rows_[row].request,
+                                        "activation is not finite at " + when + ", " + context.point.name() +
+                                            ", prompt \"" + request.prompt +
+                                            "\": use a smaller alpha or check the vectors and the model");
+                }
+            }));
     }
     (void)model_.decoder.forward(input, text_, cache_, hooks_);
-    throw ModelError("logits are not finite at " + when + ": check the model's weights");
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+        if (!bad_rows[static_cast<std::int64_t>(row)].item<bool>()) continue;
+        reasons.try_emplace(rows_[row].request,
+                            "logits are not finite at " + when + ": check the model's weights");
+    }
+    return reasons;
 }
 
 at::Tensor GenerationSession::codes() const {

@@ -53,6 +53,10 @@ std::vector<SessionRequest> fill_batch(std::vector<SessionRequest> requests, std
     return requests;
 }
 
+Audio decode_clip(const Model& model, const at::Tensor& codes) {
+    return to_audio(model.codec.decode(codes)[0], model.manifest().codec.sample_rate_hz);
+}
+
 void run_session(GenerationSession& session, const std::stop_token& stop,
                  const std::function<void(std::int64_t columns)>& on_columns) {
     while (!session.done()) {
@@ -90,10 +94,8 @@ void generate(const Model& model, const std::vector<SessionRequest>& requests,
         const at::Tensor codes = session.codes();
         for (std::int64_t i = 0; i < count; ++i) {
             if (options.stop.stop_requested()) throw Interrupted("interrupted");
-            const at::Tensor samples =
-                model.codec.decode(codes.narrow(0, i, 1));  // one by one: fastest, least memory
-            sink(static_cast<std::size_t>(first + i),
-                 Clip{codes[i], to_audio(samples[0], model.manifest().codec.sample_rate_hz)});
+            const at::Tensor of_clip = codes.narrow(0, i, 1);  // one by one: fastest, least memory
+            sink(static_cast<std::size_t>(first + i), Clip{codes[i], decode_clip(model, of_clip)});
         }
     }
 }

@@ -128,6 +128,11 @@ std::string JsonView::text() const {
     return value_->get<std::string>();
 }
 
+bool JsonView::boolean() const {
+    if (!value_->is_boolean()) fail_expected("true or false");
+    return value_->get<bool>();
+}
+
 std::int64_t JsonView::integer(std::int64_t least, std::int64_t most) const {
     const std::string expected =
         "a whole number from " + std::to_string(least) + " to " + std::to_string(most);

@@ -30,8 +30,10 @@ class JsonView {
     std::optional<JsonView> find(const std::string& key) const;
     bool is_object() const { return value_->is_object(); }
     bool is_list() const { return value_->is_array(); }
+    bool is_text() const { return value_->is_string(); }
 
     std::string text() const;
+    bool boolean() const;
     /// A whole number within [least, most].
     std::int64_t integer(std::int64_t least, std::int64_t most) const;
     /// A finite number.

@@ -15,6 +15,9 @@ enum class SampleFormat { kPcm16, kPcm24, kFloat };
 /// "pcm16", "pcm24", "float". @throws UsageError
 SampleFormat parse_sample_format(const std::string& name);
 
+/// 2, 3 or 4.
+std::size_t bytes_per_sample(SampleFormat format);
+
 /// Samples, full scale at +-1, interleaved: [N x C].
 struct Audio {
     std::vector<float> samples;
@@ -27,6 +30,9 @@ struct Audio {
     double duration_s() const { return static_cast<double>(frames()) / static_cast<double>(sample_rate_hz); }
 };
 
+/// Samples beyond [-1, 1].
+std::int64_t clipped_samples(const Audio& audio);
+
 struct WriteReport {
     std::int64_t clipped_samples = 0;  ///< beyond [-1, 1]; clamped in the PCM formats, kept in float
 };
@@ -38,6 +44,9 @@ struct WriteReport {
 /// samples.
 WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
                       Overwrite overwrite);
+
+/// The samples that read_audio finds in a WAV that write_wav made of these.
+Audio as_written(const Audio& audio, SampleFormat format);
 
 /// Reads what libsndfile reads (WAV, FLAC, Ogg, MP3, ...); integers are scaled to [-1, 1), floats kept as
 /// they are.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -27,11 +28,18 @@ struct SessionRequest {
     at::Tensor given_codes;  ///< [K, T0] int64, or undefined: teacher forcing, continuation
 };
 
+/// What a session does when a request's activations are not finite, as under a huge alpha.
+enum class NonFinitePolicy {
+    kThrow,
+    kDropRequest,  ///< that request fails (see failures()); the others stay as they would be, bit by bit
+};
+
 struct SessionOptions {
     std::int64_t num_frames = 0;  ///< N of every clip
     SamplingOptions sampling;
     std::int64_t given_chunk = 64;  ///< columns of given codes that one step may take
     std::int64_t text_length = 0;   ///< pad texts to at least this; see text_length_for
+    NonFinitePolicy on_non_finite = NonFinitePolicy::kThrow;
 
     /// @throws UsageError
     void validate(const Manifest& manifest) const;
@@ -58,10 +66,16 @@ class GenerationSession {
     GenerationSession(const Model& model, std::vector<SessionRequest> requests,
                       const SessionOptions& options);
 
-    bool done() const { return position_ >= pattern_.num_positions(); }
+    /// Every frame is decided, or every request has failed.
+    bool done() const {
+        return position_ >= pattern_.num_positions() || failures_.size() == requests_.size();
+    }
     /// Runs the next column, or the next chunk of given ones.
-    /// @throws ModelError naming frame, hook point and prompt if an activation is not finite.
+    /// @throws ModelError naming frame, hook point and prompt if an activation is not finite, unless the
+    /// request is to be dropped.
     StepResult step();
+    /// Requests that were dropped, and why. Their codes mean nothing.
+    const std::map<std::int64_t, std::string>& failures() const { return failures_; }
 
     std::int64_t position() const { return position_; }
     std::int64_t num_positions() const { return pattern_.num_positions(); }
@@ -91,7 +105,9 @@ class GenerationSession {
     void fill_given_codes();
     std::int64_t next_columns() const;
     void draw(std::int64_t position, const at::Tensor& logits);
-    [[noreturn]] void report_non_finite(const DecoderInput& input);
+    void check_finite(at::Tensor& logits, const DecoderInput& input);
+    std::map<std::int64_t, std::string> describe_non_finite(const DecoderInput& input,
+                                                            const at::Tensor& bad_rows);
 
     const Model& model_;
     std::vector<SessionRequest> requests_;
@@ -109,6 +125,7 @@ class GenerationSession {
     at::Tensor sequence_;            ///< [R, K, positions + 1] int64 on the CPU
     std::int64_t given_frames_ = 0;  ///< T0
     std::int64_t position_ = 0;
+    std::map<std::int64_t, std::string> failures_;  ///< dropped request -> why
     std::function<void(std::int64_t, const at::Tensor&)> frame_sink_;
 };
 

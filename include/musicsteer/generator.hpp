@@ -39,6 +39,9 @@ std::int64_t resolve_batch_size(std::int64_t batch_size, std::int64_t requests);
 void generate(const Model& model, const std::vector<SessionRequest>& requests,
               const GeneratorOptions& options, const std::function<void(std::size_t index, Clip clip)>& sink);
 
+/// The sound of one clip's codes, [1, K, N].
+Audio decode_clip(const Model& model, const at::Tensor& codes);
+
 /// A session run to its end with progress and interruption, for callers that only want its recorders.
 void run_session(GenerationSession& session, const std::stop_token& stop,
                  const std::function<void(std::int64_t columns)>& on_columns = {});

@@ -8,6 +8,7 @@
 #include "cli.hpp"
 #include "generate_plan.hpp"
 #include "model_options.hpp"
+#include "musicsteer/clip_record.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/generator.hpp"
 #include "musicsteer/logging.hpp"
@@ -36,43 +37,25 @@ struct Options {
     bool json = false;
 };
 
-/// Everything that determines the clip's bytes, and nothing that depends on the clock.
-nlohmann::json common_record(const Options& options, const Model& model, const GeneratorOptions& generator,
-                             const std::vector<SessionRequest>& requests,
-                             const std::vector<AppliedVector>& vectors) {
-    const Manifest& manifest = model.manifest();
-    nlohmann::json steering = nlohmann::json::array();
-    for (const AppliedVector& vector : vectors) steering.push_back(vector.to_json());
-    return {
-        {"musicsteer", MUSICSTEER_VERSION},
-        {"model", {{"name", manifest.model_name}, {"weights_sha256", manifest.weights_sha256}}},
-        {"duration_s", generator.duration_s},
-        {"num_frames", manifest.frames_of(generator.duration_s)},
-        {"sample_rate_hz", manifest.codec.sample_rate_hz},
-        {"format", options.format},
-        {"guidance_scale", generator.sampling.guidance_scale},
-        {"top_k", generator.sampling.top_k},
-        {"top_p", generator.sampling.top_p},
-        {"temperature", generator.sampling.temperature},
-        {"steering", std::move(steering)},
-        {"execution",
-         {{"batch_size",
-           resolve_batch_size(generator.batch_size, static_cast<std::int64_t>(requests.size()))},
-          {"text_length", text_length_for(model.tokenizer, requests)},
-          {"threads", at::get_num_threads()},
-          {"device", options.model.device},
-          {"precision", manifest.precision}}},
-    };
+ClipSettings clip_settings(const Options& options, const Manifest& manifest,
+                           const GeneratorOptions& generator, std::size_t clips) {
+    ClipSettings settings = ClipSettings::of(manifest, generator.duration_s, generator.sampling);
+    settings.sample_format = options.format;
+    settings.batch_size = resolve_batch_size(generator.batch_size, static_cast<std::int64_t>(clips));
+    settings.threads = at::get_num_threads();
+    settings.device = options.model.device;
+    return settings;
 }
 
-nlohmann::json clip_record(nlohmann::json record, const SessionRequest& request,
-                           const std::filesystem::path& file, const WriteReport& written) {
-    record["file"] = file.filename().string();
-    record["prompt"] = request.unconditional ? nlohmann::json() : nlohmann::json(request.prompt);
-    if (request.negative_prompt) record["negative_prompt"] = *request.negative_prompt;
-    record["seed"] = request.seed;
-    record["clipped_samples"] = written.clipped_samples;
-    return record;
+ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
+                   const std::vector<AppliedVector>& vectors) {
+    ClipSpec clip;
+    if (!request.unconditional) clip.prompt = request.prompt;
+    clip.negative_prompt = request.negative_prompt;
+    clip.seed = request.seed;
+    clip.text_length = text_length;
+    for (const AppliedVector& vector : vectors) clip.steering.push_back(vector.applied());
+    return clip;
 }
 
 void print_clip(const Options& options, const std::filesystem::path& file, const nlohmann::json& record) {
@@ -87,12 +70,14 @@ void print_clip(const Options& options, const std::filesystem::path& file, const
     if (clipped > 0) log_warn(file.string() + ": " + std::to_string(clipped) + " samples beyond full scale");
 }
 
-void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, const nlohmann::json& common,
+/// @param record  of any of the clips
+void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, nlohmann::json record,
                 Overwrite overwrite) {
+    for (const char* key : {"prompt", "negative_prompt", "seed"}) record.erase(key);
     TensorFile file;
     file.tensors["codes"] = at::stack(codes);  // [B, K, T], undelayed
     file.metadata[kFormatKey] = format_stamp("musicsteer-codes");
-    file.metadata["settings"] = common.dump();
+    file.metadata["settings"] = record.dump();
     save_tensors(path, file, overwrite);
 }
 
@@ -117,19 +102,26 @@ void run(const Options& options, const Context& context) {
     for (SessionRequest& request : requests) request.steering = combined_plan(vectors);
 
     const Model model = load_model(options.model, std::move(bundle));
-    const nlohmann::json common = common_record(options, model, generator, requests, vectors);
+    const ClipSettings settings = clip_settings(options, model.manifest(), generator, requests.size());
+    const std::int64_t text_length = text_length_for(model.tokenizer, requests);
+    const auto record_of = [&](const SessionRequest& request) {
+        return clip_record(settings, clip_spec(request, text_length, vectors));
+    };
     std::vector<at::Tensor> codes;
     Progress progress("generating");
     generator.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
     generate(model, requests, generator, [&](std::size_t index, Clip clip) {
         const std::filesystem::path file = files.wav(index);
         const WriteReport written = write_wav(file, clip.audio, format, overwrite);
-        const nlohmann::json record = clip_record(common, requests[index], file, written);
+        nlohmann::json record = record_of(requests[index]);
+        record["file"] = file.filename().string();
+        record["clipped_samples"] = written.clipped_samples;
         files.record(index, record.dump());
         print_clip(options, file, record);
         if (!options.save_codes.empty()) codes.push_back(clip.codes);
     });
-    if (!options.save_codes.empty()) save_codes(options.save_codes, codes, common, overwrite);
+    if (!options.save_codes.empty())
+        save_codes(options.save_codes, codes, record_of(requests.front()), overwrite);
 }
 
 }  // namespace

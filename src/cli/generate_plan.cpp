@@ -5,41 +5,17 @@
 
 #include <cctype>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstring>
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
+#include "musicsteer/value_lists.hpp"
 
 namespace musicsteer::cli {
 namespace {
 
-constexpr std::size_t kMaxClips = 1'000'000;
 constexpr std::size_t kMaxSlug = 40;
-
-std::uint64_t parse_seed(std::string_view text, const std::string& whole) {
-    std::uint64_t seed = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-    if (error != std::errc() || end != text.data() + text.size() || text.empty()) {
-        throw UsageError("--seed '" + whole + "': expected whole numbers such as 7, 1,2,9 or 0:8");
-    }
-    return seed;
-}
-
-void append_seeds(std::string_view item, const std::string& whole, std::vector<std::uint64_t>& seeds) {
-    const std::size_t colon = item.find(':');
-    if (colon == std::string_view::npos) {
-        seeds.push_back(parse_seed(item, whole));
-        return;
-    }
-    const std::uint64_t first = parse_seed(item.substr(0, colon), whole);
-    const std::uint64_t last = parse_seed(item.substr(colon + 1), whole);
-    if (first >= last)
-        throw UsageError("--seed '" + whole + "': the range is empty (FIRST:LAST leaves LAST out)");
-    if (last - first > kMaxClips) throw UsageError("--seed '" + whole + "': more than a million seeds");
-    for (std::uint64_t seed = first; seed < last; ++seed) seeds.push_back(seed);
-}
 
 /// "Fast piano, with drums!" -> "fast-piano-with-drums"; "" for a prompt without ASCII letters or digits
 std::string slug_of(const std::string& prompt) {
@@ -79,20 +55,6 @@ void append_line(const std::filesystem::path& path, const std::string& line) {
 
 }  // namespace
 
-std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts) {
-    std::vector<std::uint64_t> seeds;
-    for (const std::string& text : texts) {
-        std::size_t start = 0;
-        while (start <= text.size()) {
-            const std::size_t comma = std::min(text.find(',', start), text.size());
-            append_seeds(std::string_view(text).substr(start, comma - start), text, seeds);
-            start = comma + 1;
-        }
-    }
-    if (seeds.empty()) seeds.push_back(0);
-    return seeds;
-}
-
 std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
     std::vector<std::string> prompts = flags.prompts;
     if (!flags.prompts_file.empty()) {
@@ -106,8 +68,13 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
     if (prompts.empty())
         throw UsageError("nothing to generate: give --prompt, --prompts-file or --unconditional");
 
-    const std::vector<std::uint64_t> seeds = parse_seeds(flags.seeds);
-    if (prompts.size() * seeds.size() > kMaxClips) throw UsageError("more than a million clips in one call");
+    std::vector<std::uint64_t> seeds;
+    for (const std::string& text : flags.seeds) {
+        const std::vector<std::uint64_t> more = parse_seeds(text);
+        seeds.insert(seeds.end(), more.begin(), more.end());
+    }
+    if (seeds.empty()) seeds.push_back(0);
+    if (prompts.size() * seeds.size() > kMostClips) throw UsageError("more than a million clips in one call");
     std::vector<SessionRequest> requests;
     for (const std::string& prompt : prompts) {
         for (const std::uint64_t seed : seeds) {

@@ -10,9 +10,6 @@
 
 namespace musicsteer::cli {
 
-/// "7", "1,2,9" or "0:8" (half-open), in the order given. @throws UsageError
-std::vector<std::uint64_t> parse_seeds(const std::vector<std::string>& texts);
-
 /// What is said about the clips themselves.
 struct ClipFlags {
     std::vector<std::string> prompts;

@@ -11,6 +11,8 @@ namespace {
 constexpr std::chrono::milliseconds kInterval{200};
 constexpr const char* kClearLine = "\r\033[K";
 
+}  // namespace
+
 std::string format_duration(double seconds) {
     char text[32];
     const auto whole = static_cast<long>(seconds + 0.5);
@@ -24,27 +26,50 @@ std::string format_duration(double seconds) {
     return text;
 }
 
-}  // namespace
-
 Progress::Progress(std::string label) : label_(std::move(label)), on_terminal_(isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() {
     if (on_terminal_ && last_shown_ != Clock::time_point{}) std::cerr << kClearLine << std::flush;
 }
 
-void Progress::update(std::int64_t done, std::int64_t total) {
-    if (!on_terminal_) return;
+/// Whether to show something now; not more often than eyes can follow.
+bool Progress::is_due(std::int64_t done) {
+    if (!on_terminal_) return false;
     if (first_done_ < 0) first_done_ = done;
     const auto now = Clock::now();
-    if (now - last_shown_ < kInterval) return;
+    if (now - last_shown_ < kInterval) return false;
     last_shown_ = now;
-    std::cerr << kClearLine << label_ << ": " << 100 * done / total << " %";
-    const double elapsed_s = std::chrono::duration<double>(now - start_).count();
-    if (done > first_done_ && elapsed_s > 1.0) {
-        const double rate = static_cast<double>(done - first_done_) / elapsed_s;
-        std::cerr << ", " << format_duration(static_cast<double>(total - done) / rate) << " left";
-    }
+    return true;
+}
+
+/// What is done a second in this run; 0 while that cannot be told.
+double Progress::rate(std::int64_t done) const {
+    const double elapsed_s = std::chrono::duration<double>(Clock::now() - start_).count();
+    return done > first_done_ && elapsed_s > 1.0 ? static_cast<double>(done - first_done_) / elapsed_s : 0.0;
+}
+
+void Progress::show(std::int64_t done, std::int64_t total, const std::string& count) const {
+    std::cerr << kClearLine << label_ << ": " << 100 * done / total << " %" << count;
+    if (const double per_second = rate(done); per_second > 0.0)
+        std::cerr << ", " << format_duration(static_cast<double>(total - done) / per_second) << " left";
     std::cerr << std::flush;
+}
+
+void Progress::update(std::int64_t done, std::int64_t total) {
+    if (is_due(done)) show(done, total, "");
+}
+
+void Progress::update_units(std::int64_t done, std::int64_t total, std::int64_t step,
+                            const std::string& unit) {
+    if (!is_due(done)) return;
+    std::string count =
+        ", " + std::to_string(done / step) + " of " + std::to_string(total / step) + " " + unit;
+    if (const double per_second = rate(done); per_second > 0.0) {
+        char text[32];
+        std::snprintf(text, sizeof text, ", %.2g ", per_second / static_cast<double>(step));
+        count += text + unit + "/s";
+    }
+    show(done, total, count);
 }
 
 }  // namespace musicsteer::cli

@@ -6,6 +6,9 @@
 
 namespace musicsteer::cli {
 
+/// "3 min 20 s"
+std::string format_duration(double seconds);
+
 /// One line on stderr with the share done and the time left, only on a terminal; gone when the work is done.
 class Progress {
   public:
@@ -15,9 +18,15 @@ class Progress {
     Progress& operator=(const Progress&) = delete;
 
     void update(std::int64_t done, std::int64_t total);
+    /// The same with a count and a rate: "12 of 64 clips, 0.8 clips/s". @param step  what one of them counts
+    void update_units(std::int64_t done, std::int64_t total, std::int64_t step, const std::string& unit);
 
   private:
     using Clock = std::chrono::steady_clock;
+
+    bool is_due(std::int64_t done);
+    void show(std::int64_t done, std::int64_t total, const std::string& count) const;
+    double rate(std::int64_t done) const;
 
     std::string label_;
     bool on_terminal_;

@@ -95,7 +95,7 @@ void run(const Options& options, const Context& context) {
                 [&](std::int64_t) { progress.update(session.position(), session.num_positions()); });
 
     nlohmann::json steering = nlohmann::json::array();
-    for (const AppliedVector& vector : vectors) steering.push_back(vector.to_json());
+    for (const AppliedVector& vector : vectors) steering.push_back(steering_json(vector.applied()));
     TensorFile file;
     for (const HookPoint& point : points)
         file.tensors[point.name()] = tape.activations(point, session_options.num_frames);

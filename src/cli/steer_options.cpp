@@ -203,20 +203,8 @@ SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors) {
     return plan;
 }
 
-nlohmann::json AppliedVector::to_json() const {
-    nlohmann::json json = {
-        {"file", setting.file},
-        {"sha256", sha256},
-        {"concept", vectors.provenance.concept_name},
-        {"alpha", spec.alpha},
-        {"strategy", to_string(spec.strategy)},
-        {"layers", resolved.layers},
-        {"site", site_name(resolved.site)},
-        {"rows", to_string(spec.rows)},
-        {"unit", to_string(spec.unit)},
-    };
-    if (resolved.source_layer) json["source_layer"] = *resolved.source_layer;
-    return json;
+AppliedSteering AppliedVector::applied() const {
+    return AppliedSteering::of(setting.file, sha256, vectors.provenance, spec, resolved);
 }
 
 }  // namespace musicsteer::cli

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "musicsteer/clip_record.hpp"
 #include "musicsteer/manifest.hpp"
 #include "musicsteer/steering.hpp"
 
@@ -45,7 +45,8 @@ struct AppliedVector {
     ResolvedSteering resolved;
     std::string sha256;  ///< of the vector file
 
-    nlohmann::json to_json() const;
+    /// As records have it.
+    AppliedSteering applied() const;
 };
 
 /// The vector files, read: what can fail without a model fails here. @throws InputError

@@ -84,6 +84,15 @@ TEST(AudioFile, FloatFilesHoldNoTimeStamp) {
     EXPECT_EQ(bytes, write_and_read_bytes(audio, SampleFormat::kFloat));
 }
 
+TEST(AudioFile, AsWrittenIsWhatIsReadBack) {
+    const TempFolder folder;
+    const Audio audio{{0.0F, 0.1F, -0.7F, 1.5F, -2.0F, 1.0F, 1.4F * kStep16, 1e-9F}, 2, 8000};
+    for (const SampleFormat format : {SampleFormat::kPcm16, SampleFormat::kPcm24, SampleFormat::kFloat}) {
+        write_wav(folder / "a.wav", audio, format, Overwrite::kAllow);
+        EXPECT_EQ(as_written(audio, format).samples, read_audio(folder / "a.wav").samples);
+    }
+}
+
 TEST(AudioFile, LongFilesComeBackWhole) {
     const TempFolder folder;
     Audio audio{std::vector<float>(100'002), 2, 32000};  // several blocks, the last one short

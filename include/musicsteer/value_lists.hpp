@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace musicsteer {
+
+/// The most clips, seeds or values that one call takes: what is more is a slip of the finger.
+inline constexpr std::size_t kMostClips = 1'000'000;
+
+/// "7", "1,2,9" or "0:8" (without the 8), in the order given. @throws UsageError
+std::vector<std::uint64_t> parse_seeds(const std::string& text);
+
+/// "0.5", "-1,0,1" or "-2:2:0.5" (FIRST:LAST:STEP, with LAST where a step lands on it), in the order given.
+/// Steps are counted in decimals: 0:1:0.1 holds exactly what "0.3" means, not 0.1 + 0.1 + 0.1.
+/// @throws UsageError
+std::vector<double> parse_alphas(const std::string& text);
+
+/// "a,b,c" -> its items. @param what  "layers", for messages. @throws UsageError for an empty item
+std::vector<std::string> split_list(const std::string& text, const std::string& what);
+
+}  // namespace musicsteer

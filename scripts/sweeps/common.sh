@@ -1,0 +1,64 @@
+# Sourced by the sweeps beside it: what they take, with defaults that fit the demo model (scripts/demo.sh makes
+# its bundle and vectors). The script that sources this sets `program`, `purpose` and the defaults of its own.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+musicsteer=${MUSICSTEER:-$root/build/musicsteer}
+model=${MODEL:-$root/out/demo/bundle}
+vector=${VECTOR:-$root/out/demo/tempo.safetensors}
+prompts=${PROMPTS:-$root/prompts/neutral.json}
+limit=${LIMIT:-4}
+seeds=${SEEDS:-0:4}
+alphas=${ALPHAS:--0.4:0.4:0.2}
+out=${OUT:-$root/out/sweeps/${program%.sh}}
+more=()
+
+usage() {
+    cat <<TEXT
+usage: scripts/sweeps/$program [--model BUNDLE] [--vector FILE] [--out FOLDER] [--prompts FILE] [--limit N]
+       [--seeds LIST] [--alphas LIST] [-- FLAGS OF musicsteer sweep]
+
+$purpose
+
+  --model BUNDLE   [$model]
+  --vector FILE    [$vector]
+  --out FOLDER     where the sweep goes; the same command goes on with it [$out]
+  --prompts FILE   prompts to generate from [$prompts]
+  --limit N        only the first N of them [$limit]
+  --seeds LIST     each with every prompt [$seeds]
+  --alphas LIST    strengths; they depend on the model, these are for the demo model [$alphas]
+
+Each can also be set in the environment: MODEL, VECTOR, OUT, PROMPTS, LIMIT, SEEDS, ALPHAS. What follows -- goes
+to musicsteer sweep, as in: scripts/sweeps/$program -- --duration 4 --dry-run
+TEXT
+}
+
+fail() {
+    printf '%s: %s\n' "$program" "$*" >&2
+    exit 2
+}
+
+while (($#)); do
+    case $1 in
+        -h | --help) usage && exit 0 ;;
+        --)
+            shift
+            more=("$@")
+            break
+            ;;
+        --model | --vector | --out | --prompts | --limit | --seeds | --alphas)
+            (($# > 1)) || fail "$1 needs a value"
+            printf -v "${1#--}" '%s' "$2"
+            shift 2
+            ;;
+        *) usage >&2 && fail "unknown option '$1'" ;;
+    esac
+done
+[[ -x $musicsteer ]] || fail "the program is missing: run scripts/setup.sh (looked for $musicsteer)"
+
+# sweep FOLDER VECTOR FLAGS...: the grid that all of these sweeps share, and what the caller adds.
+sweep() {
+    local folder=$1 file=$2
+    shift 2
+    "$musicsteer" sweep --model "$model" --prompts-file "$prompts" --limit "$limit" --seeds "$seeds" \
+        --steer "$file" --alphas="$alphas" --out "$folder" "$@" ${more[@]+"${more[@]}"}
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# How strong? One vector at many strengths, each layer with its own direction.
+set -euo pipefail
+program=strength.sh
+purpose="Sweeps over the strength alone: how far does alpha move the music, and from where on does it break?"
+ALPHAS=${ALPHAS:--0.6:0.6:0.1}
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+sweep "$out" "$vector" --strategies per-layer

@@ -1,0 +1,170 @@
+#include "musicsteer/sweep.hpp"
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+#include "musicsteer/memory.hpp"
+#include "musicsteer/sweep_merge.hpp"
+#include "progress.hpp"
+#include "sweep_options.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr const char* kExample = R"(
+Examples:
+  musicsteer sweep --model bundle --prompts-file prompts/neutral.json --limit 4 --seeds 0:8 \
+      --steer tempo.safetensors --alphas -0.4:0.4:0.2 --layers all,3 --strategies per-layer,one-to-all --out runs/tempo
+  musicsteer sweep --plan plan.json --model bundle --out runs/tempo --dry-run
+  musicsteer sweep --out runs/tempo                                  # goes on with what is there
+  musicsteer sweep --plan plan.json --shard 1/2 --out runs/part1     # and 2/2 elsewhere, then
+  musicsteer sweep --merge runs/part1 runs/part2 --out runs/tempo)";
+
+nlohmann::json estimate_json(const SweepEstimate& estimate) {
+    nlohmann::json json = {{"clips", estimate.clips},
+                           {"clips_left", estimate.clips_left},
+                           {"batches_left", estimate.batches_left},
+                           {"bytes", estimate.bytes}};
+    json["seconds_left"] =
+        estimate.seconds_left > 0.0 ? nlohmann::json(estimate.seconds_left) : nlohmann::json();
+    return json;
+}
+
+std::string estimate_text(const SweepEstimate& estimate, const SweepPlan& plan) {
+    std::string text = std::to_string(estimate.clips) + " clips";
+    if (plan.shard.count > 1) text += " (shard " + plan.shard.text() + ")";
+    text += ", " + std::to_string(estimate.clips_left) + " of them to make, in " +
+            std::to_string(estimate.batches_left) +
+            (estimate.batches_left == 1 ? " batch of " : " batches of ") +
+            std::to_string(plan.settings.batch_size) + "; about " + format_bytes(estimate.bytes) + " in all";
+    if (estimate.seconds_left > 0.0) text += ", " + format_duration(estimate.seconds_left) + " left";
+    return text;
+}
+
+void dry_run(const SweepFlags& flags, const PlannedSweep& planned) {
+    if (const auto earlier = stored_plan(flags.out)) {
+        if (const std::string obstacle = planned.plan.obstacle_to_extending(*earlier); !obstacle.empty())
+            throw InputError(flags.out + ": belongs to another plan: " + obstacle);
+    }
+    const SweepPaths paths{flags.out};
+    const SweepEstimate estimate =
+        estimate_sweep(planned.plan.clips(), planned.plan, planned.bundle.manifest(),
+                       read_sweep_records(paths), measured_seconds_per_clip(paths));
+    std::cout << (flags.json ? estimate_json(estimate).dump() : estimate_text(estimate, planned.plan))
+              << '\n';
+    if (!flags.json && estimate.clips_left > 0 && estimate.seconds_left == 0.0)
+        std::cout << "time: not measured yet; the first batch tells\n";
+}
+
+/// What was done on stdout; an exception, and so exit code 1, if clips are missing.
+void report(const SweepFlags& flags, const SweepOutcome& outcome, const std::string& verb) {
+    if (flags.json) {
+        nlohmann::json missing = nlohmann::json::array();
+        for (const MissingClip& clip : outcome.missing)
+            missing.push_back({{"id", clip.id}, {"reason", clip.reason}});
+        std::cout << nlohmann::json{{"folder", flags.out},
+                                    {"clips", outcome.planned},
+                                    {"found", outcome.found},
+                                    {"made", outcome.made},
+                                    {"missing", std::move(missing)}}
+                         .dump()
+                  << '\n';
+    } else {
+        std::cout << flags.out << ": " << outcome.planned << " clips, " << outcome.made << ' ' << verb << ", "
+                  << outcome.found << " were there\n";
+        for (const MissingClip& clip : outcome.missing)
+            std::cout << "missing " << clip.id << ": " << clip.reason << '\n';
+    }
+    if (outcome.missing.empty()) return;
+    throw Error(flags.out + ": " + std::to_string(outcome.missing.size()) + " of " +
+                std::to_string(outcome.planned) + " clips are missing, the first is " +
+                outcome.missing.front().id + " (" + outcome.missing.front().reason +
+                "); the same command tries them again");
+}
+
+void merge(const SweepFlags& flags, const Context& context) {
+    MergeOptions options;
+    Progress progress("merging");
+    options.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
+    options.on_message = log_warn;
+    options.stop = context.stop;
+    report(flags, merge_sweeps({flags.merge.begin(), flags.merge.end()}, flags.out, options), "copied");
+}
+
+void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep planned) {
+    SweepFolder folder(flags.out, planned.plan, log_warn);
+    log_info(estimate_text(estimate_sweep(folder.clips(), planned.plan, planned.bundle.manifest(),
+                                          folder.records(), measured_seconds_per_clip(folder.paths())),
+                           planned.plan));
+    if (folder.records().size() == folder.clips().size()) {
+        folder.write_table();
+        const auto clips = static_cast<std::int64_t>(folder.clips().size());
+        report(flags, {clips, clips, 0, {}}, "made");
+        return;
+    }
+    ModelOptions model_options = flags.model;
+    model_options.threads = static_cast<int>(planned.plan.settings.threads);
+    const Model model = load_model(model_options, std::move(planned.bundle));
+
+    SweepOptions options;
+    options.stop = context.stop;
+    options.on_message = log_warn;
+    Progress progress("sweeping");
+    options.on_progress = [&](const SweepProgress& now) {
+        constexpr std::int64_t kSteps = 1000;  // a clip counts as so many
+        const double clips =
+            static_cast<double>(now.clips_done) + now.batch_share * static_cast<double>(now.batch_clips);
+        progress.update_units(static_cast<std::int64_t>(clips * kSteps), now.clips_total * kSteps, kSteps,
+                              "clips");
+    };
+    try {
+        report(flags, run_sweep(model, folder, options), "made");
+    } catch (const Interrupted&) {
+        throw Interrupted("interrupted; the same command goes on from " +
+                          std::to_string(folder.records().size()) + " of " +
+                          std::to_string(folder.clips().size()) + " clips");
+    }
+}
+
+void check_merge_flags(const CLI::App& command) {
+    for (const char* flag : {"--plan", "--shard", "--dry-run", "--model", "--prompt", "--prompts-file",
+                             "--seeds", "--steer", "--alphas"}) {
+        if (command.count(flag) > 0)
+            throw UsageError(std::string(flag) + " has no effect with --merge: the folders' plan says it");
+    }
+}
+
+void run(const SweepFlags& flags, const Context& context, const CLI::App& command) {
+    apply_log_level(flags.model.log_level);
+    if (command.count("--merge") > 0) {
+        check_merge_flags(command);
+        merge(flags, context);
+        return;
+    }
+    PlannedSweep planned = plan_sweep(flags, command);
+    if (flags.dry_run) {
+        dry_run(flags, planned);
+    } else {
+        make_clips(flags, context, std::move(planned));
+    }
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app, Context& context) {
+    const auto flags = std::make_shared<SweepFlags>();
+    CLI::App* command = app.add_subcommand(
+        "sweep", "Generate a grid of prompts, seeds and ways of steering; resumable, in shards if need be");
+    command->footer(kExample);
+    add_sweep_flags(*command, *flags);
+    command->callback([flags, &context, command] {
+        context.action = [flags, &context, command] { run(*flags, context, *command); };
+    });
+}
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,269 @@
+#include "sweep_options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+#include "musicsteer/memory.hpp"
+#include "musicsteer/sweep_folder.hpp"
+#include "musicsteer/tokenizer.hpp"
+#include "musicsteer/value_lists.hpp"
+#include "steer_options.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr const char* kGridFlags[] = {
+    "--prompt",   "--prompts-file", "--limit", "--negative-prompt", "--seeds", "--steer", "--alphas",
+    "--layers",   "--strategies",   "--sites", "--source-layers",   "--rows",  "--units", "--duration",
+    "--guidance", "--top-k",        "--top-p", "--temperature",     "--format"};
+
+bool any_given(const CLI::App& command) {
+    return std::any_of(std::begin(kGridFlags), std::end(kGridFlags),
+                       [&](const char* flag) { return command.count(flag) > 0; });
+}
+
+void refuse_grid_flags(const CLI::App& command, const std::string& source) {
+    for (const char* flag : kGridFlags) {
+        if (command.count(flag) > 0)
+            throw UsageError(std::string(flag) + " is given beside " + source + ", which says it already");
+    }
+}
+
+std::vector<std::int64_t> parse_layer_numbers(const std::string& text) {
+    std::vector<std::int64_t> layers;
+    for (const std::string& item : split_list(text, "source layers")) {
+        std::int64_t layer = 0;
+        const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), layer);
+        if (error != std::errc() || end != item.data() + item.size() || layer < 0)
+            throw UsageError("source layers " + in_quotes(text) +
+                             ": expected layer numbers such as 3 or 2,3");
+        layers.push_back(layer);
+    }
+    return layers;
+}
+
+std::vector<std::string> words(const std::string& text, const std::string& what) {
+    return text.empty() ? std::vector<std::string>{} : split_list(text, what);
+}
+
+/// "FILE:layers=2-5:strategy=single": what is said there is this vector's only value on that axis.
+SweepVector parse_vector(const std::string& text) {
+    const SteerSetting setting = SteerSetting::parse(text);
+    SweepVector vector;
+    vector.file = setting.file;
+    if (setting.alpha) vector.axes.alphas = {*setting.alpha};
+    if (setting.layers) vector.axes.layers = {*setting.layers};
+    if (setting.strategy) vector.axes.strategies = {*setting.strategy};
+    if (setting.source_layer) vector.axes.source_layers = {*setting.source_layer};
+    if (setting.site) vector.axes.sites = {*setting.site};
+    if (setting.rows) vector.axes.rows = {*setting.rows};
+    if (setting.unit) vector.axes.units = {*setting.unit};
+    return vector;
+}
+
+SweepRequest request_of_flags(const SweepFlags& flags) {
+    flags.sampling.validate();
+    SweepRequest request;
+    request.prompts = flags.prompts;
+    request.prompts_file = flags.prompts_file;
+    request.limit = flags.limit;
+    request.negative_prompt = flags.negative_prompt;
+    if (!flags.seeds.empty()) request.seeds = parse_seeds(flags.seeds);
+    for (const std::string& text : flags.steer) request.vectors.push_back(parse_vector(text));
+    if (!flags.alphas.empty()) request.axes.alphas = parse_alphas(flags.alphas);
+    if (!flags.layers.empty()) request.axes.layers = parse_layer_conditions(flags.layers);
+    if (!flags.source_layers.empty()) request.axes.source_layers = parse_layer_numbers(flags.source_layers);
+    request.axes.strategies = words(flags.strategies, "strategies");
+    request.axes.sites = words(flags.sites, "sites");
+    request.axes.rows = words(flags.rows, "rows");
+    request.axes.units = words(flags.units, "units");
+    request.duration_s = flags.sampling.duration_s;
+    request.guidance_scale = flags.sampling.guidance;
+    request.top_k = flags.sampling.top_k;
+    request.top_p = flags.sampling.top_p;
+    request.temperature = flags.sampling.temperature;
+    request.sample_format = flags.format;
+    return request;
+}
+
+template <typename Value>
+void set_from_flag(std::optional<Value>& slot, const CLI::App& command, const char* flag,
+                   const Value& value) {
+    if (command.count(flag) == 0) return;
+    if (slot) throw UsageError(std::string(flag) + " is given twice: in the plan and as a flag");
+    slot = value;
+}
+
+/// The flags that may stand beside a plan file.
+void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::App& command) {
+    if (!flags.model.model.empty()) request.model = flags.model.model;
+    if (request.model.empty()) throw UsageError("--model is required");
+    if (flags.sampling.batch_size > 0)
+        set_from_flag(request.batch_size, command, "--batch-size", flags.sampling.batch_size);
+    if (flags.model.threads > 0)
+        set_from_flag(request.threads, command, "--threads", std::int64_t{flags.model.threads});
+    set_from_flag(request.device, command, "--device", flags.model.device);
+    if (flags.no_audio) request.audio = false;
+}
+
+/// A folder's plan.json says what it is; a plan that is written by hand does not.
+bool is_stored_plan(const std::string& file) {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(file, ignored)) return false;
+    std::ifstream stream(file);
+    const nlohmann::json json = nlohmann::json::parse(stream, nullptr, false);
+    return json.is_object() && json.contains("format") && json.contains("format_version");
+}
+
+Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const std::string& device) {
+    options.model = path;
+    options.device = device;
+    return open_bundle(options);
+}
+
+/// A stored plan as it is, on the model that it was made for.
+PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const SweepFlags& flags,
+                   const CLI::App& command) {
+    refuse_grid_flags(command, origin);
+    for (const char* flag : {"--batch-size", "--threads", "--device", "--no-audio"}) {
+        if (command.count(flag) > 0)
+            throw UsageError(std::string(flag) + " is fixed by " + origin + ": leave it out");
+    }
+    const std::string model = flags.model.model.empty() ? plan.model_path : flags.model.model;
+    PlannedSweep planned{plan, open_sweep_bundle(flags.model, model, plan.settings.device)};
+    const Manifest& manifest = planned.bundle.manifest();
+    if (manifest.weights_sha256 != plan.settings.weights_sha256) {
+        throw InputError(origin + ": was made for the model " + plan.settings.model_name + " (weights " +
+                         plan.settings.weights_sha256.substr(0, 12) + "), and " + model + " is " +
+                         manifest.model_name + " (weights " + manifest.weights_sha256.substr(0, 12) + ")");
+    }
+    if (program_version() != plan.settings.version) {
+        throw InputError(origin + ": was made by musicsteer " + plan.settings.version + ", and this is " +
+                         program_version() + ": sweep into a new folder");
+    }
+    return planned;
+}
+
+PlannedSweep expand(SweepRequest request, const SweepFlags& flags, const CLI::App& command,
+                    const std::optional<SweepPlan>& earlier) {
+    add_run_flags(request, flags, command);
+    if (earlier && !request.batch_size) request.batch_size = earlier->settings.batch_size;
+    if (earlier && !request.threads) request.threads = earlier->settings.threads;
+    PlanOptions options;
+    options.device = request.device.value_or("cpu");
+    options.on_warning = log_warn;
+    Bundle bundle = open_sweep_bundle(flags.model, request.model, options.device);
+    options.memory = flags.memory > 0 ? flags.memory : default_memory(bundle.manifest(), available_memory());
+    const Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
+    SweepPlan plan = make_sweep_plan(request, bundle.manifest(), tokenizer, options);
+    return {std::move(plan), std::move(bundle)};
+}
+
+}  // namespace
+
+std::optional<SweepPlan> stored_plan(const std::string& folder) {
+    const SweepPaths paths{folder};
+    std::error_code ignored;
+    if (!std::filesystem::exists(paths.plan(), ignored)) return std::nullopt;
+    return SweepPlan::load(paths.plan());
+}
+
+PlannedSweep plan_sweep(const SweepFlags& flags, const CLI::App& command) {
+    const std::optional<SweepPlan> earlier = stored_plan(flags.out);
+    PlannedSweep planned = [&] {
+        if (!flags.plan.empty() && is_stored_plan(flags.plan))
+            return adopt(SweepPlan::load(flags.plan), flags.plan, flags, command);
+        if (!flags.plan.empty()) {
+            refuse_grid_flags(command, flags.plan);
+            return expand(SweepRequest::load(flags.plan), flags, command, earlier);
+        }
+        if (!any_given(command) && earlier)
+            return adopt(*earlier, SweepPaths{flags.out}.plan().string(), flags, command);
+        return expand(request_of_flags(flags), flags, command, earlier);
+    }();
+    if (!flags.shard.empty()) planned.plan.shard = Shard::parse(flags.shard);
+    return planned;
+}
+
+namespace {
+
+void add_grid_flags(CLI::App& command, SweepFlags& flags) {
+    const char* group = "Grid";
+    command.add_option("--prompt", flags.prompts, "What to play; may be repeated")
+        ->allow_extra_args(false)
+        ->group(group);
+    command
+        .add_option("--prompts-file", flags.prompts_file,
+                    "Prompts from a file: JSON as prompts/neutral.json, or one a line")
+        ->group(group);
+    command.add_option("--limit", flags.limit, "Use only the first N prompts of the file")
+        ->check(CLI::PositiveNumber)
+        ->group(group);
+    command
+        .add_option("--negative-prompt", flags.negative_prompt,
+                    "What guidance moves away from, instead of the null prompt")
+        ->group(group);
+    command.add_option("--seeds", flags.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
+        ->group(group);
+    command
+        .add_option("--steer", flags.steer,
+                    "Vector file, with settings of its own if need be: FILE:layers=2-5:source-layer=4:...\n"
+                    "Several are tried one by one, not together. May be repeated.")
+        ->allow_extra_args(false)
+        ->group(group);
+    command
+        .add_option("--alphas", flags.alphas,
+                    "Strengths: -1,0,1 or FIRST:LAST:STEP with LAST; 0 is unsteered, once for all")
+        ->group(group);
+    command
+        .add_option("--layers", flags.layers,
+                    "Layers, a condition each: all, 4, 2-5, or 0+2 (together) [the strategy's own]")
+        ->group(group);
+    command.add_option("--strategies", flags.strategies, "per-layer, one-to-all, single [as in generate]")
+        ->group(group);
+    command
+        .add_option("--source-layers", flags.source_layers,
+                    "Layers whose vector is used, for one-to-all and single [largest effect size]")
+        ->group(group);
+    command.add_option("--sites", flags.sites, "Where in the layer [the file's only site]")->group(group);
+    command.add_option("--rows", flags.rows, "Guidance rows to steer: both, conditional [both]")
+        ->group(group);
+    command.add_option("--units", flags.units, "What alpha counts: difference, unit, residual [difference]")
+        ->group(group);
+}
+
+}  // namespace
+
+void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
+    add_model_options(command, flags.model);
+    command.get_option("--model")->required(false);
+    command.add_option("--out", flags.out, "Folder of the sweep; one that exists is gone on with")
+        ->required();
+    command.add_option("--plan", flags.plan, "The grid from a file (docs/sweep-plan.schema.json)");
+    add_grid_flags(command, flags);
+    add_sampling_flags(command, flags.sampling);
+    command.get_option("--batch-size")
+        ->description(
+            "Clips computed together; part of what determines the last bits, and fixed by the folder's\n"
+            "first run [by --memory, at most 16]");
+    command
+        .add_option("--memory", flags.memory,
+                    "Memory that batches may take, such as 4GB [half of what the model leaves free]")
+        ->transform(CLI::AsSizeValue(true));
+    command.add_option("--format", flags.format, "pcm16, pcm24 or float")->capture_default_str();
+    command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
+    command.add_option("--shard", flags.shard,
+                       "Make only part I of N, as 2/4; each part needs a folder of its own");
+    command
+        .add_option("--merge", flags.merge,
+                    "Instead of making clips, join these folders of one plan's shards into --out")
+        ->expected(1, -1);
+    command.add_flag("--dry-run", flags.dry_run, "Say what would be done, and do nothing");
+    command.add_flag("--json", flags.json, "Print the summary as JSON");
+}
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model_options.hpp"
+#include "musicsteer/sweep_plan.hpp"
+#include "musicsteer/sweep_request.hpp"
+
+namespace musicsteer::cli {
+
+/// What `musicsteer sweep` takes, as typed.
+struct SweepFlags {
+    ModelOptions model;
+    SamplingFlags sampling;
+    std::string plan;
+    std::string out;
+    std::vector<std::string> prompts;
+    std::string prompts_file;
+    std::int64_t limit = 0;
+    std::optional<std::string> negative_prompt;
+    std::string seeds;
+    std::vector<std::string> steer;
+    std::string alphas;
+    std::string layers;
+    std::string strategies;
+    std::string source_layers;
+    std::string sites;
+    std::string rows;
+    std::string units;
+    std::string format = "pcm16";
+    std::string shard;
+    std::uint64_t memory = 0;
+    std::vector<std::string> merge;
+    bool no_audio = false;
+    bool dry_run = false;
+    bool json = false;
+};
+
+void add_sweep_flags(CLI::App& command, SweepFlags& flags);
+
+/// A folder's own plan, if there is one.
+std::optional<SweepPlan> stored_plan(const std::string& folder);
+
+/// The plan that the flags mean: their grid, a plan file's, or that of the folder which is to be gone on
+/// with. Batch size and threads of a folder that exists stay as they are, unless they are given.
+/// @param bundle  opened here
+/// @throws UsageError, InputError, ResourceError
+struct PlannedSweep {
+    SweepPlan plan;
+    Bundle bundle;
+};
+PlannedSweep plan_sweep(const SweepFlags& flags, const CLI::App& command);
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace musicsteer {
+
+/// A file that only grows, by whole lines. A line that a kill or a full disk left unfinished at its end is
+/// cut off: by the writer that is still alive, or when the file is opened the next time.
+class RecordLog {
+  public:
+    enum class Sync { kEachLine, kNever };
+
+    /// Opens or makes the file, and repairs its end. @throws OutputError
+    RecordLog(std::filesystem::path path, Sync sync);
+    ~RecordLog();
+    RecordLog(const RecordLog&) = delete;
+    RecordLog& operator=(const RecordLog&) = delete;
+
+    /// Bytes that the repair cut off.
+    std::size_t repaired_bytes() const { return repaired_bytes_; }
+    /// Writes the line and its end as one. @throws OutputError; the file then is as it was before.
+    void append(std::string_view line);
+
+  private:
+    std::filesystem::path path_;
+    Sync sync_;
+    int fd_ = -1;
+    std::size_t repaired_bytes_ = 0;
+};
+
+/// The whole lines of such a file; an unfinished one at its end is left out. None for a missing file.
+std::vector<std::string> read_whole_lines(const std::filesystem::path& path);
+
+}  // namespace musicsteer

@@ -1,0 +1,240 @@
+#include "musicsteer/sweep.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "musicsteer/errors.hpp"
+#include "musicsteer/generator.hpp"
+#include "musicsteer/memory.hpp"
+#include "musicsteer/metrics.hpp"
+#include "musicsteer/sha256.hpp"
+
+namespace musicsteer {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t kRecordBytes = 2'000;
+constexpr std::uint64_t kWavHeaderBytes = 44;
+
+/// Clips of one text length, and so of one shape; at most as many as a batch takes.
+using Batch = std::vector<const SweepClip*>;
+
+std::vector<Batch> batches_of(const std::vector<SweepClip>& clips, std::int64_t batch_size,
+                              const std::map<std::string, std::string>& records) {
+    std::map<std::int64_t, std::vector<Batch>> by_length;
+    for (const SweepClip& clip : clips) {
+        if (records.contains(clip.id)) continue;
+        std::vector<Batch>& batches = by_length[clip.spec.text_length];
+        if (batches.empty() || std::ssize(batches.back()) == batch_size) batches.emplace_back();
+        batches.back().push_back(&clip);
+    }
+    std::vector<Batch> all;
+    for (auto& [length, batches] : by_length)
+        all.insert(all.end(), std::make_move_iterator(batches.begin()),
+                   std::make_move_iterator(batches.end()));
+    return all;
+}
+
+/// The plan's vector files, each read once and held to its hash.
+class VectorFiles {
+  public:
+    explicit VectorFiles(const Manifest& manifest) : manifest_(manifest) {}
+
+    SteeringPlan injections(const AppliedSteering& steering) {
+        auto found = files_.find(steering.file);
+        if (found == files_.end()) {
+            if (sha256_of_file(steering.file) != steering.sha256) {
+                throw InputError(steering.file +
+                                 ": is not the file that the plan was made with (its SHA-256 differs)");
+            }
+            found = files_.emplace(steering.file, VectorFile::load(steering.file)).first;
+            found->second.check_fits(manifest_, steering.file);
+        }
+        return resolve_steering(found->second, steering.spec(), manifest_.decoder.num_layers, steering.file)
+            .plan;
+    }
+
+  private:
+    const Manifest& manifest_;
+    std::map<std::string, VectorFile> files_;
+};
+
+class Runner {
+  public:
+    Runner(const Model& model, SweepFolder& folder, const SweepOptions& options)
+        : model_(model),
+          folder_(folder),
+          options_(options),
+          settings_(folder.plan().settings),
+          sample_format_(parse_sample_format(settings_.sample_format)),
+          vectors_(model.manifest()) {
+        outcome_.planned = std::ssize(folder.clips());
+        outcome_.found = std::ssize(folder.records());
+    }
+
+    SweepOutcome run() {
+        const auto batches = batches_of(folder_.clips(), settings_.batch_size, folder_.records());
+        if (!batches.empty()) check_memory();
+        try {
+            for (const Batch& batch : batches) {
+                const std::int64_t made_before = outcome_.made;
+                cannot_write_ = false;
+                run_batch(batch);
+                if (outcome_.made == made_before && cannot_write_) break;  // a full disk: no use in going on
+            }
+        } catch (const Interrupted&) {
+            folder_.write_table();
+            throw;
+        }
+        list_missing();
+        folder_.write_table();
+        return std::move(outcome_);
+    }
+
+  private:
+    void check_memory() const {
+        BatchShape shape;
+        shape.rows = settings_.batch_size * (settings_.sampling.guided() ? 2 : 1);
+        shape.frames = settings_.num_frames;
+        shape.texts = shape.rows;
+        for (const SweepPrompt& prompt : folder_.plan().prompts)
+            shape.text_length = std::max(shape.text_length, prompt.text_length);
+        require_memory(estimate_memory(model_.manifest(), shape), available_memory());
+    }
+
+    SessionRequest request(const ClipSpec& spec) {
+        SessionRequest request;
+        request.prompt = spec.prompt.value_or("");
+        request.unconditional = !spec.prompt;
+        request.negative_prompt = spec.negative_prompt;
+        request.seed = spec.seed;
+        for (const AppliedSteering& steering : spec.steering) {
+            const SteeringPlan injections = vectors_.injections(steering);
+            request.steering.insert(request.steering.end(), injections.begin(), injections.end());
+        }
+        return request;
+    }
+
+    void run_batch(const Batch& batch) {
+        const auto start = Clock::now();
+        const std::int64_t made_before = outcome_.made;
+        std::vector<SessionRequest> requests;
+        for (const SweepClip* clip : batch) requests.push_back(request(clip->spec));
+        SessionOptions session_options;
+        session_options.num_frames = settings_.num_frames;
+        session_options.sampling = settings_.sampling;
+        session_options.text_length = batch.front()->spec.text_length;
+        session_options.on_non_finite = NonFinitePolicy::kDropRequest;
+        GenerationSession session(model_, fill_batch(std::move(requests), settings_.batch_size),
+                                  session_options);
+        run_session(session, options_.stop, [&](std::int64_t) {
+            tell_progress(
+                static_cast<double>(session.position()) / static_cast<double>(session.num_positions()),
+                std::ssize(batch));
+        });
+        const auto generated = Clock::now();
+        const at::Tensor codes = session.codes();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (options_.stop.stop_requested()) throw Interrupted("interrupted");
+            const auto failure = session.failures().find(static_cast<std::int64_t>(i));
+            if (failure != session.failures().end()) {
+                fail(*batch[i], failure->second);
+            } else {
+                finish(*batch[i], codes.narrow(0, static_cast<std::int64_t>(i), 1));
+            }
+        }
+        const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
+        folder_.log_timing({{"clips", outcome_.made - made_before},
+                            {"batch_size", settings_.batch_size},
+                            {"seconds", seconds(Clock::now() - start)},
+                            {"decoder_seconds", seconds(generated - start)}});
+    }
+
+    /// @param codes  [1, K, N]
+    void finish(const SweepClip& clip, const at::Tensor& codes) {
+        try {
+            const Audio audio = decode_clip(model_, codes);
+            json record = clip_record(settings_, clip.spec);
+            record["id"] = clip.id;
+            record["clipped_samples"] = clipped_samples(audio);
+            record["measures"] = measures_json(measure_audio(as_written(audio, sample_format_)));
+            record["file"] = nullptr;
+            record["audio_sha256"] = nullptr;
+            if (folder_.plan().audio) {
+                const std::filesystem::path file = folder_.paths().clip(clip.id);
+                write_wav(file, audio, sample_format_, Overwrite::kAllow);
+                record["file"] = "clips/" + clip.id + ".wav";
+                record["audio_sha256"] = sha256_of_file(file);
+            }
+            folder_.store(clip.id, record);
+            ++outcome_.made;
+        } catch (const OutputError& error) {
+            cannot_write_ = true;
+            fail(clip, error.what());
+        } catch (const Error& error) {
+            fail(clip, error.what());
+        }
+    }
+
+    void fail(const SweepClip& clip, const std::string& reason) {
+        reasons_[clip.id] = reason;
+        if (options_.on_message) options_.on_message("clip " + clip.id + " failed: " + reason);
+    }
+
+    void tell_progress(double share, std::int64_t batch_clips) const {
+        if (!options_.on_progress) return;
+        options_.on_progress(
+            {outcome_.found + outcome_.made + std::ssize(reasons_), outcome_.planned, share, batch_clips});
+    }
+
+    void list_missing() {
+        for (const SweepClip& clip : folder_.clips()) {
+            if (folder_.records().contains(clip.id)) continue;
+            const auto reason = reasons_.find(clip.id);
+            outcome_.missing.push_back({clip.id, reason == reasons_.end() ? "not tried" : reason->second});
+        }
+    }
+
+    const Model& model_;
+    SweepFolder& folder_;
+    const SweepOptions& options_;
+    const ClipSettings& settings_;
+    SampleFormat sample_format_;
+    VectorFiles vectors_;
+    SweepOutcome outcome_;
+    std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed
+    bool cannot_write_ = false;
+};
+
+}  // namespace
+
+SweepEstimate estimate_sweep(const std::vector<SweepClip>& clips, const SweepPlan& plan,
+                             const Manifest& manifest, const std::map<std::string, std::string>& records,
+                             double seconds_per_clip) {
+    SweepEstimate estimate;
+    estimate.clips = std::ssize(clips);
+    for (const Batch& batch : batches_of(clips, plan.settings.batch_size, records)) {
+        ++estimate.batches_left;
+        estimate.clips_left += std::ssize(batch);
+    }
+    const std::uint64_t samples = static_cast<std::uint64_t>(plan.settings.num_frames) *
+                                  static_cast<std::uint64_t>(manifest.codec.hop_length) *
+                                  static_cast<std::uint64_t>(manifest.decoder.channels);
+    const std::uint64_t sample_bytes = bytes_per_sample(parse_sample_format(plan.settings.sample_format));
+    const std::uint64_t wav_bytes = plan.audio ? kWavHeaderBytes + samples * sample_bytes : 0;
+    estimate.bytes = clips.size() * (wav_bytes + kRecordBytes);
+    estimate.seconds_left = seconds_per_clip * static_cast<double>(estimate.clips_left);
+    return estimate;
+}
+
+SweepOutcome run_sweep(const Model& model, SweepFolder& folder, const SweepOptions& options) {
+    return Runner(model, folder, options).run();
+}
+
+}  // namespace musicsteer
