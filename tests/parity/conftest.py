@@ -16,7 +16,7 @@ import checkpoints  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from job import BUILD  # noqa: E402
-from report import ParityReport  # noqa: E402
+from parity_report import ParityReport  # noqa: E402
 from sides import Sides, make_sides  # noqa: E402
 
 REPORT = pytest.StashKey[ParityReport]()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from checkpoints import SHAPES
 from comparison import worst
-from report import ParityReport
+from parity_report import ParityReport
 from shared_runs import random_codes
 from sides import Sides
 from torch import Tensor

@@ -8,7 +8,7 @@ import pytest
 import torch
 from comparison import compare_greedy, compare_tensors, worst
 from job import Output, Request, Run
-from report import ParityReport
+from parity_report import ParityReport
 from shared_runs import PROMPTS, alone, batch, teacher_forced
 from sides import Sides
 from torchscript.parity import BOUND, difference

@@ -7,8 +7,8 @@ import dataclasses
 import torch
 from comparison import compare_greedy, compare_tensors, worst
 from job import Injection, Request, Run
+from parity_report import ParityReport
 from reference import SITES
-from report import ParityReport
 from shared_runs import PROMPTS, alone, random_vector, steered_batch, teacher_forced
 from sides import Sides
 

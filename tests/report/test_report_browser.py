@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from sweeps import grid, write_audio, write_sweep
+from example_sweeps import grid, write_audio, write_sweep
 
 webdriver = pytest.importorskip("selenium.webdriver")
 

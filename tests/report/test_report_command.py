@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from example_sweeps import grid, record, steering, write_audio, write_sweep
 from report.audio import UnreadableAudio, encode_clip
 from report.command_line import command_line
-from sweeps import grid, record, steering, write_audio, write_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))

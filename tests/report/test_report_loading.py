@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from example_sweeps import grid, record, write_sweep
 from report.errors import ReportError
 from report.loading import read_sweeps
-from sweeps import grid, record, write_sweep
 
 
 def test_a_torn_last_line_is_skipped_and_said(tmp_path):

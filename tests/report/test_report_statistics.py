@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from example_sweeps import grid, record, steering, write_sweep
 from report.curves import count_missing, curves_of
 from report.loading import read_sweeps
 from report.statistics import estimate_change, estimate_mean, resampling_weights
-from sweeps import grid, record, steering, write_sweep
 
 
 def column(*values: float) -> np.ndarray:
