@@ -2,10 +2,11 @@
 
     python choose_steering.py --model models/demo --bundle out/demo/bundle --work-dir WORK
 
-Every candidate is screened at both ends of ladders of growing strength, until level, flatness or the
-unsteered model's likelihood of the codes leave the 1st to 99th percentile of 128 unsteered clips. The best
-of the screening get all five alphas and more seeds. Best is who reaches the largest multiple of what is asked
-of its concept at the worse of both ends. Writes MODEL/steering.json.
+Every candidate is screened in either direction along a ladder of growing strength, until level, flatness
+or the unsteered model's likelihood of the codes leave the 1st to 99th percentile of 128 unsteered clips, or
+more than enough is reached. The best of the screening get five alphas, half and whole of each end, and more
+seeds. Best is who reaches the largest multiple of what is asked of its concept at the worse of both ends.
+Writes MODEL/steering.json.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,108 +36,120 @@ PROMPTS = neutral_prompts()[:32:9]
 RANGE = Trial(neutral_prompts()[:32], range(1100, 1104))
 SCREENING, FINAL = Trial(PROMPTS, range(1000, 1004)), Trial(PROMPTS, range(1000, 1012))
 FINALISTS = 3
-# Ends of the ladders, in multiples of the difference vector. Per layer, the vectors of all layers add up.
+ENOUGH = 1.5  # times what is asked: no need of stronger alphas
+# Ends of the ladders, in multiples of the difference vector, by strategy and rows. Per layer, the vectors of
+# all layers add up; what steers conditional rows alone is multiplied by guidance.
 LADDERS = {
-    "per-layer": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4),
-    "one-to-all": (0.05, 0.1, 0.2, 0.3, 0.4, 0.6),
-    "single": (0.5, 1.0, 1.5, 2.0),
+    ("per-layer", "both"): (0.1, 0.2, 0.3, 0.4, 0.5),
+    ("per-layer", "conditional"): (0.05, 0.075, 0.1, 0.125, 0.15),
+    ("one-to-all", "both"): (0.1, 0.2, 0.3, 0.4, 0.6),
+    ("one-to-all", "conditional"): (0.05, 0.1, 0.15, 0.2),
+    ("single", "both"): (1.0, 1.5, 2.0, 2.5),
+    ("single", "conditional"): (0.25, 0.5, 0.75, 1.0),
 }
 
 
 def candidates(num_layers: int) -> list[Setting]:
     """Per-layer, and the inner layers' vectors put into all layers or into their own alone."""
     everywhere = f"0-{num_layers - 1}"
-    found = [Setting("per-layer", None, everywhere, "difference", rows) for rows in ("both", "conditional")]
-    for layer in range(1, num_layers - 1):
-        found.append(Setting("one-to-all", layer, everywhere, "difference", "both"))
-        found.append(Setting("single", layer, str(layer), "difference", "both"))
+    found = []
+    for rows in ("both", "conditional"):
+        found.append(Setting("per-layer", None, everywhere, "difference", rows))
+        for layer in range(1, num_layers - 1):
+            found.append(Setting("one-to-all", layer, everywhere, "difference", rows))
+            found.append(Setting("single", layer, str(layer), "difference", rows))
     return found
-
-
-def ladder(end: float) -> list[float]:
-    """Five alphas from -end to end."""
-    return [-end, -end / 2, 0.0, end / 2, end]
 
 
 @dataclass
 class Verdict:
-    """What a setting does to its concept's measure, and whether the rest stays."""
+    """What a setting does to the mean of its concept's measure at rising alphas, zero among them."""
 
     setting: Setting
-    end: float
+    alphas: list[float]
     means: list[float]
-    low: float = field(init=False)
-    high: float = field(init=False)
-    monotone: bool = field(init=False)
-    kept: bool
+    kept: bool  # level, flatness and likelihood stay in range
 
-    def __post_init__(self) -> None:
-        middle = self.means[len(self.means) // 2]
-        self.low, self.high = self.means[0] / middle - 1, self.means[-1] / middle - 1
-        self.monotone = is_monotone(self.means)
+    @property
+    def changes(self) -> tuple[float, float]:
+        """Relative change at the lowest and at the highest alpha."""
+        plain = self.means[self.alphas.index(0.0)]
+        return self.means[0] / plain - 1, self.means[-1] / plain - 1
 
-    def rank(self, asked_low: float, asked_high: float) -> tuple[bool, float]:
+    def rank(self, asked: Sequence[float]) -> tuple[bool, bool, float]:
         """Larger is better."""
-        return self.monotone, min(self.low / asked_low, self.high / asked_high)
+        reached = min(change / wanted for change, wanted in zip(self.changes, asked, strict=True))
+        return self.kept, is_monotone(self.means), reached
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {**vars(self), "setting": vars(self.setting)}
+        low, high = self.changes
+        return {"alphas": self.alphas, "means": self.means, "low": low, "high": high, "kept": self.kept}
 
 
-def judge(
-    bench: Bench,
-    concept: str,
-    trial: Trial,
-    vectors: Path,
-    setting: Setting,
-    alphas: Sequence[float],
-    unsteered: dict[str, np.ndarray],
-    usual: dict[str, np.ndarray],
-) -> Verdict:
-    """Generates at these alphas, zero in the middle of them; `usual` says what should stay."""
-    found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
-    means = [float(run[MEASURES[concept][0]].mean()) for run in found]
-    inside = [kept_within(run, usual) for run in found]
-    return Verdict(setting, alphas[-1], means, kept=all(run[name] for run in inside for name in KEPT))
+class Chooser:
+    """Tries settings of one concept."""
 
+    def __init__(self, bench: Bench, concept: str, vectors: Path, log: Path) -> None:
+        self.bench, self.concept, self.vectors, self.log = bench, concept, vectors, log
+        self.measure, *self.asked = MEASURES[concept]
+        self.usual = bench.clips(RANGE)
 
-def choose(bench: Bench, concept: str, vectors: Path, num_layers: int, log: Path) -> dict[str, Any]:
-    """The best setting of a concept, with the ladder it was chosen for."""
-    _, *asked = MEASURES[concept]
+    def judge(
+        self,
+        trial: Trial,
+        setting: Setting,
+        alphas: Sequence[float],
+        unsteered: dict[str, np.ndarray],
+    ) -> Verdict:
+        """Generates at these alphas."""
+        found = self.bench.dose_response(trial, self.vectors, setting, alphas, unsteered)
+        inside = [kept_within(run, self.usual) for run in found]
+        kept = all(run[name] for run in inside for name in KEPT)
+        verdict = Verdict(setting, list(alphas), [float(run[self.measure].mean()) for run in found], kept)
+        line = {"concept": self.concept, "clips": len(trial.prompts) * len(trial.seeds)}
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line | {"setting": vars(setting)} | verdict.as_dict()) + "\n")
+        return verdict
 
-    def note(stage: str, verdict: Verdict) -> None:
-        line = {"concept": concept, "stage": stage, **verdict.as_dict()}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def screen(self, setting: Setting, unsteered: dict[str, np.ndarray]) -> list[tuple[float, float]]:
+        """The best end in each direction, negative first, as (alpha, multiple of what is asked)."""
+        best = []
+        for sign, wanted in zip((-1, 1), self.asked, strict=True):
+            reached = [(0.0, 0.0)]
+            for end in LADDERS[setting.strategy, setting.rows]:
+                verdict = self.judge(SCREENING, setting, sorted((0.0, sign * end)), unsteered)
+                if not verdict.kept:
+                    break  # stronger alphas leave the range of unsteered clips further behind
+                steered, plain = verdict.means if sign < 0 else reversed(verdict.means)
+                reached.append((sign * end, (steered / plain - 1) / wanted))
+                if reached[-1][1] > ENOUGH:
+                    break
+            best.append(max(reached, key=lambda found: found[1]))
+        return best
 
-    usual = bench.clips(RANGE)
-    unsteered, screened = bench.clips(SCREENING), []
-    for setting in candidates(num_layers):
-        for end in LADDERS[setting.strategy]:
-            ends = [-end, 0.0, end]
-            verdict = judge(bench, concept, SCREENING, vectors, setting, ends, unsteered, usual)
-            note("screening", verdict)
-            if not verdict.kept:
-                break  # stronger alphas leave the range of unsteered clips further behind
-            screened.append(verdict)
-    if not screened:
-        raise SystemExit(f"error: no setting steers {concept} and leaves the music in range")
-    screened.sort(key=lambda verdict: verdict.rank(*asked), reverse=True)
-    unsteered, finals = bench.clips(FINAL), []
-    for verdict in screened[:FINALISTS]:
-        alphas = ladder(verdict.end)
-        finals.append(judge(bench, concept, FINAL, vectors, verdict.setting, alphas, unsteered, usual))
-        note("final", finals[-1])
-    best = max(finals, key=lambda verdict: (verdict.kept, verdict.rank(*asked)))
-    chosen = {key: value for key, value in vars(best.setting).items() if value is not None}
-    outcome = {key: value for key, value in best.as_dict().items() if key not in ("setting", "end")}
-    return {
-        "prompts": f"prompts/{concept}.json",
-        **chosen,
-        "alphas": ladder(best.end),
-        "chosen_on": outcome,
-    }
+    def choose(self, num_layers: int) -> dict[str, Any]:
+        """The best setting, with its alphas."""
+        unsteered = self.bench.clips(SCREENING)
+        screened = [(self.screen(setting, unsteered), setting) for setting in candidates(num_layers)]
+        screened = [(ends, setting) for ends, setting in screened if all(alpha for alpha, _ in ends)]
+        if not screened:
+            raise SystemExit(f"error: no setting moves {self.concept} both ways with the music in range")
+        screened.sort(key=lambda found: min(reached for _, reached in found[0]), reverse=True)
+        unsteered, finals = self.bench.clips(FINAL), []
+        for ((low, _), (high, _)), setting in screened[:FINALISTS]:
+            alphas = [low, low / 2, 0.0, high / 2, high]
+            finals.append(self.judge(FINAL, setting, alphas, unsteered))
+        best = max(finals, key=lambda verdict: verdict.rank(self.asked))
+        chosen = {key: value for key, value in vars(best.setting).items() if value is not None}
+        outcome = best.as_dict()
+        alphas = outcome.pop("alphas")
+        return {
+            "prompts": f"prompts/{self.concept}.json",
+            **chosen,
+            "alphas": alphas,
+            "chosen_on": outcome | {"measure": self.measure, "clips": len(FINAL.prompts) * len(FINAL.seeds)},
+        }
 
 
 def main() -> None:
@@ -155,8 +168,8 @@ def main() -> None:
     chosen = {}
     for concept in arguments.concepts.split(","):
         vectors = extract(arguments.bundle, concept, arguments.work_dir / f"{concept}.safetensors")
-        log = arguments.work_dir / "candidates.jsonl"
-        chosen[concept] = choose(bench, concept, vectors, num_layers, log)
+        chooser = Chooser(bench, concept, vectors, arguments.work_dir / "candidates.jsonl")
+        chosen[concept] = chooser.choose(num_layers)
         print(json.dumps({concept: chosen[concept]}), flush=True)
     text = json.dumps({"concepts": chosen}, indent=2) + "\n"
     (arguments.model / "steering.json").write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ EIGHTHS_PER_BAR = 8
 SLOWEST_EIGHTH_FRAMES = 10.0
 BRIGHTNESS_LEVELS = 11
 ENERGY_LEVELS = 5
-DENSITY_NOTES = (2, 3, 4, 6, 8)
+DENSITY_NOTES = (3, 4, 6, 8)  # with two notes a bar, the beat was hard to tell from its half
 INSTRUMENTS = ("piano", "synth", "organ", "bells")
 MOODS = ("major", "minor")
 
