@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "musicsteer/sha256.hpp"
+#include "steering_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -23,6 +24,7 @@ json steering_identity(const AppliedSteering& steering) {
         {"unit", to_string(steering.unit)},
     };
     if (steering.source_layer) identity["source_layer"] = *steering.source_layer;
+    identity.update(effect_json(steering.effect));
     return identity;
 }
 
@@ -56,6 +58,7 @@ AppliedSteering AppliedSteering::of(const std::string& file, const std::string& 
     steering.site = resolved.site;
     steering.rows = spec.rows;
     steering.unit = spec.unit;
+    steering.effect = spec.effect;
     return steering;
 }
 
@@ -68,6 +71,7 @@ SteeringSpec AppliedSteering::spec() const {
     result.site = site;
     result.rows = rows;
     result.unit = unit;
+    result.effect = effect;
     return result;
 }
 

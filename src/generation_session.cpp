@@ -128,7 +128,7 @@ void GenerationSession::set_steering(const std::vector<SteeringPlan>& plans) {
     const c10::InferenceMode guard;
     if (plans.size() != requests_.size()) throw UsageError("one steering plan is needed for each request");
     steering_.reset();
-    steering_.emplace(hooks_, plans, rows_, model_.decoder.device());
+    steering_.emplace(hooks_, plans, rows_, model_.manifest().codec.frame_rate_hz, model_.decoder.device());
 }
 
 std::int64_t GenerationSession::next_columns() const {

@@ -6,7 +6,6 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <map>
 #include <set>
 #include <utility>
 
@@ -18,6 +17,10 @@ namespace {
 template <typename Value, std::size_t N>
 using Names = std::array<std::pair<const char*, Value>, N>;
 
+constexpr Names<SteeringMode, 4> kModes = {{{"add", SteeringMode::kAdd},
+                                            {"add-renorm", SteeringMode::kAddRenorm},
+                                            {"ablate", SteeringMode::kAblate},
+                                            {"clamp", SteeringMode::kClamp}}};
 constexpr Names<Strategy, 3> kStrategies = {
     {{"per-layer", Strategy::kPerLayer}, {"one-to-all", Strategy::kOneToAll}, {"single", Strategy::kSingle}}};
 constexpr Names<SteeredRows, 2> kRows = {
@@ -78,7 +81,7 @@ class Resolver {
         : vectors_(vectors), spec_(spec), num_layers_(num_layers), origin_(std::move(origin)) {}
 
     ResolvedSteering resolve() {
-        if (!std::isfinite(spec_.alpha)) throw UsageError("alpha must be a finite number");
+        check_numbers();
         result_.site = choose_site();
         collect_layers();
         switch (spec_.strategy) {
@@ -96,6 +99,26 @@ class Resolver {
     }
 
   private:
+    bool adds() const {
+        return spec_.effect.mode == SteeringMode::kAdd || spec_.effect.mode == SteeringMode::kAddRenorm;
+    }
+
+    void check_numbers() const {
+        const bool clamps = spec_.effect.mode == SteeringMode::kClamp;
+        if (!std::isfinite(spec_.alpha)) throw UsageError("alpha must be a finite number");
+        if (clamps != spec_.effect.value.has_value()) {
+            throw UsageError(clamps ? "mode clamp needs a value: where the projection on the vector goes"
+                                    : "a value makes sense with mode clamp only");
+        }
+        if (clamps && !std::isfinite(*spec_.effect.value)) throw UsageError("value must be a finite number");
+        if (!adds() && spec_.unit != AlphaUnit::kDifference) {
+            throw UsageError("unit " + to_string(spec_.unit) + " has no meaning with mode " +
+                             to_string(spec_.effect.mode) + ", which takes the vector's direction alone");
+        }
+        if (!(spec_.effect.frames.probability >= 0.0 && spec_.effect.frames.probability <= 1.0))
+            throw UsageError("a probability lies between 0 and 1");
+    }
+
     Site choose_site() const {
         std::set<Site> sites;
         for (const auto& [name, vector] : vectors_.directions) {
@@ -143,18 +166,18 @@ class Resolver {
 
     void inject(std::int64_t source, std::int64_t target) {
         const at::Tensor& vector = vectors_.directions.at(point(source).name());
-        double strength = spec_.alpha;
-        if (spec_.unit != AlphaUnit::kDifference) {
+        double strength = spec_.effect.mode == SteeringMode::kClamp ? 1.0 : spec_.alpha;
+        if (!adds() || spec_.unit != AlphaUnit::kDifference) {
             const double norm = vector.norm().item<double>();
             if (norm == 0.0)
                 throw UsageError(origin_ + ": the vector of layer " + std::to_string(source) + " is zero");
-            strength /= norm;
+            if (adds()) strength /= norm;
         }
         if (spec_.unit == AlphaUnit::kResidual) {
             require_vector(target);  // its file entry holds the residual norm
             strength *= stats(target).mean_residual_norm;
         }
-        result_.plan.push_back({point(target), vector, strength, spec_.rows});
+        result_.plan.push_back({point(target), vector, strength, spec_.rows, spec_.effect});
         result_.layers.push_back(target);
     }
 
@@ -200,34 +223,11 @@ class Resolver {
     ResolvedSteering result_;
 };
 
-/// What is added at one hook point: for each steered row, the sum of its injections.
-struct RowSums {
-    std::map<std::int64_t, at::Tensor> delta_of_row;  // row -> [D] float32
-
-    void add(std::int64_t row, const at::Tensor& delta) {
-        const auto [entry, is_new] = delta_of_row.try_emplace(row, delta);
-        if (!is_new) entry->second = entry->second + delta;
-    }
-};
-
-EditHook add_to_rows(const RowSums& sums, c10::Device device) {
-    std::vector<std::int64_t> rows;
-    std::vector<at::Tensor> deltas;
-    for (const auto& [row, delta] : sums.delta_of_row) {
-        rows.push_back(row);
-        deltas.push_back(delta);
-    }
-    const at::Tensor index = at::tensor(rows, at::kLong).to(device);
-    const at::Tensor delta = at::stack(deltas).unsqueeze(1).to(device);  // [steered rows, 1, D]
-    return [index, delta](const at::Tensor& activation, const HookContext&) {
-        const at::Tensor flat = activation.flatten(2);  // per-head activations as [B, T, D]
-        const at::Tensor source = delta.expand({delta.size(0), flat.size(1), flat.size(2)});
-        return flat.index_add(0, index, source).view(activation.sizes());
-    };
-}
-
 }  // namespace
 
+SteeringMode parse_steering_mode(const std::string& name) {
+    return parse_name(kModes, name, "mode");
+}
 Strategy parse_strategy(const std::string& name) {
     return parse_name(kStrategies, name, "strategy");
 }
@@ -236,6 +236,9 @@ SteeredRows parse_steered_rows(const std::string& name) {
 }
 AlphaUnit parse_alpha_unit(const std::string& name) {
     return parse_name(kUnits, name, "unit");
+}
+std::string to_string(SteeringMode mode) {
+    return name_of(kModes, mode);
 }
 std::string to_string(Strategy strategy) {
     return name_of(kStrategies, strategy);
@@ -271,20 +274,6 @@ std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num
 ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec,
                                   std::int64_t num_layers, const std::string& origin) {
     return Resolver(vectors, spec, num_layers, origin).resolve();
-}
-
-Steering::Steering(HookRegistry& hooks, const std::vector<SteeringPlan>& plans, std::span<const Row> rows,
-                   c10::Device device) {
-    std::map<HookPoint, RowSums> sums;
-    for (std::size_t row = 0; row < rows.size(); ++row) {
-        for (const Injection& injection : plans.at(static_cast<std::size_t>(rows[row].request))) {
-            if (injection.strength == 0.0) continue;
-            if (injection.rows == SteeredRows::kConditional && rows[row].role == RowRole::kNull) continue;
-            sums[injection.point].add(static_cast<std::int64_t>(row), injection.vector * injection.strength);
-        }
-    }
-    for (const auto& [point, row_sums] : sums)
-        handles_.push_back(hooks.edit(point, add_to_rows(row_sums, device)));
 }
 
 }  // namespace musicsteer

@@ -39,14 +39,17 @@ std::vector<std::optional<Value>> or_default(const std::vector<Value>& values) {
 /// The conditions of one vector file.
 class ConditionGrid {
   public:
-    ConditionGrid(std::string file, const SteeringAxes& axes, const Manifest& manifest)
-        : file_(std::move(file)),
+    ConditionGrid(const SweepVector& vector, const SteeringAxes& axes, const Manifest& manifest)
+        : file_(vector.file),
           axes_(axes),
+          effect_(vector.effect),
           num_layers_(manifest.decoder.num_layers),
           vectors_(VectorFile::load(file_)),
           sha256_(sha256_of_file(file_)) {
         vectors_.check_fits(manifest, file_);
         check_alphas();
+        if (effect_.mode == SteeringMode::kClamp)
+            throw UsageError(file_ + ": mode clamp has no alpha, so there is nothing to sweep");
     }
 
     const VectorFile& vectors() const { return vectors_; }
@@ -85,6 +88,7 @@ class ConditionGrid {
                     spec.alpha = 1.0;
                     spec.strategy = strategy;
                     spec.source_layer = source;
+                    spec.effect = effect_;
                     if (site) spec.site = parse_site(*site);
                     for (const auto& layers : layer_sets(item, spec)) {
                         spec.layers = layers;
@@ -148,6 +152,7 @@ class ConditionGrid {
 
     std::string file_;
     const SteeringAxes& axes_;
+    SteeringEffect effect_;
     std::int64_t num_layers_;
     VectorFile vectors_;
     std::string sha256_;
@@ -160,7 +165,7 @@ std::vector<SweepCondition> resolve_conditions(const SweepRequest& request, cons
     std::vector<SweepCondition> conditions;
     for (const SweepVector& vector : request.vectors) {
         const SteeringAxes axes = axes_of(vector, request.axes);
-        ConditionGrid grid(vector.file, axes, manifest);
+        ConditionGrid grid(vector, axes, manifest);
         if (on_warning && !grid.vectors().same_weights(manifest)) {
             on_warning(vector.file + " was extracted from other weights (" +
                        grid.vectors().provenance.model_name + ") than this model's (" + manifest.model_name +

@@ -9,6 +9,7 @@
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/sweep_plan.hpp"
+#include "steering_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -117,6 +118,7 @@ SweepCondition read_condition(const JsonView& view) {
     steering.site = parse_site(view.at("site").text());
     steering.rows = parse_steered_rows(view.at("rows").text());
     steering.unit = parse_alpha_unit(view.at("unit").text());
+    steering.effect = read_effect(view);
     for (const JsonView& alpha : view.at("alphas").items()) condition.alphas.push_back(alpha.number());
     return condition;
 }

@@ -8,6 +8,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/value_lists.hpp"
+#include "steering_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -98,12 +99,12 @@ std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& fold
     std::vector<SweepVector> vectors;
     for (const JsonView& item : view.items()) {
         if (item.is_text()) {
-            vectors.push_back({path_from(folder, item), {}});
+            vectors.push_back({path_from(folder, item), {}, {}});
             continue;
         }
-        item.refuse_unknown_keys(
-            {"file", "alphas", "layers", "strategies", "source_layers", "sites", "rows", "units"});
-        vectors.push_back({path_from(folder, item.at("file")), read_axes(item)});
+        item.refuse_unknown_keys({"file", "alphas", "layers", "strategies", "source_layers", "sites", "rows",
+                                  "units", "mode", "schedule", "probability", "frame_seed"});
+        vectors.push_back({path_from(folder, item.at("file")), read_axes(item), read_effect(item)});
     }
     if (vectors.empty()) view.fail("expected at least one vector file, found an empty list");
     return vectors;

@@ -30,6 +30,7 @@ struct AppliedSteering {
     Site site = Site::kResidPost;
     SteeredRows rows = SteeredRows::kBoth;
     AlphaUnit unit = AlphaUnit::kDifference;
+    SteeringEffect effect;
 
     /// What was asked of a file, and what it was resolved to.
     static AppliedSteering of(const std::string& file, const std::string& sha256,

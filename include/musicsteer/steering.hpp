@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "musicsteer/hooks.hpp"
+#include "musicsteer/schedule.hpp"
 #include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
@@ -26,10 +27,28 @@ enum class AlphaUnit {
     kResidual,    ///< multiples of the mean activation norm at the layer that is steered
 };
 
+/// What a vector v does to an activation h, where u = v / norm(v) and s is the schedule.
+enum class SteeringMode {
+    kAdd,        ///< h + alpha s v
+    kAddRenorm,  ///< the same, rescaled to the norm that h had
+    kAblate,     ///< h - alpha s (h . u) u: at alpha s = 1, nothing along u is left
+    kClamp,      ///< h + s (value - h . u) u: at s = 1, the projection on u is `value`
+};
+
+/// What is done with a vector where it is applied, and at which frames.
+struct SteeringEffect {
+    SteeringMode mode = SteeringMode::kAdd;
+    std::optional<double> value;  ///< of mode clamp, which needs it and has no alpha
+    Schedule schedule;
+    RandomFrames frames;
+};
+
 /// @throws UsageError with the known names
+SteeringMode parse_steering_mode(const std::string& name);
 Strategy parse_strategy(const std::string& name);
 SteeredRows parse_steered_rows(const std::string& name);
 AlphaUnit parse_alpha_unit(const std::string& name);
+std::string to_string(SteeringMode mode);
 std::string to_string(Strategy strategy);
 std::string to_string(SteeredRows rows);
 std::string to_string(AlphaUnit unit);
@@ -46,18 +65,20 @@ struct SteeringSpec {
     std::optional<std::int64_t> source_layer;         ///< default: the layer with the largest effect size
     std::optional<Site> site;                         ///< default: the file's only site
     SteeredRows rows = SteeredRows::kBoth;
-    AlphaUnit unit = AlphaUnit::kDifference;
+    AlphaUnit unit = AlphaUnit::kDifference;  ///< of the modes that add
+    SteeringEffect effect;
 };
 
-/// h + strength x vector, at one hook point.
+/// One vector's effect at one hook point.
 struct Injection {
     HookPoint point = HookPoint::embed();
     at::Tensor vector;      ///< [D] float32
-    double strength = 0.0;  ///< alpha in multiples of `vector`
+    double strength = 0.0;  ///< what stands before the schedule: alpha in multiples of `vector`, 1 for clamp
     SteeredRows rows = SteeredRows::kBoth;
+    SteeringEffect effect;
 };
 
-/// Everything that is added to one request's activations.
+/// Everything that is done to one request's activations. At one hook point, in this order.
 using SteeringPlan = std::vector<Injection>;
 
 /// The spec as it was understood, for records: the strategy's defaults filled in.
@@ -73,13 +94,13 @@ struct ResolvedSteering {
 ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec,
                                   std::int64_t num_layers, const std::string& origin);
 
-/// Edit hooks that add each request's plan to its rows. Injections of strength zero are skipped, so alpha 0
-/// is bit-identical to no steering.
+/// Edit hooks that do each request's plan to its rows. Injections of strength zero are skipped, also at
+/// single frames, so alpha 0 is bit-identical to no steering.
 class Steering {
   public:
     /// @param plans  one for each request; @param rows  of the batch
     Steering(HookRegistry& hooks, const std::vector<SteeringPlan>& plans, std::span<const Row> rows,
-             c10::Device device);
+             double frame_rate_hz, c10::Device device);
 
   private:
     std::vector<HookHandle> handles_;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "musicsteer/steering.hpp"
+
 namespace musicsteer {
 
 /// The values along which a vector's application is varied. An empty axis is left to its default.
@@ -24,6 +26,7 @@ struct SteeringAxes {
 struct SweepVector {
     std::string file;
     SteeringAxes axes;
+    SteeringEffect effect;  ///< of all its conditions; mode clamp has no alphas to sweep
 };
 
 /// A sweep as it is asked for, on the command line or in a plan file; make_sweep_plan decides the rest.

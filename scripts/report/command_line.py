@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from report.conditions import EFFECT_KEYS
+
 # Flag of `musicsteer generate` for each field of a record that is a number or a word.
 _FLAGS = {
     "duration_s": "--duration",
@@ -27,14 +29,18 @@ def number_text(value: Any) -> str:
 def steer_text(steering: dict[str, Any]) -> str:
     """One entry of a record's `steering` as the value of `--steer`."""
     keys = {
-        "alpha": number_text(steering["alpha"]),
+        # Mode clamp has no alpha.
+        "alpha": None if steering.get("mode") == "clamp" else number_text(steering["alpha"]),
         "strategy": steering.get("strategy"),
         "layers": ",".join(map(str, steering.get("layers") or ())) or None,
         "source-layer": steering.get("source_layer"),
         "site": steering.get("site"),
         "rows": steering.get("rows"),
-        "unit": steering.get("unit"),
+        "unit": None if steering.get("mode") in ("ablate", "clamp") else steering.get("unit"),
     }
+    for key in EFFECT_KEYS:
+        if key in steering:
+            keys[key.replace("_", "-")] = number_text(steering[key])
     given = [f"{key}={value}" for key, value in keys.items() if value is not None]
     return ":".join([steering.get("file") or "VECTOR.safetensors", *given])
 

@@ -20,6 +20,9 @@ _SETTINGS = {
     "temperature": "temperature",
 }
 
+# Fields of a steering entry that are there only where they say something else than the default.
+EFFECT_KEYS = ("mode", "value", "schedule", "probability", "frame_seed")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -55,6 +58,7 @@ class Term:
     site: str
     rows: str
     unit: str
+    effect: tuple[tuple[str, str], ...] = ()  # what differs from adding the vector at every frame
 
     @classmethod
     def of(cls, steering: dict[str, Any]) -> Term:
@@ -71,6 +75,7 @@ class Term:
             site=steering.get("site") or "",
             rows=steering.get("rows") or "",
             unit=steering.get("unit") or "",
+            effect=tuple((key, str(steering[key])) for key in EFFECT_KEYS if key in steering),
         )
 
     def parts(self) -> dict[str, str]:
@@ -84,6 +89,7 @@ class Term:
             "site": self.site,
             "rows": f"{self.rows} rows" if self.rows == "both" else self.rows,
             "unit": f"unit {self.unit}",
+            **{key.replace("_", " "): f"{key.replace('_', ' ')} {value}" for key, value in self.effect},
         }
         return {name: text for name, text in parts.items() if text}
 

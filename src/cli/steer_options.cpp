@@ -8,12 +8,14 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/logging.hpp"
 #include "musicsteer/sha256.hpp"
+#include "musicsteer/value_lists.hpp"
 
 namespace musicsteer::cli {
 namespace {
 
-const std::vector<std::string> kKeys = {"alpha", "layers", "source-layer", "strategy",
-                                        "site",  "rows",   "unit"};
+const std::vector<std::string> kKeys = {"alpha", "layers",   "source-layer", "strategy",
+                                        "site",  "rows",     "unit",         "mode",
+                                        "value", "schedule", "probability",  "frame-seed"};
 
 bool starts_with_key(const std::string& text) {
     const std::size_t equals = text.find('=');
@@ -33,6 +35,12 @@ std::int64_t parse_layer_number(const std::string& value, const std::string& whe
         throw UsageError(where + ": '" + value + "' is not a layer number");
     }
     return static_cast<std::int64_t>(number);
+}
+
+std::uint64_t parse_seed_number(const std::string& value, const std::string& where) {
+    const std::vector<std::uint64_t> seeds = parse_seeds(value);
+    if (seeds.size() != 1) throw UsageError(where + ": expected one number");
+    return seeds.front();
 }
 
 template <typename Value>
@@ -57,6 +65,16 @@ void set_key(SteerSetting& setting, const std::string& key, const std::string& v
         set_once(setting.rows, value, where);
     } else if (key == "unit") {
         set_once(setting.unit, value, where);
+    } else if (key == "mode") {
+        set_once(setting.mode, value, where);
+    } else if (key == "value") {
+        set_once(setting.value, parse_number(value, where), where);
+    } else if (key == "schedule") {
+        set_once(setting.schedule, value, where);
+    } else if (key == "probability") {
+        set_once(setting.probability, parse_number(value, where), where);
+    } else if (key == "frame-seed") {
+        set_once(setting.frame_seed, parse_seed_number(value, where), where);
     } else {
         throw UsageError("--steer " + setting.file + ": unknown key '" + key + "'" +
                          did_you_mean(key, kKeys));
@@ -65,7 +83,8 @@ void set_key(SteerSetting& setting, const std::string& key, const std::string& v
 
 bool has_any(const SteerSetting& setting) {
     return setting.alpha || setting.layers || setting.source_layer || setting.strategy || setting.site ||
-           setting.rows || setting.unit;
+           setting.rows || setting.unit || setting.mode || setting.value || setting.schedule ||
+           setting.probability || setting.frame_seed;
 }
 
 template <typename Value>
@@ -89,10 +108,23 @@ SteeringSpec to_spec(const SteerSetting& setting, std::int64_t num_layers) {
     if (setting.site) spec.site = parse_site(*setting.site);
     if (setting.rows) spec.rows = parse_steered_rows(*setting.rows);
     if (setting.unit) spec.unit = parse_alpha_unit(*setting.unit);
+    spec.effect = setting.effect();
     return spec;
 }
 
 }  // namespace
+
+SteeringEffect SteerSetting::effect() const {
+    SteeringEffect effect;
+    if (mode) effect.mode = parse_steering_mode(*mode);
+    if (effect.mode == SteeringMode::kClamp && alpha)
+        throw UsageError("mode clamp has no alpha: value says where the projection on the vector goes");
+    effect.value = value;
+    if (schedule) effect.schedule = Schedule::parse(*schedule);
+    if (frame_seed && !probability) throw UsageError("a frame seed makes sense with a probability");
+    effect.frames = {probability.value_or(1.0), frame_seed.value_or(0)};
+    return effect;
+}
 
 SteerSetting SteerSetting::parse(const std::string& text) {
     // The path may hold colons itself: the keys begin at the first colon that a "word=" follows.
@@ -131,6 +163,11 @@ std::vector<SteerSetting> SteerFlags::settings() const {
     complete(only.site, bare.site, "--site");
     complete(only.rows, bare.rows, "--rows");
     complete(only.unit, bare.unit, "--unit");
+    complete(only.mode, bare.mode, "--mode");
+    complete(only.value, bare.value, "--value");
+    complete(only.schedule, bare.schedule, "--schedule");
+    complete(only.probability, bare.probability, "--probability");
+    complete(only.frame_seed, bare.frame_seed, "--frame-seed");
     return settings;
 }
 
@@ -165,6 +202,27 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags) {
             "What alpha counts: difference (the vector as extracted), unit (vector of length 1), residual\n"
             "(mean activation norm of the steered layer) [difference]")
         ->group(group);
+    command
+        .add_option(
+            "--mode", flags.bare.mode,
+            "What the vector does: add; add-renorm (the activation keeps its norm); ablate (removes what\n"
+            "lies along the vector, alpha is the share); clamp (sets it to --value) [add]")
+        ->group(group);
+    command
+        .add_option("--value", flags.bare.value,
+                    "Of mode clamp: the projection on the vector, which has no alpha")
+        ->group(group);
+    command
+        .add_option("--schedule", flags.bare.schedule,
+                    "Alpha's course along the clip: constant; decay,FACTOR,FLOOR (a frame's factor, such as\n"
+                    "decay,0.998,0.1); linear,START,END; window,FROM,TO in seconds, more of them if need be "
+                    "[constant]")
+        ->group(group);
+    command
+        .add_option("--probability", flags.bare.probability,
+                    "Steer each frame with this probability, drawn with --frame-seed [1]")
+        ->group(group);
+    command.add_option("--frame-seed", flags.bare.frame_seed, "Of --probability [0]")->group(group);
 }
 
 std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings) {

@@ -21,7 +21,14 @@ struct SteerSetting {
     std::optional<std::string> site;
     std::optional<std::string> rows;
     std::optional<std::string> unit;
+    std::optional<std::string> mode;
+    std::optional<double> value;
+    std::optional<std::string> schedule;
+    std::optional<double> probability;
+    std::optional<std::uint64_t> frame_seed;
 
+    /// @throws UsageError
+    SteeringEffect effect() const;
     /// "FILE:alpha=1.5:layers=2-5". @throws UsageError naming the key that is unknown or repeated
     static SteerSetting parse(const std::string& text);
 };

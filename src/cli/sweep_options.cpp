@@ -62,6 +62,7 @@ SweepVector parse_vector(const std::string& text) {
     if (setting.site) vector.axes.sites = {*setting.site};
     if (setting.rows) vector.axes.rows = {*setting.rows};
     if (setting.unit) vector.axes.units = {*setting.unit};
+    vector.effect = setting.effect();
     return vector;
 }
 

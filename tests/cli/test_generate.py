@@ -181,6 +181,39 @@ def test_settings_in_steer_equal_bare_flags(
     assert record == {**json.loads((tmp_path / "a.json").read_text()), "file": "b.wav"}
 
 
+@pytest.mark.parametrize(
+    ("flags", "recorded"),
+    [
+        (["--mode", "add-renorm", "--alpha", "3"], {"mode": "add-renorm"}),
+        (["--mode", "ablate"], {"mode": "ablate"}),
+        (["--mode", "clamp", "--value", "-2.5"], {"mode": "clamp", "value": -2.5}),
+        (["--alpha", "3", "--schedule", "decay,0.9"], {"schedule": "decay,0.9,0"}),
+        (["--alpha", "3", "--schedule", "window,0.02,0.06"], {"schedule": "window,0.02,0.06"}),
+        (["--alpha", "3", "--probability", "0.5"], {"probability": 0.5, "frame_seed": 0}),
+    ],
+)
+def test_effects(
+    musicsteer: Runner,
+    bundle: Path,
+    vectors: Path,
+    tmp_path: Path,
+    flags: list[str],
+    recorded: dict[str, object],
+) -> None:
+    """Each does something else than adding, as a flag and behind the file's name, and the record says it."""
+    base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT]
+    assert musicsteer(*base, "--steer", vectors, "--alpha", "3", "--out", "added.wav").code == 0
+    done = musicsteer(*base, "--steer", vectors, *flags, "--out", "a.wav")
+    assert done.code == 0, done.err
+    inline = ":".join(f"{key[2:]}={value}" for key, value in zip(flags[::2], flags[1::2], strict=True))
+    assert musicsteer(*base, "--steer", f"{vectors}:{inline}", "--out", "b.wav").code == 0
+    waves = {name: (tmp_path / f"{name}.wav").read_bytes() for name in ("added", "a", "b")}
+    assert waves["a"] == waves["b"] != waves["added"]
+    entry = json.loads((tmp_path / "a.json").read_text())["steering"][0]
+    known = ("mode", "value", "schedule", "probability", "frame_seed")
+    assert {key: entry[key] for key in known if key in entry} == recorded
+
+
 def test_two_vectors_compose(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
     base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT]
     musicsteer(*base, "--steer", f"{vectors}:alpha=3", "--out", "once.wav")

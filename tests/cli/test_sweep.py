@@ -215,6 +215,44 @@ def test_a_plan_file_says_the_same(musicsteer: Runner, bundle: Path, vectors: Pa
         assert not (tmp_path / "c").exists()
 
 
+def test_vectors_have_effects_of_their_own(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """In the records and IDs, which a second run finds again; as flags and in a plan."""
+    steer = f"{vectors}:mode=add-renorm:schedule=decay,0.9:probability=0.5"
+    arguments = [*grid(bundle, vectors, seeds="3", alphas="0,2"), "--steer", steer]
+    assert musicsteer(*arguments, "--out", "runs").code == 0
+    found = records(tmp_path / "runs")
+    effects = [
+        {key: entry.get(key) for key in ("mode", "schedule", "frame_seed")} for entry in found[2]["steering"]
+    ]
+    assert effects == [{"mode": "add-renorm", "schedule": "decay,0.9,0", "frame_seed": 0}]
+    assert len({record["audio_sha256"] for record in found}) == len(found) == 6
+    assert rows(tmp_path / "runs")[2]["mode"] == "add-renorm"
+    again = musicsteer("sweep", "--out", "runs")
+    assert again.code == 0 and "0 made" in again.out
+    plan = {
+        "prompts": ["piano", "organ"],
+        "seeds": [3],
+        "alphas": [0, 2],
+        "vectors": [
+            str(vectors),
+            {"file": str(vectors), "mode": "add-renorm", "schedule": "decay,0.9", "probability": 0.5},
+        ],
+        "duration_s": 0.1,
+        "batch_size": 4,
+        "threads": 1,
+    }
+    schema = json.loads((ROOT / "docs" / "sweep-plan.schema.json").read_text())
+    jsonschema.validate(plan, schema)
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    done = musicsteer("sweep", "--plan", "plan.json", "--model", bundle, "--out", "planned")
+    assert done.code == 0, done.err
+    assert contents(tmp_path / "runs") == contents(tmp_path / "planned")
+    refused = musicsteer(*arguments, "--steer", f"{vectors}:mode=clamp:value=1", "--out", "clamped")
+    assert refused.code == 2 and "nothing to sweep" in refused.errors[0]
+
+
 def test_vectors_are_tried_one_by_one_with_axes_of_their_own(
     musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
 ) -> None:

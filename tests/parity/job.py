@@ -21,12 +21,17 @@ BUILD = Path(os.environ.get("MUSICSTEER_BUILD_DIR", REPOSITORY / "build"))
 
 @dataclass(frozen=True)
 class Injection:
-    """strength x vector [D], added at one hook point."""
+    """What one vector [D] does at one hook point."""
 
     point: str
     vector: Tensor
     strength: float
     rows: str = "both"
+    mode: str = "add"
+    value: float = 0.0
+    schedule: str = "constant"
+    probability: float = 1.0
+    frame_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,7 @@ def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
         "unconditional": request.unconditional,
         "seed": request.seed,
         "injections": [
-            {"point": i.point, "vector": tensors.name(i.vector), "strength": i.strength, "rows": i.rows}
-            for i in request.injections
+            {**vars(injection), "vector": tensors.name(injection.vector)} for injection in request.injections
         ],
     }
     if request.negative_prompt is not None:

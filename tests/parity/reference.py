@@ -6,11 +6,13 @@ holds that loop to `MusicgenForConditionalGeneration.generate`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from job import Injection, Run
 from torch import Tensor
@@ -61,6 +63,7 @@ class Reference:
         self.num_codebooks = config.num_codebooks
         self.channels = config.audio_channels
         self.start = self.model.generation_config.decoder_start_token_id
+        self.frame_rate = self.model.config.audio_encoder.frame_rate
         self.delays = [k // self.channels for k in range(self.num_codebooks)]
 
     def points(self) -> list[str]:
@@ -154,7 +157,8 @@ class Reference:
                     for row, (owner, is_null) in enumerate(self.rows(run))
                     if owner == request and not (is_null and injection.rows == "conditional")
                 ]
-                handles.append(self.hook(injection.point, adding(injection, chosen)))
+                factors = schedule_factors(injection, run.frames, max(self.delays), self.frame_rate)
+                handles.append(self.hook(injection.point, steering(injection, chosen, factors)))
         try:
             yield
         finally:
@@ -242,12 +246,57 @@ class Reference:
         return torch.stack(codes, dim=2).flatten(1, 2)
 
 
-def adding(injection: Injection, rows: list[int]) -> Callable[[Tensor], Tensor]:
-    """The edit that adds the injection's vector to some rows of an activation [B, T, D]."""
+def schedule_factors(injection: Injection, frames: int, delay: int, frame_rate: float) -> list[float]:
+    """What the injection's strength is multiplied by at each position of a clip."""
+    kind, *parts = injection.schedule.split(",")
+    numbers = [float(part) for part in parts]
+    positions = range(frames + delay)
+    if kind == "decay":
+        factors = [max(numbers[1], numbers[0] ** p) for p in positions]
+    elif kind == "linear":
+        factors = [float(f) for f in np.interp(positions, [0, frames - 1], numbers)]
+    elif kind == "window":
+        starts, ends = ([round(second * frame_rate) for second in numbers[side::2]] for side in (0, 1))
+        pairs = list(zip(starts, ends, strict=True))
+        factors = [float(any(start <= p < end for start, end in pairs)) for p in positions]
+    else:
+        factors = [1.0 for _ in positions]
+    drawn = split_mix(injection.frame_seed, len(factors))
+    return [f if u < injection.probability else 0.0 for f, u in zip(factors, drawn, strict=True)]
+
+
+def split_mix(seed: int, count: int) -> list[float]:
+    """The first numbers of SplitMix64 (Steele, Lea and Flood, 2014), as fractions of 53 bits."""
+    whole, state, found = 2**64 - 1, seed, []
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) & whole
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & whole
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & whole
+        found.append(((z ^ (z >> 31)) >> 11) / 2**53)
+    return found
+
+
+def steering(injection: Injection, rows: list[int], factors: list[float]) -> Callable[[Tensor], Tensor]:
+    """The edit that steers some rows of an activation [B, 1, D], called once for each position in turn."""
+    position = itertools.count()
+    v = injection.vector
+    u = v / v.norm()
 
     def edit(x: Tensor) -> Tensor:
+        factor = factors[next(position)]
         x = x.clone()
-        x[rows] += injection.strength * injection.vector
+        h = x[rows]
+        if injection.mode == "add":
+            moved = h + injection.strength * factor * v
+        elif injection.mode == "add-renorm":
+            moved = h + injection.strength * factor * v
+            moved = moved / moved.norm(dim=-1, keepdim=True) * h.norm(dim=-1, keepdim=True)
+        else:
+            along = (h @ u)[..., None]
+            wanted = injection.value if injection.mode == "clamp" else 0.0
+            moved = h + injection.strength * factor * (wanted - along) * u
+        x[rows] = moved
         return x
 
     return edit

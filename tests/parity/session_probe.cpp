@@ -60,9 +60,18 @@ struct Job {
 };
 
 musicsteer::Injection read_injection(const json& spec, const Job& job) {
-    return {HookPoint::parse(spec.at("point").get<std::string>(), job.num_layers()),
-            job.tensor(spec.at("vector")), spec.at("strength").get<double>(),
-            musicsteer::parse_steered_rows(spec.at("rows").get<std::string>())};
+    musicsteer::Injection injection;
+    injection.point = HookPoint::parse(spec.at("point").get<std::string>(), job.num_layers());
+    injection.vector = job.tensor(spec.at("vector"));
+    injection.strength = spec.at("strength").get<double>();
+    injection.rows = musicsteer::parse_steered_rows(spec.at("rows").get<std::string>());
+    injection.effect.mode = musicsteer::parse_steering_mode(spec.at("mode").get<std::string>());
+    if (injection.effect.mode == musicsteer::SteeringMode::kClamp)
+        injection.effect.value = spec.at("value").get<double>();
+    injection.effect.schedule = musicsteer::Schedule::parse(spec.at("schedule").get<std::string>());
+    injection.effect.frames = {spec.at("probability").get<double>(),
+                               spec.at("frame_seed").get<std::uint64_t>()};
+    return injection;
 }
 
 SessionRequest read_request(const json& spec, const Job& job) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from comparison import compare_greedy, compare_tensors, worst
@@ -68,10 +69,75 @@ def test_greedy_codes(sides: Sides, report: ParityReport) -> None:
         assert result.ok, result.failure or worst(result.differences)
 
 
+def modes_batch(sides: Sides, frames: int) -> tuple[Request, ...]:
+    """Every mode and schedule, on rows of one batch that are steered differently, several at one point."""
+    seconds = frames / sides.reference.frame_rate
+    ways: list[dict[str, Any]] = [
+        dict(strength=1.4, mode="add-renorm"),
+        dict(strength=0.7, mode="ablate", rows="conditional"),
+        dict(strength=1.0, mode="clamp", value=2.5),
+        dict(strength=1.5, schedule="decay,0.8,0.3"),
+        dict(strength=-1.2, schedule="linear,1,-0.5", mode="add-renorm", rows="conditional"),
+        dict(strength=2.0, schedule=f"window,{0.2 * seconds},{0.5 * seconds},{0.7 * seconds},{2 * seconds}"),
+        dict(strength=1.0, mode="clamp", value=-1.0, schedule="decay,0.9,0"),
+        dict(strength=1.8, probability=0.4, frame_seed=2**63 + 5),
+        dict(strength=1.0, mode="ablate", probability=0.6, frame_seed=3),
+        dict(strength=0.9),
+    ]
+    places = points(sides)
+    injections = [
+        Injection(places[(3 * i) % len(places)], random_vector(sides.reference, 40 + i), **way)
+        for i, way in enumerate(ways)
+    ]
+    same_point = tuple(dataclasses.replace(i, point="decoder.1.resid_post") for i in injections[::2])
+    return (
+        Request(PROMPTS[0], injections=tuple(injections)),
+        Request(PROMPTS[1], negative_prompt="sad quiet music", injections=same_point),
+        Request(PROMPTS[2]),
+        Request(PROMPTS[3], injections=tuple(reversed(injections))),
+        Request(unconditional=True, injections=same_point[::-1]),
+    )
+
+
+def test_modes_and_schedules(sides: Sides, report: ParityReport) -> None:
+    """In a batch, in single steps and in chunks, and each by itself."""
+    frames = 16
+    run = teacher_forced(sides.reference, modes_batch(sides, frames), frames).dumping("logits", "activations")
+    runs = {"batch": run, "chunks": dataclasses.replace(run, given_chunk=5)}
+    first = run.requests[0]
+    for i, injection in enumerate(first.injections):
+        only = dataclasses.replace(first, injections=(injection,))
+        runs[str(i)] = dataclasses.replace(run, requests=(only,)).dumping("logits")
+    results = sides.engine(runs)
+    for name, each in runs.items():
+        found = compare_tensors(sides.reference.run(each), results.run(name))
+        report.add("steered, modes and schedules", sides.name, found)
+        assert not worst(found), name
+
+
+def test_modes_do_not_mix_rows(tiny: Sides) -> None:
+    """A clip keeps its bits whatever is done to its companions, with every mode."""
+    frames = 12
+    requests = teacher_forced(tiny.reference, modes_batch(tiny, frames), frames).requests
+    run = Run(requests, frames, given_chunk=1).dumping("logits")
+    plain = [dataclasses.replace(request, injections=()) for request in requests]
+    runs = {"together": run}
+    for i, request in enumerate(requests):
+        companions = (*plain[:i], request, *plain[i + 1 :])
+        runs[str(i)] = dataclasses.replace(run, requests=tuple(companions))
+    results = tiny.engine(runs)
+    for i in range(len(requests)):
+        together, apart = results.run("together")["guided"][i], results.run(str(i))["guided"][i]
+        assert torch.equal(together, apart), f"request {i}"
+
+
 def test_strength_zero_is_no_steering(sides: Sides) -> None:
     """To the last bit, in logits, codes and samples."""
     vector = random_vector(sides.reference, 3)
-    zero = tuple(Injection(point, vector, 0.0) for point in points(sides))
+    modes = ("add", "add-renorm", "ablate")
+    zero = tuple(Injection(point, vector, 0.0, mode=mode) for point in points(sides) for mode in modes)
+    never = dict(mode="clamp", value=3.0, probability=0.0)
+    zero += tuple(Injection(point, vector, 1.0, **never) for point in points(sides))
     plain = Run(alone(), 40, top_k=50).dumping("logits", "samples")
     steered = dataclasses.replace(plain, requests=(dataclasses.replace(alone()[0], injections=zero),))
     results = sides.engine({"plain": plain, "steered": steered})

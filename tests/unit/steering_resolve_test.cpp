@@ -30,6 +30,8 @@ TEST(SteeringNames, GoBothWays) {
         EXPECT_EQ(to_string(parse_steered_rows(name)), name);
     for (const std::string name : {"difference", "unit", "residual"})
         EXPECT_EQ(to_string(parse_alpha_unit(name)), name);
+    for (const std::string name : {"add", "add-renorm", "ablate", "clamp"})
+        EXPECT_EQ(to_string(parse_steering_mode(name)), name);
 }
 
 TEST(SteeringNames, UnknownOnesGetTheKnownOnes) {
@@ -247,6 +249,42 @@ TEST(ResolveSteering, AlphaMustBeFinite) {
     }
 }
 
+TEST(ResolveSteering, EffectIsPassedOn) {
+    SteeringSpec spec = spec_of(Strategy::kSingle);
+    spec.effect = {SteeringMode::kAddRenorm, std::nullopt, Schedule::parse("decay,0.5"), {0.25, 9}};
+    const Injection injection = resolve(spec).plan[0];
+    EXPECT_EQ(injection.effect.mode, SteeringMode::kAddRenorm);
+    EXPECT_EQ(injection.effect.schedule.text(), "decay,0.5,0");
+    EXPECT_EQ(injection.effect.frames.probability, 0.25);
+    EXPECT_EQ(injection.effect.frames.seed, 9u);
+}
+
+TEST(ResolveSteering, ModesThatProjectTakeAlphaAsAShare) {
+    SteeringSpec spec = spec_of(Strategy::kPerLayer);
+    spec.effect.mode = SteeringMode::kAblate;
+    EXPECT_THAT(strengths(resolve(spec)), ElementsAre(1.5, 1.5, 1.5));
+    spec.effect.mode = SteeringMode::kClamp;
+    spec.effect.value = -3.0;
+    EXPECT_THAT(strengths(resolve(spec)), ElementsAre(1, 1, 1));
+}
+
+TEST(ResolveSteering, EffectsThatContradictThemselves) {
+    SteeringSpec spec = spec_of(Strategy::kPerLayer);
+    spec.effect.value = 1.0;
+    expect_error(spec, "a value makes sense with mode clamp only");
+    spec.effect = {.mode = SteeringMode::kClamp};
+    expect_error(spec, "mode clamp needs a value: where the projection on the vector goes");
+    spec.effect.value = std::nan("");
+    expect_error(spec, "value must be a finite number");
+    spec.effect = {.frames = {1.5, 0}};
+    expect_error(spec, "a probability lies between 0 and 1");
+    spec.effect.frames.probability = std::nan("");
+    expect_error(spec, "a probability lies between 0 and 1");
+    spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
+    spec.effect.mode = SteeringMode::kAblate;
+    expect_error(spec, "unit unit has no meaning with mode ablate, which takes the vector's direction alone");
+}
+
 TEST(ResolveSteering, ZeroVectorHasNoUnit) {
     VectorFile file;
     put(file, HookPoint::at(2, Site::kMlpOut), {0, 0}, {});
@@ -255,6 +293,9 @@ TEST(ResolveSteering, ZeroVectorHasNoUnit) {
         expect_error(spec_of(Strategy::kPerLayer, unit), "tempo.safetensors: the vector of layer 2 is zero",
                      file);
     }
+    SteeringSpec ablating = spec_of(Strategy::kPerLayer);
+    ablating.effect.mode = SteeringMode::kAblate;
+    expect_error(ablating, "tempo.safetensors: the vector of layer 2 is zero", file);
 }
 
 TEST(ResolveSteering, SiteMustBeChosenAmongSeveral) {

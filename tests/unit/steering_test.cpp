@@ -21,6 +21,7 @@ using testing::ElementsAre;
 using testing_support::floats;
 
 const HookPoint kPoint = HookPoint::at(1, Site::kResidPost);
+constexpr double kFrameRateHz = 10.0;
 const HookPoint kHeads = HookPoint::at(1, Site::kSelfAttnHeads);
 
 /// Two requests in the order of a session, and in one that no session has.
@@ -29,9 +30,13 @@ const std::vector<Row> kRows = {
 const std::vector<Row> kMixedRows = {
     {1, RowRole::kNull}, {0, RowRole::kConditional}, {1, RowRole::kConditional}, {0, RowRole::kNull}};
 
+Injection with_effect(const std::vector<float>& vector, double strength, SteeringEffect effect) {
+    return {kPoint, at::tensor(vector), strength, SteeredRows::kBoth, std::move(effect)};
+}
+
 Injection injection(const std::vector<float>& vector, double strength, SteeredRows rows = SteeredRows::kBoth,
                     const HookPoint& point = kPoint) {
-    return {point, at::tensor(vector), strength, rows};
+    return {point, at::tensor(vector), strength, rows, {}};
 }
 
 /// What steers the rows of a two-layer decoder, and fires at one point.
@@ -40,12 +45,15 @@ class SteeringTest : public testing::Test {
     void steer(const std::vector<SteeringPlan>& plans, const std::vector<Row>& rows = kRows) {
         rows_ = rows;
         steering_.reset();
-        steering_.emplace(hooks_, plans, rows, at::kCPU);
+        steering_.emplace(hooks_, plans, rows, kFrameRateHz, at::kCPU);
     }
 
-    at::Tensor fire(const at::Tensor& activation, const HookPoint& point = kPoint) const {
+    at::Tensor fire(const at::Tensor& activation, const HookPoint& point = kPoint,
+                    std::int64_t position = 0) const {
         HookContext context;
         context.point = point;
+        context.position = position;
+        context.num_frames = 5;
         context.columns = activation.size(1);
         context.rows = rows_;
         return hooks_.fire(activation, context);
@@ -153,8 +161,60 @@ TEST_F(SteeringTest, EndOfSteeringRestores) {
 
 TEST_F(SteeringTest, TwoSteeringsCompose) {
     steer({{injection({1}, 1)}, {}});
-    const Steering second(hooks_, {{injection({1}, 10)}, {}}, kRows, at::kCPU);
+    const Steering second(hooks_, {{injection({1}, 10)}, {}}, kRows, kFrameRateHz, at::kCPU);
     EXPECT_THAT(added(), ElementsAre(11, 0, 11, 0));
+}
+
+TEST_F(SteeringTest, RenormKeepsTheLength) {
+    steer({{with_effect({0, 4}, 1, {.mode = SteeringMode::kAddRenorm})}, {}});
+    const at::Tensor steered = fire(at::tensor({3.0f, 0.0f}).expand({4, 1, 2}));
+    EXPECT_THAT(floats(steered[0]), testing::Pointwise(testing::FloatNear(1e-6f), {1.8f, 2.4f}));
+    EXPECT_THAT(floats(steered[1]), ElementsAre(3, 0));
+    EXPECT_THAT(floats(fire(at::zeros({4, 1, 2}))[0]), Each(0));  // there is no length to keep
+}
+
+TEST_F(SteeringTest, AblationRemovesAShareOfTheProjection) {
+    steer({{with_effect({0, 5}, 1, {.mode = SteeringMode::kAblate})},
+           {with_effect({0, -2}, 0.25, {.mode = SteeringMode::kAblate})}});
+    const at::Tensor steered = fire(at::tensor({3.0f, 4.0f}).expand({4, 1, 2}));
+    EXPECT_THAT(floats(steered[0]), ElementsAre(3, 0));
+    EXPECT_THAT(floats(steered[1]), ElementsAre(3, 3));
+}
+
+TEST_F(SteeringTest, ClampSetsTheProjection) {
+    steer({{with_effect({0, -2}, 1, {.mode = SteeringMode::kClamp, .value = 1.5})}, {}});
+    EXPECT_THAT(floats(fire(at::tensor({3.0f, 4.0f}).expand({4, 1, 2}))[0]), ElementsAre(3, -1.5));
+}
+
+TEST_F(SteeringTest, InjectionsOfOneRowActInOrder) {
+    const Injection ablate = with_effect({1}, 1, {.mode = SteeringMode::kAblate});
+    steer({{injection({1}, 2), ablate}, {ablate, injection({1}, 2)}});
+    EXPECT_THAT(added(), ElementsAre(0, 2, 0, 2));
+}
+
+TEST_F(SteeringTest, SchedulesRunOnPositions) {
+    steer({{with_effect({1}, 2, {.schedule = Schedule::parse("linear,1,0")})}, {}});
+    EXPECT_THAT(floats(fire(at::zeros({4, 3, 1}))[0]), ElementsAre(2, 1.5, 1));
+    EXPECT_THAT(floats(fire(at::zeros({4, 1, 1}), kPoint, 3)[0]), ElementsAre(0.5));
+    EXPECT_THAT(floats(fire(at::zeros({4, 1, 1}), kPoint, 9)[0]), ElementsAre(0));
+}
+
+TEST_F(SteeringTest, FramesOutsideAWindowKeepTheirBits) {
+    steer({{with_effect({1}, 2,
+                        {.mode = SteeringMode::kAddRenorm, .schedule = Schedule::parse("window,0.1,0.2")})},
+           {}});
+    const at::Tensor activation = at::full({4, 3, 1}, -0.0f);
+    const std::vector<float> steered = floats(fire(activation)[0]);
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(steered[0]), 0x80000000u);
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(steered[2]), 0x80000000u);
+}
+
+TEST_F(SteeringTest, RandomFramesAreSteeredOrNot) {
+    const RandomFrames frames{0.5, 11};
+    steer({{with_effect({1}, 3, {.frames = frames})}, {}});
+    const std::vector<float> steered = floats(fire(at::zeros({4, 40, 1}))[0]);
+    for (std::int64_t p = 0; p < 40; ++p)
+        EXPECT_EQ(steered[static_cast<std::size_t>(p)], frames.contains(p) ? 3.0f : 0.0f) << p;
 }
 
 TEST_F(SteeringTest, LayerThatTheModelLacksIsRejected) {
