@@ -6,7 +6,7 @@ Every candidate is screened in either direction along a ladder of growing streng
 or the unsteered model's likelihood of the codes leave the 1st to 99th percentile of 128 unsteered clips, or
 more than enough is reached. The best of the screening get five alphas, half and whole of each end, and more
 seeds. Best is who reaches the largest multiple of what is asked of its concept at the worse of both ends.
-Writes MODEL/steering.json.
+Writes MODEL/steering.json; what WORK/candidates.jsonl holds is not tried again.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ from steering_runs import (
 PROMPTS = neutral_prompts()[:32:9]
 RANGE = Trial(neutral_prompts()[:32], range(1100, 1104))
 SCREENING, FINAL = Trial(PROMPTS, range(1000, 1004)), Trial(PROMPTS, range(1000, 1012))
-FINALISTS = 3
+FINALISTS = 2
 ENOUGH = 1.5  # times what is asked: no need of stronger alphas
 # Ends of the ladders, in multiples of the difference vector, by strategy and rows. Per layer, the vectors of
 # all layers add up; what steers conditional rows alone is multiplied by guidance.
 LADDERS = {
     ("per-layer", "both"): (0.1, 0.2, 0.3, 0.4, 0.5),
     ("per-layer", "conditional"): (0.05, 0.075, 0.1, 0.125, 0.15),
-    ("one-to-all", "both"): (0.1, 0.2, 0.3, 0.4, 0.6),
     ("one-to-all", "conditional"): (0.05, 0.1, 0.15, 0.2),
     ("single", "both"): (1.0, 1.5, 2.0, 2.5),
     ("single", "conditional"): (0.25, 0.5, 0.75, 1.0),
@@ -50,14 +49,19 @@ LADDERS = {
 
 
 def candidates(num_layers: int) -> list[Setting]:
-    """Per-layer, and the inner layers' vectors put into all layers or into their own alone."""
+    """Per-layer, and the inner layers' vectors put into their own layer alone or into all.
+
+    Into all with both rows is left out: it moved tempo by a tenth at most before the music left its range.
+    """
     everywhere = f"0-{num_layers - 1}"
     found = []
-    for rows in ("both", "conditional"):
-        found.append(Setting("per-layer", None, everywhere, "difference", rows))
+    for strategy, rows in LADDERS:
+        if strategy == "per-layer":
+            found.append(Setting(strategy, None, everywhere, "difference", rows))
+            continue
         for layer in range(1, num_layers - 1):
-            found.append(Setting("one-to-all", layer, everywhere, "difference", rows))
-            found.append(Setting("single", layer, str(layer), "difference", rows))
+            layers = str(layer) if strategy == "single" else everywhere
+            found.append(Setting(strategy, layer, layers, "difference", rows))
     return found
 
 
@@ -94,6 +98,8 @@ class Chooser:
         self.bench, self.concept, self.vectors, self.log = bench, concept, vectors, log
         self.measure, *self.asked = MEASURES[concept]
         self.usual = bench.clips(RANGE)
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        self.known = [json.loads(line) for line in lines]
 
     def judge(
         self,
@@ -102,14 +108,18 @@ class Chooser:
         alphas: Sequence[float],
         unsteered: dict[str, np.ndarray],
     ) -> Verdict:
-        """Generates at these alphas."""
+        """Generates at these alphas, unless the log has it from a run that was cut off."""
+        clips = len(trial.prompts) * len(trial.seeds)
+        asked = {"measure": self.measure, "clips": clips, "setting": vars(setting), "alphas": list(alphas)}
+        for line in self.known:
+            if asked == {key: line[key] for key in asked}:
+                return Verdict(setting, line["alphas"], line["means"], line["kept"])
         found = self.bench.dose_response(trial, self.vectors, setting, alphas, unsteered)
         inside = [kept_within(run, self.usual) for run in found]
         kept = all(run[name] for run in inside for name in KEPT)
         verdict = Verdict(setting, list(alphas), [float(run[self.measure].mean()) for run in found], kept)
-        line = {"concept": self.concept, "clips": len(trial.prompts) * len(trial.seeds)}
         with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | {"setting": vars(setting)} | verdict.as_dict()) + "\n")
+            file.write(json.dumps(asked | verdict.as_dict()) + "\n")
         return verdict
 
     def screen(self, setting: Setting, unsteered: dict[str, np.ndarray]) -> list[tuple[float, float]]:
