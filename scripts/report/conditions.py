@@ -80,12 +80,17 @@ class Term:
             "file": self.sha256[:8],
             "strategy": self.strategy,
             "layers": layers_text(self.layers),
-            "source": "" if self.source_layer is None else f"from layer {self.source_layer}",
+            "source": self.source_text(),
             "site": self.site,
             "rows": f"{self.rows} rows" if self.rows == "both" else self.rows,
             "unit": f"unit {self.unit}",
         }
         return {name: text for name, text in parts.items() if text}
+
+    def source_text(self) -> str:
+        """ "from layer 3"; nothing where each layer gets its own vector."""
+        own = self.source_layer is None or self.layers == (self.source_layer,)
+        return "" if own else f"from layer {self.source_layer}"
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,13 @@ class Condition:
         """Everything about the condition, named."""
         parts = dict(self.term.parts())
         for index, (term, alpha) in enumerate(self.others):
-            parts[f"and {index}"] = f"with {' '.join(term.parts().values())} at {alpha:+g}"
+            parts[f"and {index}"] = f"with {' '.join(term.parts().values())} at {alpha_text(alpha)}"
         return parts | {name: f"{name} {value}" for name, value in self.settings.parts().items()}
+
+
+def alpha_text(alpha: float) -> str:
+    """A strength with its sign, a true minus, and a bare 0."""
+    return f"{alpha:+g}".replace("-", "−") if alpha else "0"
 
 
 def layers_text(layers: tuple[int, ...]) -> str:

@@ -9,6 +9,9 @@ const Charts = (() => {
     modeBarButtons: [["toImage"]], toImageButtonOptions: { format: "svg", filename: "musicsteer" },
   };
   let ready = false;
+  let inSight = false; // whether the curves are on the screen
+  let marked; // the strength that is marked in them
+  let marking = false;
 
   const measure = () => MEASURES.get(view.measure);
   // Plotly reads a little markup in its labels.
@@ -81,6 +84,7 @@ const Charts = (() => {
     const traces = conditions.map(({ condition, index }) => band(condition, index));
     traces.push(...conditions.map(({ condition, index }) => line(condition, index, condition.alphas)));
     const present = Listen.present;
+    marked = present?.alpha;
     const shapes = present ? [{
       type: "line", x0: present.alpha, x1: present.alpha, yref: "paper", y0: 0, y1: 1, layer: "below",
       line: { color: Theme.colour("--accent"), width: 1.5, dash: "dot" },
@@ -134,12 +138,12 @@ const Charts = (() => {
     const text = rows.map((row) => alphas.map((alpha) => pick(row, alpha, (one, place) => hover(one, place)) ?? ""));
     const few = alphas.length * 44 < target.clientWidth - 90;
     const labels = z.map((row) => row.map((value) => (few && isNumber(value) ? spell(value, Math.abs(value) >= 10 ? 0 : digits()) : "")));
-    const places = { xaxis: { type: "category", title: { text: "Strength α" }, showgrid: false }, yaxis: { type: "category", showgrid: false, autorange: "reversed" } };
+    const places = { xaxis: { type: "category", title: { text: "Strength α" }, showgrid: false, tickangle: 0 }, yaxis: { type: "category", showgrid: false, autorange: "reversed" } };
     target.style.height = `${110 + 38 * rows.length}px`;
     return draw(target, [{
       type: "heatmap", z, x: alphas.map(alphaText), y: rows.map((row) => plain(name(row))), customdata: text, text: labels,
-      texttemplate: "%{text}", hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: 2, ygap: 2,
-      ...colourScale(z), colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: Theme.colour("--muted") }, ticksuffix: unit() === "%" ? " %" : "" },
+      texttemplate: "%{text}", textfont: { color: Theme.colour("--ink"), size: 12 }, hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: 2, ygap: 2,
+      ...colourScale(z), showscale: target.clientWidth > 420, colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: Theme.colour("--muted") }, ticksuffix: unit() === "%" ? " %" : "" },
     }], { ...places, margin: { l: 70, r: 8, t: 8, b: 48 } });
   }
 
@@ -212,6 +216,18 @@ const Charts = (() => {
     listeners.forEach((listener) => listener());
   }
 
+  // Move the line at the player's strength: once a frame at most, and only where it is seen.
+  function markStrength() {
+    const alpha = Listen.present?.alpha;
+    if (marking || !ready || !inSight || !shown().length || alpha === undefined || alpha === marked) return;
+    marking = true;
+    requestAnimationFrame(() => {
+      marking = false;
+      marked = Listen.present?.alpha;
+      if (marked !== undefined) Plotly.relayout("curve-plot", { "shapes[0].x0": marked, "shapes[0].x1": marked });
+    });
+  }
+
   // Plotly's script stands beside the page, or as text inside it.
   async function loadPlotly() {
     await parsed;
@@ -236,9 +252,11 @@ const Charts = (() => {
     byId("view").onchange = (event) => change("kind", event.target.value);
     drawLegend();
     Theme.onChange(() => { drawLegend(); drawAll(); });
-    Listen.onChange(() => {
-      if (ready && shown().length) Plotly.relayout("curve-plot", Listen.present ? { "shapes[0].x0": Listen.present.alpha, "shapes[0].x1": Listen.present.alpha } : {});
-    });
+    Listen.onChange(markStrength);
+    new IntersectionObserver(([entry]) => {
+      inSight = entry.isIntersecting;
+      markStrength();
+    }).observe(byId("curve-plot"));
   }
 
   async function start() {
