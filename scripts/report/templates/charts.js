@@ -9,6 +9,7 @@ const Charts = (() => {
     modeBarButtons: [["toImage"]], toImageButtonOptions: { format: "svg", filename: "musicsteer" },
   };
   let ready = false;
+  let turn = 0; // counts drawAll
   let inSight = false; // whether the curves are on the screen
   let marked; // the strength that is marked in them
   let marking = false;
@@ -43,7 +44,9 @@ const Charts = (() => {
   }
 
   function draw(target, traces, changes) {
-    return Plotly.react(target, traces, layout(changes), BUTTONS);
+    Plotly.react(target, traces, layout(changes), BUTTONS);
+    if (!target.dataset.clickable) target.on("plotly_click", onPoint);
+    target.dataset.clickable = "true";
   }
 
   const shown = () => DATA.conditions.map((condition, index) => ({ condition, index })).filter(({ index }) => !view.hidden.has(index));
@@ -91,7 +94,7 @@ const Charts = (() => {
     }] : [];
     const zeroline = view.kind === "change";
     byId("curve-plot").setAttribute("aria-label", `Curves: ${axisTitle()} against alpha; the table of conditions has the numbers`);
-    return draw("curve-plot", traces, {
+    draw(byId("curve-plot"), traces, {
       xaxis: { title: { text: "Strength α" }, zeroline: true },
       yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline }, shapes,
     });
@@ -140,14 +143,15 @@ const Charts = (() => {
     const labels = z.map((row) => row.map((value) => (few && isNumber(value) ? spell(value, Math.abs(value) >= 10 ? 0 : digits()) : "")));
     const places = { xaxis: { type: "category", title: { text: "Strength α" }, showgrid: false, tickangle: 0 }, yaxis: { type: "category", showgrid: false, autorange: "reversed" } };
     target.style.height = `${110 + 38 * rows.length}px`;
-    return draw(target, [{
+    draw(target, [{
       type: "heatmap", z, x: alphas.map(alphaText), y: rows.map((row) => plain(name(row))), customdata: text, text: labels,
       texttemplate: "%{text}", textfont: { color: Theme.colour("--ink"), size: 12 }, hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: 2, ygap: 2,
       ...colourScale(z), showscale: target.clientWidth > 420, colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: Theme.colour("--muted") }, ticksuffix: unit() === "%" ? " %" : "" },
     }], { ...places, margin: { l: 70, r: 8, t: 8, b: 48 } });
   }
 
-  function drawHeatmaps() {
+  // Makes room for the heatmaps, and returns what draws each.
+  function layOutHeatmaps() {
     const wanted = heatmaps();
     byId("heatmaps").hidden = wanted.length === 0;
     const holder = byId("heatmap-plots");
@@ -157,29 +161,34 @@ const Charts = (() => {
       figure.setAttribute("role", "img");
       holder.append(make("div", {}, make("h3"), figure));
     }
-    wanted.forEach((heatmap, index) => {
+    return wanted.map((heatmap, index) => {
       const [heading, figure] = holder.children[index].children;
       heading.textContent = heatmap.title;
       figure.setAttribute("aria-label", `Heatmap: ${axisTitle()}; ${heatmap.title} against alpha`);
-      drawHeatmap(figure, heatmap);
+      return () => drawHeatmap(figure, heatmap);
     });
   }
 
   function drawCost() {
     byId("cost").hidden = !DATA.hasKl || view.measure === "kl_nats";
-    if (byId("cost").hidden) return undefined;
+    if (byId("cost").hidden) return;
     const traces = shown().map(({ condition, index }) => line(condition, index, condition.mean.kl_nats.value));
-    return draw("cost-plot", traces, {
+    draw(byId("cost-plot"), traces, {
       xaxis: { title: { text: "KL divergence (nats a code)" }, rangemode: "tozero" },
       yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline: view.kind === "change" },
     });
   }
 
-  function drawAll() {
+  // One plot after the other, so that the player can be used in between; a newer call takes over.
+  async function drawAll() {
     if (!ready) return;
-    drawHeatmaps();
-    drawCurves();
-    drawCost();
+    turn += 1;
+    const mine = turn;
+    for (const one of [drawCurves, ...layOutHeatmaps(), drawCost]) {
+      one();
+      await new Promise((resolve) => setTimeout(resolve));
+      if (mine !== turn) return;
+    }
   }
 
   function swatch(index) {
@@ -267,8 +276,7 @@ const Charts = (() => {
       return;
     }
     ready = true;
-    drawAll();
-    for (const id of ["curve-plot", "cost-plot"]) byId(id).on?.("plotly_click", onPoint);
+    await drawAll();
   }
 
   return { setUp, start, view, onChange: (listener) => listeners.push(listener) };
