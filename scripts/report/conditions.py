@@ -138,13 +138,15 @@ def layers_text(layers: tuple[int, ...]) -> str:
 
 
 def labels_of(conditions: list[Condition]) -> list[str]:
-    """Short names that tell conditions apart: vector, strategy and layers, and whatever else differs."""
+    """Short names: vector, strategy, layers, and what else tells conditions of one concept apart."""
     all_parts = [condition.parts() for condition in conditions]
-    names = list(dict.fromkeys(name for parts in all_parts for name in parts))
-    differing = {name for name in names if len({parts.get(name) for parts in all_parts}) > 1}
-    # Files of one concept are told apart by their hash; of different concepts by the concept.
-    pairs = {(parts["vector"], parts.get("file")) for parts in all_parts}
-    if len(pairs) == len({vector for vector, _ in pairs}):
-        differing.discard("file")
-    shown = [name for name in names if name in differing | {"vector", "strategy", "layers"}]
-    return [" · ".join(parts[name] for name in shown if name in parts) for parts in all_parts]
+
+    def label(parts: dict[str, str]) -> str:
+        siblings = [other for other in all_parts if other["vector"] == parts["vector"]]
+        shown = {"vector", "strategy", "layers"}
+        for name in dict.fromkeys(name for other in siblings for name in other):
+            if len({other.get(name) for other in siblings}) > 1:
+                shown.add(name)
+        return " · ".join(text for name, text in parts.items() if name in shown)
+
+    return [label(parts) for parts in all_parts]

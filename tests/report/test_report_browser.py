@@ -359,3 +359,26 @@ def test_plots_follow_measure_and_player(opened):
     )
     opened.execute_script("Listen.step(1)")
     wait(opened, "document.getElementById('curve-plot').layout.shapes[0].x0 === Listen.present.alpha")
+
+
+def test_concepts_with_other_sizes_of_strength_get_panels(chromium, tmp_path):
+    bright = {"concept": "brightness", "strategy": "single", "layers": [3]}
+    both = [*grid(alphas=(-0.1, 0.1)), *grid(alphas=(-1.0, 1.0), variants=[bright])]
+    records = list({entry["id"]: entry | {"file": None} for entry in both}.values())
+    write_sweep(tmp_path / "sweep", records)
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "report.py",
+        tmp_path / "sweep",
+        "--out",
+        tmp_path / "report",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    open_page(chromium, (tmp_path / "report" / "index.html").as_uri())
+    plot = "document.getElementById('curve-plot')"
+    axes = chromium.execute_script(f"return ['xaxis', 'xaxis2'].map((a) => {plot}.layout[a].title.text)")
+    assert [text.split(" of ")[1] for text in axes] == ["tempo", "brightness"]
+    ranges = chromium.execute_script(f"return ['xaxis', 'xaxis2'].map((a) => {plot}.layout[a].range[1])")
+    assert 0.1 < ranges[0] < 0.2 and 1 < ranges[1] < 2
+    chromium.execute_script("document.getElementById('curves').scrollIntoView(); Listen.show(0, '0', 1, 1)")
+    wait(chromium, f"{plot}.layout.shapes[0].xref === 'x2' && {plot}.layout.shapes[0].x0 === 1")

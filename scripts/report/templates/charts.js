@@ -11,7 +11,7 @@ const Charts = (() => {
   let ready = false;
   let turn = 0; // counts drawAll
   let inSight = false; // whether the curves are on the screen
-  let marked; // the strength that is marked in them
+  let marked = ""; // the strength and condition that were last marked in them
   let marking = false;
 
   const measure = () => MEASURES.get(view.measure);
@@ -33,7 +33,8 @@ const Charts = (() => {
       color: muted, gridcolor: rule, zerolinecolor: muted, zerolinewidth: 1, linecolor: rule, ticks: "",
       fixedrange: true, automargin: true, tickformat: "", hoverformat: "",
     };
-    const { xaxis = {}, yaxis = {}, ...rest } = changes;
+    const { xaxis = {}, yaxis = {}, xaxis2, ...rest } = changes;
+    if (xaxis2) rest.xaxis2 = { ...axis, ...xaxis2 };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
@@ -82,22 +83,42 @@ const Charts = (() => {
     };
   }
 
+  // Two concepts whose strengths are of different size each get a panel with an axis of its own.
+  function panels() {
+    const reach = new Map();
+    for (const { condition } of shown()) {
+      reach.set(condition.concept, Math.max(reach.get(condition.concept) ?? 0, ...condition.alphas.map(Math.abs)));
+    }
+    const [one, other] = [...reach.values()];
+    return reach.size === 2 && Math.max(one, other) > 2 * Math.min(one, other) ? [...reach.keys()] : [];
+  }
+  const axisOf = (condition) => (panels().indexOf(condition?.concept) === 1 ? "x2" : "x");
+
+  const strengthAxes = () => {
+    const [one, other] = panels();
+    if (!other) return { xaxis: { title: { text: "Strength α" }, zeroline: true } };
+    const narrow = byId("curve-plot").clientWidth < 560;
+    const axis = (concept, domain) => ({
+      title: { text: narrow ? `α of ${plain(concept)}` : `Strength α of ${plain(concept)}` }, zeroline: true, domain,
+      nticks: narrow ? 3 : 6, tickangle: 0,
+    });
+    return { xaxis: axis(one, [0, 0.48]), xaxis2: axis(other, [0.52, 1]) };
+  };
+
   function drawCurves() {
     const conditions = shown();
-    const traces = conditions.map(({ condition, index }) => band(condition, index));
-    traces.push(...conditions.map(({ condition, index }) => line(condition, index, condition.alphas)));
+    const on = ({ condition }) => ({ xaxis: axisOf(condition) });
+    const traces = conditions.map((each) => ({ ...band(each.condition, each.index), ...on(each) }));
+    traces.push(...conditions.map((each) => line(each.condition, each.index, each.condition.alphas, on(each))));
     const present = Listen.present;
-    marked = present?.alpha;
+    marked = "";
     const shapes = present ? [{
-      type: "line", x0: present.alpha, x1: present.alpha, yref: "paper", y0: 0, y1: 1, layer: "below",
-      line: { color: Theme.colour("--accent"), width: 1.5, dash: "dot" },
+      type: "line", x0: present.alpha, x1: present.alpha, xref: axisOf(DATA.conditions[Listen.chosen.condition]),
+      yref: "paper", y0: 0, y1: 1, layer: "below", line: { color: Theme.colour("--accent"), width: 1.5, dash: "dot" },
     }] : [];
     const zeroline = view.kind === "change";
     byId("curve-plot").setAttribute("aria-label", `Curves: ${axisTitle()} against alpha; the table of conditions has the numbers`);
-    draw(byId("curve-plot"), traces, {
-      xaxis: { title: { text: "Strength α" }, zeroline: true },
-      yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline }, shapes,
-    });
+    draw(byId("curve-plot"), traces, { ...strengthAxes(), yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline }, shapes });
   }
 
   // Conditions that differ in one thing alone, with at least two values of it.
@@ -227,13 +248,16 @@ const Charts = (() => {
 
   // Move the line at the player's strength: once a frame at most, and only where it is seen.
   function markStrength() {
-    const alpha = Listen.present?.alpha;
-    if (marking || !ready || !inSight || !shown().length || alpha === undefined || alpha === marked) return;
+    const place = () => `${Listen.present?.alpha} ${Listen.chosen.condition}`;
+    if (marking || !ready || !inSight || !shown().length || !Listen.present || place() === marked) return;
     marking = true;
     requestAnimationFrame(() => {
       marking = false;
-      marked = Listen.present?.alpha;
-      if (marked !== undefined) Plotly.relayout("curve-plot", { "shapes[0].x0": marked, "shapes[0].x1": marked });
+      if (!Listen.present) return;
+      marked = place();
+      const { alpha } = Listen.present;
+      const xref = axisOf(DATA.conditions[Listen.chosen.condition]);
+      Plotly.relayout("curve-plot", { "shapes[0].x0": alpha, "shapes[0].x1": alpha, "shapes[0].xref": xref });
     });
   }
 
