@@ -6,9 +6,9 @@ usage() {
     cat <<'TEXT'
 usage: scripts/demo.sh [--out DIR]
 
-Sets up, exports the demo model of models/demo, extracts a tempo and a brightness direction, generates clips
-at five strengths of each, prints what they measure and says where to listen. What is done already is not
-done again.
+Sets up, exports the demo model of models/demo, extracts a tempo and a brightness direction, sweeps over five
+strengths of each, prints what the clips measure, makes a page to listen to them and says where it is. What is
+done already is not done again; a call that was stopped goes on.
 
   --out DIR  where everything goes (default: out/demo in the repository)
 TEXT

@@ -85,13 +85,18 @@ class Term:
             "file": self.sha256[:8],
             "strategy": self.strategy,
             "layers": layers_text(self.layers),
-            "source": "" if self.source_layer is None else f"from layer {self.source_layer}",
+            "source": self.source_text(),
             "site": self.site,
             "rows": f"{self.rows} rows" if self.rows == "both" else self.rows,
             "unit": f"unit {self.unit}",
             **{key.replace("_", " "): f"{key.replace('_', ' ')} {value}" for key, value in self.effect},
         }
         return {name: text for name, text in parts.items() if text}
+
+    def source_text(self) -> str:
+        """ "from layer 3"; nothing where each layer gets its own vector."""
+        own = self.source_layer is None or self.layers == (self.source_layer,)
+        return "" if own else f"from layer {self.source_layer}"
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,13 @@ class Condition:
         """Everything about the condition, named."""
         parts = dict(self.term.parts())
         for index, (term, alpha) in enumerate(self.others):
-            parts[f"and {index}"] = f"with {' '.join(term.parts().values())} at {alpha:+g}"
+            parts[f"and {index}"] = f"with {' '.join(term.parts().values())} at {alpha_text(alpha)}"
         return parts | {name: f"{name} {value}" for name, value in self.settings.parts().items()}
+
+
+def alpha_text(alpha: float) -> str:
+    """A strength with its sign, a true minus, and a bare 0."""
+    return f"{alpha:+g}".replace("-", "−") if alpha else "0"
 
 
 def layers_text(layers: tuple[int, ...]) -> str:
@@ -134,13 +144,15 @@ def layers_text(layers: tuple[int, ...]) -> str:
 
 
 def labels_of(conditions: list[Condition]) -> list[str]:
-    """Short names that tell conditions apart: vector, strategy and layers, and whatever else differs."""
+    """Short names: vector, strategy, layers, and what else tells conditions of one concept apart."""
     all_parts = [condition.parts() for condition in conditions]
-    names = list(dict.fromkeys(name for parts in all_parts for name in parts))
-    differing = {name for name in names if len({parts.get(name) for parts in all_parts}) > 1}
-    # Files of one concept are told apart by their hash; of different concepts by the concept.
-    pairs = {(parts["vector"], parts.get("file")) for parts in all_parts}
-    if len(pairs) == len({vector for vector, _ in pairs}):
-        differing.discard("file")
-    shown = [name for name in names if name in differing | {"vector", "strategy", "layers"}]
-    return [" · ".join(parts[name] for name in shown if name in parts) for parts in all_parts]
+
+    def label(parts: dict[str, str]) -> str:
+        siblings = [other for other in all_parts if other["vector"] == parts["vector"]]
+        shown = {"vector", "strategy", "layers"}
+        for name in dict.fromkeys(name for other in siblings for name in other):
+            if len({other.get(name) for other in siblings}) > 1:
+                shown.add(name)
+        return " · ".join(text for name, text in parts.items() if name in shown)
+
+    return [label(parts) for parts in all_parts]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from report.conditions import Condition, Settings, labels_of
+from report.conditions import Condition, Settings, Term, labels_of
 from report.loading import Clip, Sweep
 from report.measures import KL, MEASURES
 from report.statistics import Estimate, Floats, estimate_change, estimate_mean, resampling_weights
@@ -97,11 +99,20 @@ def curves_of(sweep: Sweep, keys: list[str]) -> list[Curve]:
 
 
 def count_missing(sweep: Sweep) -> int:
-    """How many clips are absent of the grid that the finished ones span: every pair at every alpha."""
-    missing = 0
-    for settings in settings_of(sweep):
-        clips = [clip for clip in sweep.clips if clip.settings == settings]
-        pairs = {clip.pair for clip in clips}
-        points = {(clip.condition, clip.alpha) for clip in clips}
-        missing += len(pairs) * len(points) - len({(clip.pair, clip.condition, clip.alpha) for clip in clips})
-    return missing
+    """How many clips of the plans, of every prompt and seed at every strength, are not there."""
+    present = {(clip.pair, clip.settings, clip.condition, clip.alpha) for clip in sweep.clips}
+    return len({key for plan in sweep.plans for key in _planned(plan)} - present)
+
+
+def _planned(plan: dict[str, Any]) -> Iterator[tuple[Pair, Settings, Condition | None, float]]:
+    """What tells the clips of a plan apart; the unsteered ones have no condition and alpha 0."""
+    settings = Settings.of(plan)
+    ways: list[tuple[Condition | None, float]] = []
+    for entry in plan.get("steering", []):
+        condition = Condition(settings, Term.of(entry))
+        ways += [(condition if alpha else None, float(alpha)) for alpha in entry["alphas"]]
+    if not plan.get("steering"):
+        ways = [(None, 0.0)]
+    for prompt in plan.get("prompts", []):
+        for seed in plan.get("seeds", []):
+            yield from (((prompt["text"], seed), settings, *way) for way in ways)

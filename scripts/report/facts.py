@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from report.conditions import Settings, Term, layers_text
+from report.conditions import Settings, Term, alpha_text, layers_text
 from report.loading import Sweep
 
-Fact = tuple[str, list[str]]
+
+@dataclass(frozen=True)
+class Line:
+    """A fact, and what is said of it in smaller print."""
+
+    text: str
+    detail: str = ""
+
+
+Fact = tuple[str, list[Line]]
 
 
 def runs_text(numbers: list[int]) -> str:
@@ -59,7 +69,7 @@ def title_of(sweep: Sweep) -> str:
     return text[:1].upper() + text[1:]
 
 
-def vector_facts(sweep: Sweep) -> list[str]:
+def vector_facts(sweep: Sweep) -> list[Line]:
     """A line for each vector file."""
     files = {
         entry.get("sha256"): entry.get("file") for clip in sweep.clips for entry in clip.record["steering"]
@@ -67,9 +77,8 @@ def vector_facts(sweep: Sweep) -> list[str]:
     lines = {}
     for term in terms_of(sweep):
         sides = f" from {term.negative} to {term.positive}" if term.negative and term.positive else ""
-        name = Path(files.get(term.sha256) or "").name
-        hash_text = f" ({name}, {term.sha256[:8]})" if term.sha256 else f" ({name})" if name else ""
-        lines[term.sha256, term.concept] = f"{term.concept}{sides}{hash_text}"
+        details = [Path(files.get(term.sha256) or "").name, term.sha256[:8]]
+        lines[term.sha256, term.concept] = Line(f"{term.concept}{sides}", " ".join(filter(None, details)))
     return list(lines.values())
 
 
@@ -80,8 +89,7 @@ def alphas_text(sweep: Sweep) -> list[str]:
         if clip.condition is not None:
             by_concept.setdefault(clip.condition.term.concept, set()).add(clip.alpha)
     texts = {
-        concept: ", ".join("0" if alpha == 0 else f"{alpha:+g}" for alpha in sorted(alphas | {0.0}))
-        for concept, alphas in by_concept.items()
+        concept: ", ".join(map(alpha_text, sorted(alphas | {0.0}))) for concept, alphas in by_concept.items()
     }
     if len(set(texts.values())) == 1:
         return [next(iter(texts.values()))]
@@ -106,19 +114,26 @@ def facts_of(sweep: Sweep) -> list[Fact]:
     durations = sorted({float(record.get("duration_s") or 0.0) for record in records})
     rates = sorted({record.get("sample_rate_hz") for record in records} - {None})
     licence = licence_of(sweep)
-    model = [f"{sweep.model.get('name') or 'unnamed'} (weights {sweep.model['weights_sha256'][:8]})"]
-    if licence:
-        model.append(f"licence of the weights: {licence}")
+    weights = f"weights {sweep.model['weights_sha256'][:8]}"
+    details = [weights, f"licence of the weights: {licence}" if licence else ""]
+    layers = dict.fromkeys(layers_text(term.layers).split(" ", 1)[-1] for term in terms)
     rates_text = ", ".join(f"{rate:g} Hz" for rate in rates)
     facts: list[Fact] = [
-        ("Model", model),
+        ("Model", [Line(sweep.model.get("name") or "unnamed", "; ".join(filter(None, details)))]),
         ("Vectors", vector_facts(sweep)),
-        ("Strengths", alphas_text(sweep)),
-        ("Strategies", list(dict.fromkeys(term.strategy for term in terms if term.strategy))),
-        ("Layers", list(dict.fromkeys(layers_text(term.layers).split(" ", 1)[-1] for term in terms))),
-        ("Rows and unit", list(dict.fromkeys(f"{term.rows}, {term.unit}" for term in terms))),
-        ("Prompts and seeds", [f"{len(prompts)} prompts", f"seeds {runs_text(seeds)}"]),
-        ("Clips", [f"{len(records)} of {', '.join(f'{s:g} s' for s in durations)}", rates_text]),
-        ("Sampling", settings_text(list(dict.fromkeys(clip.settings for clip in sweep.clips)))),
+        ("Strengths", [Line(text) for text in alphas_text(sweep)]),
+        ("Strategies", [Line(", ".join(dict.fromkeys(term.strategy for term in terms if term.strategy)))]),
+        ("Layers", [Line("; ".join(filter(None, layers)))]),
+        ("Rows and unit", [Line(text) for text in dict.fromkeys(f"{one.rows}, {one.unit}" for one in terms)]),
+        ("Prompts and seeds", [Line(f"{len(prompts)} prompts", f"seeds {runs_text(seeds)}")]),
+        ("Clips", [Line(f"{len(records)} of {', '.join(f'{s:g} s' for s in durations)}", rates_text)]),
+        (
+            "Sampling",
+            [Line(text) for text in settings_text(list(dict.fromkeys(c.settings for c in sweep.clips)))],
+        ),
     ]
-    return [(name, [line for line in lines if line]) for name, lines in facts if any(lines)]
+    return [
+        (name, [line for line in lines if line.text])
+        for name, lines in facts
+        if any(one.text for one in lines)
+    ]

@@ -21,7 +21,7 @@ from report.measures import KL, MEASURES, default_measure
 from report.output import GENERATOR
 from report.statistics import FEW_PAIRS, RESAMPLES, Estimate
 
-SCRIPTS = ("data", "theme", "audio", "spectrogram", "listen", "charts", "tables", "main")
+SCRIPTS = ("data", "theme", "audio", "levels", "spectrogram", "listen", "charts", "tables", "main")
 
 
 def _numbers(values: NDArray[Any]) -> list[float | None]:
@@ -50,7 +50,7 @@ def curve_data(curve: Curve, keys: list[str]) -> dict[str, Any]:
         "positive": term.positive,
         "strategy": term.strategy,
         "layers": layers_text(term.layers),
-        "source": "" if term.source_layer is None else f"from layer {term.source_layer}",
+        "source": term.source_text(),
         # Conditions that agree in all but layers, or all but strategy, make the rows of one heatmap.
         "exceptLayers": _without(condition.parts(), "layers", "source"),
         "exceptStrategy": _without(condition.parts(), "strategy", "source"),
@@ -133,8 +133,12 @@ def remarks_of(sweep: Sweep, unreadable: Mapping[str, str]) -> list[str]:
     """What is missing or was skipped, a sentence each."""
     remarks = list(sweep.remarks)
     if missing := count_missing(sweep):
+        shards = [plan["shard"] for plan in sweep.plans if plan.get("shard")]
+        parts = ", ".join(f"{shard['index']} of {shard['count']}" for shard in shards)
+        which = f" (these are shards: {parts})" if parts else ""
         remarks.append(
-            f"{missing} clips of the grid are missing: not every prompt and seed is there at every strength."
+            f"{missing} clips of the plan are missing{which}: "
+            "not every prompt and seed is there at every strength."
         )
     silent = [clip for clip in sweep.clips if clip.id in unreadable]
     if silent and len(silent) == len(sweep.clips):

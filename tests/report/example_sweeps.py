@@ -103,6 +103,26 @@ def write_sweep(folder: Path, records: Iterable[dict[str, Any]], plan: dict[str,
     return folder
 
 
+def plan_of(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What a plan.json says of a grid of these records, all of one setting of sampling."""
+    entries = list(records)
+    ways: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        for applied in entry["steering"]:
+            fixed = {key: value for key, value in applied.items() if key != "alpha"}
+            way = ways.setdefault(json.dumps(fixed, sort_keys=True), {**fixed, "alphas": [0.0]})
+            way["alphas"] = sorted({*way["alphas"], applied["alpha"]})
+    settings = ("duration_s", "guidance_scale", "top_k", "top_p", "temperature")
+    return {
+        "prompts": [
+            {"text": text, "text_length": 32} for text in dict.fromkeys(e["prompt"] for e in entries)
+        ],
+        "seeds": sorted({entry["seed"] for entry in entries}),
+        "steering": list(ways.values()),
+        **{key: entries[0][key] for key in settings},
+    }
+
+
 def sound_of(entry: dict[str, Any]) -> np.ndarray:
     """samples [N]: noise that is the same for the same record, and never silent."""
     noise = np.random.default_rng(int(entry["id"][:8], 16))

@@ -40,6 +40,15 @@ AudioNode.prototype.connect = function (target, ...rest) {
 };
 """
 
+# Where the light theme's spectrogram is darkest in the middle of the clip, as a frequency.
+LOUDEST_HZ = """(() => {
+  const canvas = document.getElementById('spectrogram');
+  const { data } = canvas.getContext('2d').getImageData(canvas.width >> 1, 0, 1, canvas.height);
+  const sum = (_, y) => data[4 * y] + data[4 * y + 1] + data[4 * y + 2];
+  const bright = Array.from({ length: canvas.height }, sum);
+  return 50 * (8000 / 50) ** (1 - (bright.indexOf(Math.min(...bright)) + 0.5) / canvas.height);
+})()"""
+
 
 def find_browser() -> tuple[str, str]:
     """Chromium and its driver; skips the test without them, unless all tests are asked for."""
@@ -103,6 +112,7 @@ def chromium() -> Iterator[Any]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    running.set_script_timeout(120)  # a busy machine takes long to compile the plots of a single file
     yield running
     running.quit()
 
@@ -279,3 +289,97 @@ def test_nothing_is_wider_than_the_window(chromium, pages, width):
         assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_the_spectrogram_is_that_of_the_clip(chromium, pages, worker):
+    script = "" if worker else "window.Worker = function () { throw new Error('none for this page'); };"
+    added = chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        open_page(chromium, pages["folder"].as_uri())
+        chromium.execute_script("document.querySelector('[name=theme][value=light]').click()")
+        for place in (0, 4):
+            chromium.execute_script(
+                f"const r = document.getElementById('alpha'); r.value = {place};"
+                "r.dispatchEvent(new Event('input'))"
+            )
+            wait(chromium, f"Player.state.clip === Listen.line[{place}]")
+            expected = chromium.execute_script("return measureOf(Listen.present, 'spectral_centroid_hz')")
+            wait(chromium, f"Math.abs({LOUDEST_HZ} / {expected} - 1) < 0.05", seconds=20)
+    finally:
+        chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+        chromium.execute_script("document.querySelector('[name=theme][value=auto]').click()")
+
+
+def test_text_on_heatmaps_has_contrast_in_both_themes(opened):
+    for theme in ("light", "dark"):
+        opened.execute_script(f"document.querySelector('[name=theme][value={theme}]').click()")
+        ink, *grounds = opened.execute_script(
+            "return ['--ink', '--cold', '--surface', '--warm'].map((n) => Theme.colour(n).match(/[\\d.]+/g))"
+        )
+        assert min(contrast(ink, ground) for ground in grounds) >= 4.5, theme
+    opened.execute_script("document.querySelector('[name=theme][value=auto]').click()")
+
+
+def contrast(one: list[str], other: list[str]) -> float:
+    """WCAG's contrast ratio of two colours given as red, green, blue in 0 ... 255."""
+
+    def luminance(colour: list[str]) -> float:
+        shares = [float(value) / 255 for value in colour[:3]]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_conditions_stand_in_one_line_where_there_is_room(chromium, pages):
+    metrics = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        open_page(chromium, pages["folder"].as_uri())
+        lines = chromium.execute_script(
+            "return [...document.querySelectorAll('td.condition')].map((cell) => { const range = new Range();"
+            " range.selectNodeContents(cell); return range.getBoundingClientRect().height; })"
+        )
+        assert len(lines) == 15 + 25 and max(lines) < 30
+    finally:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_plots_follow_measure_and_player(opened):
+    opened.execute_script(
+        "const m = document.getElementById('measure'); m.value = 'spectral_centroid_hz';"
+        "m.dispatchEvent(new Event('change')); document.getElementById('curves').scrollIntoView()"
+    )
+    title = "document.querySelector('#curve-plot .ytitle')?.textContent"
+    wait(opened, f"{title} === 'Spectral centroid, change (%)'")
+    wait(
+        opened,
+        "document.querySelector('#cost-plot .ytitle')?.textContent === 'Spectral centroid, change (%)'",
+    )
+    opened.execute_script("Listen.step(1)")
+    wait(opened, "document.getElementById('curve-plot').layout.shapes[0].x0 === Listen.present.alpha")
+
+
+def test_concepts_with_other_sizes_of_strength_get_panels(chromium, tmp_path):
+    bright = {"concept": "brightness", "strategy": "single", "layers": [3]}
+    both = [*grid(alphas=(-0.1, 0.1)), *grid(alphas=(-1.0, 1.0), variants=[bright])]
+    records = list({entry["id"]: entry | {"file": None} for entry in both}.values())
+    write_sweep(tmp_path / "sweep", records)
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "report.py",
+        tmp_path / "sweep",
+        "--out",
+        tmp_path / "report",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    open_page(chromium, (tmp_path / "report" / "index.html").as_uri())
+    plot = "document.getElementById('curve-plot')"
+    axes = chromium.execute_script(f"return ['xaxis', 'xaxis2'].map((a) => {plot}.layout[a].title.text)")
+    assert [text.split(" of ")[1] for text in axes] == ["tempo", "brightness"]
+    ranges = chromium.execute_script(f"return ['xaxis', 'xaxis2'].map((a) => {plot}.layout[a].range[1])")
+    assert 0.1 < ranges[0] < 0.2 and 1 < ranges[1] < 2
+    chromium.execute_script("document.getElementById('curves').scrollIntoView(); Listen.show(0, '0', 1, 1)")
+    wait(chromium, f"{plot}.layout.shapes[0].xref === 'x2' && {plot}.layout.shapes[0].x0 === 1")

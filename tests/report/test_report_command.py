@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from example_sweeps import grid, record, steering, write_audio, write_sweep
+from example_sweeps import grid, plan_of, record, steering, write_audio, write_sweep
 from report.audio import UnreadableAudio, encode_clip
 from report.command_line import command_line
 
@@ -76,6 +76,16 @@ def test_unreadable_audio_is_said_and_the_rest_is_there(tmp_path, sweep):
     audible = {clip["id"]: clip["audio"] for clip in data_of(tmp_path / "report" / "index.html")["clips"]}
     assert not audible[first.stem] and not audible[second.stem] and sum(audible.values()) == len(audible) - 2
     assert "2 clips have no audio" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_missing_clips_and_facts_are_told_with_true_minuses(tmp_path):
+    records = grid(seeds=range(2))
+    there = [entry | {"file": None} for entry in records[:-4]]
+    folder = write_sweep(tmp_path / "sweep", there, plan_of(records))
+    assert report(folder, "--out", tmp_path / "report").returncode == 0
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "4 clips of the plan are missing" in page
+    assert "−0.4, −0.2, 0, +0.2, +0.4" in page and "-0.4, -0.2" not in page
 
 
 def test_an_older_report_is_only_replaced_when_asked(tmp_path, sweep):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from example_sweeps import grid, record, steering, write_sweep
+from example_sweeps import grid, plan_of, record, steering, write_sweep
 from report.curves import count_missing, curves_of
 from report.loading import read_sweeps
 from report.statistics import estimate_change, estimate_mean, resampling_weights
@@ -90,6 +90,35 @@ def test_other_sampling_settings_are_other_curves_with_their_own_zero(tmp_path):
     assert [curve.points[1].change.value[0] for curve in curves] == pytest.approx([50.0, 50.0])
 
 
-def test_counts_what_the_grid_lacks(tmp_path):
-    sweep = read_sweeps([write_sweep(tmp_path / "sweep", grid()[:-2])])
-    assert count_missing(sweep) == 2
+def test_counts_what_the_plan_has_and_the_folder_lacks(tmp_path):
+    whole = grid()
+    half = [entry for entry in whole if entry["seed"] != 2 and entry["steering"][0:1] != []]
+    for name, there in (("whole", whole), ("cut", whole[:-2]), ("half", half)):
+        sweep = read_sweeps([write_sweep(tmp_path / name, there, plan_of(whole))])
+        assert count_missing(sweep) == len(whole) - len(there), name
+
+
+def test_shards_are_counted_together(tmp_path):
+    whole = grid()
+    folders = [
+        write_sweep(
+            tmp_path / str(index),
+            whole[index::2],
+            plan_of(whole) | {"shard": {"index": index + 1, "count": 2}},
+        )
+        for index in range(2)
+    ]
+    assert count_missing(read_sweeps(folders)) == 0
+    assert count_missing(read_sweeps(folders[:1])) == len(whole[1::2])
+
+
+def test_kl_is_read_and_costs_nothing_where_nothing_is_steered(tmp_path):
+    curve, *_ = curves_of(read_sweeps([write_sweep(tmp_path / "sweep", grid(kl=True))]), ["kl_nats"])
+    assert [point.mean.value[0] for point in curve.points] == pytest.approx([0.08, 0.02, 0, 0.02, 0.08])
+
+
+def test_a_layers_own_vector_is_not_named_twice(tmp_path):
+    variants = [{"strategy": "single", "layers": [1], "source_layer": layer} for layer in (1, 3)]
+    curves = curves_of(read_sweeps([write_sweep(tmp_path / "sweep", grid(variants=variants))]), ["rms"])
+    labels = sorted(curve.label for curve in curves)
+    assert labels == ["tempo · single · layer 1", "tempo · single · layer 1 · from layer 3"]

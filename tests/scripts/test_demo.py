@@ -1,4 +1,4 @@
-"""scripts/demo.py and demo_table.py, without a model: what is measured, and what is made again when."""
+"""scripts/demo.py and what it uses: what is measured, what is made again when, and a small demo."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import numpy as np
 import pytest
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "report")]
 
-import demo
-import demo_table
+import demo  # noqa: E402
+import demo_steps  # noqa: E402
+import demo_table  # noqa: E402
+from example_sweeps import grid, record, steering, write_sweep  # noqa: E402
 
 RATE_HZ = 16000
 
 
-def write_clips(folder: Path, alpha: float, sounds: list[np.ndarray]) -> Path:
-    """A folder as `musicsteer generate` leaves it, with what the table reads of the records."""
-    folder.mkdir(parents=True)
-    steering = [{"concept": "tempo", "alpha": alpha}] if alpha else []
-    lines = []
-    for index, sound in enumerate(sounds):
-        soundfile.write(folder / f"{index:04}-x-s0.wav", sound, RATE_HZ, subtype="PCM_16")
-        lines.append(json.dumps({"file": f"{index:04}-x-s0.wav", "steering": steering}))
-    (folder / "clips.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_clips(folder: Path, sounds: dict[tuple[str, float], list[np.ndarray]]) -> Path:
+    """A sweep's folder; sounds: by concept and alpha, of seeds 0, 1, ... Alpha 0 has no concept."""
+    records = []
+    for (concept, alpha), clips in sounds.items():
+        applied = [steering(alpha, concept)] if alpha else []
+        records += [record(seed=seed, applied=applied) for seed in range(len(clips))]
+    write_sweep(folder, records)
+    for entry, sound in zip(records, [one for clips in sounds.values() for one in clips], strict=True):
+        soundfile.write(folder / entry["file"], sound, RATE_HZ, subtype="PCM_16")
     return folder
 
 
@@ -45,37 +48,77 @@ def notes(bpm: float, seconds: float = 8.0) -> np.ndarray:
 
 
 def test_measures_what_was_synthesised(tmp_path):
-    folder = write_clips(tmp_path / "clips", 1.0, [notes(120), tone(1000)])
-    pulse, steady = (demo_table.measure(folder / f"000{i}-x-s0.wav") for i in range(2))
+    for name, sound in (("pulse", notes(120)), ("steady", tone(1000))):
+        soundfile.write(tmp_path / f"{name}.wav", sound, RATE_HZ)
+    pulse, steady = (
+        demo_table.measure(tmp_path / f"{name}.wav", demo.TEMPO_PRIOR) for name in ("pulse", "steady")
+    )
     assert pulse["tempo_bpm"] == pytest.approx(120, rel=0.05)
     assert pulse["onsets"] == pytest.approx(15 / 8)  # each note once
     # librosa's frames at the edges hear the tone begin and end, which adds a little above it
     assert steady["centroid_hz"] == pytest.approx(1000, rel=0.1)
 
 
-def test_table_has_a_row_a_folder_and_means_over_clips(tmp_path):
-    low = write_clips(tmp_path / "low", -1.0, [tone(500), tone(1500)])
-    none = write_clips(tmp_path / "none", 0.0, [tone(1000)])
-    table = demo_table.format_table({"tempo": [low, none], "brightness": [none]}).splitlines()
+def test_the_prior_decides_between_octaves(tmp_path):
+    soundfile.write(tmp_path / "notes.wav", notes(170), RATE_HZ)
+    low, high = (
+        demo_table.measure(tmp_path / "notes.wav", demo_table.TempoPrior(bpm, 0.3))["tempo_bpm"]
+        for bpm in (85, 170)
+    )
+    assert (low, high) == (pytest.approx(85, rel=0.05), pytest.approx(170, rel=0.05))
+
+
+def test_table_has_a_row_a_strength_and_means_over_clips(tmp_path):
+    folder = write_clips(
+        tmp_path / "sweep",
+        {
+            ("tempo", -1.0): [tone(500), tone(1500)],
+            ("", 0.0): [tone(1000), tone(1000)],
+            ("brightness", 1.0): [tone(2000), tone(2000)],
+        },
+    )
+    table = demo_table.format_table(demo_table.read_curves(folder), demo.TEMPO_PRIOR).splitlines()
     rows = [line.split() for line in table if line]
-    assert rows[0][:3] == ["concept", "alpha", "clips"]
-    assert [row[:3] for row in rows[1:]] == [
+    assert rows[0][:3] == ["steering", "alpha", "clips"]
+    assert [row[:3] for row in rows[1:5]] == [
         ["tempo", "-1", "2"],
-        ["tempo", "0", "1"],
-        ["brightness", "0", "1"],
+        ["tempo", "0", "2"],
+        ["brightness", "0", "2"],
+        ["brightness", "+1", "2"],
     ]
     assert float(rows[1][4]) == pytest.approx(1000, rel=0.1)
     assert rows[2][3:] == rows[3][3:]
+    assert "106 BPM" in table[-1]
+
+
+def test_ways_of_steering_one_concept_are_told_apart(tmp_path):
+    variants = [{}, {"strategy": "single", "layers": [2]}]
+    folder = write_sweep(tmp_path / "sweep", grid(variants=variants))
+    assert list(demo_table.read_curves(folder)) == [
+        "tempo · per-layer · layers 0–4",
+        "tempo · single · layer 2",
+    ]
 
 
 def test_medley_is_the_first_clips_in_order_with_pauses(tmp_path):
-    folders = [write_clips(tmp_path / str(i), i, [tone(500 * i, 1.0), tone(50, 1.0)]) for i in (1, 2)]
-    demo_table.write_medley(folders, tmp_path / "medley.wav")
+    sounds = {("tempo", alpha): [tone(hz, 1.0), tone(50, 1.0)] for alpha, hz in ((1.0, 1000), (-1.0, 500))}
+    folder = write_clips(tmp_path / "sweep", sounds)
+    demo_table.write_medley(demo_table.read_curves(folder)["tempo"], tmp_path / "medley.wav")
     samples, rate = soundfile.read(tmp_path / "medley.wav")
     assert rate == RATE_HZ
     assert len(samples) == int(2.5 * RATE_HZ)
     np.testing.assert_allclose(samples[:RATE_HZ], tone(500, 1.0), atol=1e-3)
     np.testing.assert_allclose(samples[-RATE_HZ:], tone(1000, 1.0), atol=1e-3)
+
+
+@pytest.mark.parametrize("what", ["no sweep", "nothing steered"])
+def test_what_has_no_table_is_one_sentence(tmp_path, capsys, what):
+    folder = tmp_path / "sweep"
+    if what == "nothing steered":
+        write_clips(folder, {("", 0.0): [tone(500)]})
+    assert demo_table.main([str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
 
 
 class Kitchen:
@@ -85,18 +128,21 @@ class Kitchen:
         self.source = folder / "source"
         self.output = folder / "output"
         self.source.write_text("1")
-        self.maker = demo.Maker(folder / ".steps", 0.0)
+        self.maker = demo_steps.Maker(folder / ".steps", 0.0)
         self.made = 0
+        self.found: str | None = None  # what lay there when it was made the last time
 
-    def run(self, settings: tuple[str, ...] = ("a",), fail: bool = False) -> int:
+    def run(self, settings: tuple[str, ...] = ("a",), fail: bool = False, resumable: bool = False) -> int:
         def make() -> None:
-            assert not self.output.exists()
+            self.found = self.output.read_text() if self.output.exists() else None
             self.output.write_text("half")
             if fail:
-                raise demo.DemoError("broken")
+                raise demo_steps.StepError("broken")
             self.made += 1
 
-        step = demo.Step("step", "making", [self.source], [self.output], list(settings), make)
+        step = demo_steps.Step(
+            "step", "making", [self.source], [self.output], list(settings), make, resumable
+        )
         self.maker.run(step)
         return self.made
 
@@ -111,24 +157,34 @@ def test_a_step_is_made_again_if_an_input_a_setting_or_the_output_changed(tmp_pa
     kitchen.run()
     kitchen.source.write_text("22")
     assert kitchen.run() == 2
-    assert kitchen.run(settings=("b",)) == 3
+    assert kitchen.run(settings=("b",)) == 3 and kitchen.found is None
     kitchen.output.unlink()
     assert kitchen.run(settings=("b",)) == 4
 
 
 def test_a_step_that_failed_half_way_is_made_again(tmp_path):
     kitchen = Kitchen(tmp_path)
-    with pytest.raises(demo.DemoError):
+    with pytest.raises(demo_steps.StepError):
         kitchen.run(fail=True)
     assert kitchen.output.read_text() == "half"
-    assert kitchen.run() == 1
+    assert kitchen.run() == 1 and kitchen.found is None
+
+
+def test_a_resumable_step_goes_on_with_what_is_there_unless_it_is_of_something_else(tmp_path):
+    kitchen = Kitchen(tmp_path)
+    with pytest.raises(demo_steps.StepError):
+        kitchen.run(fail=True, resumable=True)
+    assert kitchen.run(resumable=True) == 1 and kitchen.found == "half"
+    with pytest.raises(demo_steps.StepError):
+        kitchen.run(settings=("b",), fail=True, resumable=True)
+    assert kitchen.run(settings=("c",), resumable=True) == 2 and kitchen.found is None
 
 
 def test_an_output_that_the_demo_did_not_make_is_left_alone(tmp_path):
     kitchen = Kitchen(tmp_path)
     kitchen.output.write_text("someone's own")
     for _ in range(2):
-        with pytest.raises(demo.DemoError, match="was not made by this demo"):
+        with pytest.raises(demo_steps.StepError, match="was not made by this demo"):
             kitchen.run()
     assert kitchen.output.read_text() == "someone's own"
 
@@ -147,6 +203,22 @@ def test_settings_of_the_model_replace_the_defaults(tmp_path, monkeypatch):
     assert demo.read_steering() == {"tempo": chosen, "brightness": demo.STEERING["brightness"]}
 
 
+def test_settings_become_one_condition_of_a_sweep():
+    settings = {"strategy": "single", "source_layer": 3, "layers": "0,2-4", "rows": "both", "alphas": [-1, 2]}
+    assert demo.vector_axes(Path("v"), settings) == {
+        "file": "v",
+        "alphas": [-1.0, 0.0, 2.0],
+        "strategies": ["single"],
+        "source_layers": [3],
+        "layers": ["0+2-4"],
+        "rows": ["both"],
+    }
+
+
+def test_the_grid_fills_its_batches():
+    assert len(demo.GRID["prompts"]) * len(demo.GRID["seeds"]) % demo.GRID["batch_size"] == 0
+
+
 def test_missing_model_is_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "CHECKPOINT", tmp_path / "nowhere")
     assert demo.main(["--out", str(tmp_path / "out")]) == 1
@@ -154,3 +226,40 @@ def test_missing_model_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert error.startswith("error: the demo model is missing")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_small_demo_makes_all_it_names_goes_on_and_repeats_nothing(tmp_path, monkeypatch, capsys):
+    if not demo.PROGRAM.exists():
+        pytest.skip(f"{demo.PROGRAM} is not built")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    small = {"prompts": ["piano music"], "seeds": [0, 1], "duration_s": 1.0, "batch_size": 2, "threads": 1}
+    monkeypatch.setattr(demo, "GRID", small)
+    chosen = {
+        concept: settings | {"limit": 1, "duration_s": 0.4, "alphas": [-1.0, 1.0]}
+        for concept, settings in demo.read_steering().items()
+    }
+    monkeypatch.setattr(demo, "read_steering", lambda: chosen)
+    out = tmp_path / "demo"
+    assert demo.main(["--out", str(out)]) == 0
+    first = capsys.readouterr().out
+    listen = first[first.index("Listen:") :]
+    assert f"{out / 'report' / 'index.html'}: open it" in listen
+    for name in ("report/index.html", "tempo.wav", "brightness.wav", "sweep/clips"):
+        assert (out / name).exists() and str(out / name) in listen
+    runs = (out / "sweep" / "runs.jsonl").read_bytes()
+    assert runs.count(b"\n") == 2 * 5  # unsteered, and two strengths of each concept
+    assert len(list((out / "report" / "audio").iterdir())) == 10
+
+    assert demo.main(["--out", str(out)]) == 0
+    again = capsys.readouterr().out
+    assert "[" not in again and again.strip() in first
+
+    # As if it had been stopped while it made clips: what is there stays, the rest comes to the same bytes.
+    stamp = out / ".steps" / "sweep.json"
+    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"finished": False}))
+    (out / "sweep" / "runs.jsonl").write_bytes(b"".join(runs.splitlines(keepends=True)[:4]))
+    kept = out / "sweep" / json.loads(runs.splitlines()[0])["file"]
+    before = kept.stat().st_mtime_ns
+    assert demo.main(["--out", str(out)]) == 0
+    assert kept.stat().st_mtime_ns == before
+    assert sorted((out / "sweep" / "runs.jsonl").read_bytes().splitlines()) == sorted(runs.splitlines())

@@ -9,6 +9,10 @@ const Charts = (() => {
     modeBarButtons: [["toImage"]], toImageButtonOptions: { format: "svg", filename: "musicsteer" },
   };
   let ready = false;
+  let turn = 0; // counts drawAll
+  let inSight = false; // whether the curves are on the screen
+  let marked = ""; // the strength and condition that were last marked in them
+  let marking = false;
 
   const measure = () => MEASURES.get(view.measure);
   // Plotly reads a little markup in its labels.
@@ -29,7 +33,8 @@ const Charts = (() => {
       color: muted, gridcolor: rule, zerolinecolor: muted, zerolinewidth: 1, linecolor: rule, ticks: "",
       fixedrange: true, automargin: true, tickformat: "", hoverformat: "",
     };
-    const { xaxis = {}, yaxis = {}, ...rest } = changes;
+    const { xaxis = {}, yaxis = {}, xaxis2, ...rest } = changes;
+    if (xaxis2) rest.xaxis2 = { ...axis, ...xaxis2 };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
@@ -40,7 +45,9 @@ const Charts = (() => {
   }
 
   function draw(target, traces, changes) {
-    return Plotly.react(target, traces, layout(changes), BUTTONS);
+    Plotly.react(target, traces, layout(changes), BUTTONS);
+    if (!target.dataset.clickable) target.on("plotly_click", onPoint);
+    target.dataset.clickable = "true";
   }
 
   const shown = () => DATA.conditions.map((condition, index) => ({ condition, index })).filter(({ index }) => !view.hidden.has(index));
@@ -76,21 +83,42 @@ const Charts = (() => {
     };
   }
 
+  // Two concepts whose strengths are of different size each get a panel with an axis of its own.
+  function panels() {
+    const reach = new Map();
+    for (const { condition } of shown()) {
+      reach.set(condition.concept, Math.max(reach.get(condition.concept) ?? 0, ...condition.alphas.map(Math.abs)));
+    }
+    const [one, other] = [...reach.values()];
+    return reach.size === 2 && Math.max(one, other) > 2 * Math.min(one, other) ? [...reach.keys()] : [];
+  }
+  const axisOf = (condition) => (panels().indexOf(condition?.concept) === 1 ? "x2" : "x");
+
+  const strengthAxes = () => {
+    const [one, other] = panels();
+    if (!other) return { xaxis: { title: { text: "Strength α" }, zeroline: true } };
+    const narrow = byId("curve-plot").clientWidth < 560;
+    const axis = (concept, domain) => ({
+      title: { text: narrow ? `α of ${plain(concept)}` : `Strength α of ${plain(concept)}` }, zeroline: true, domain,
+      nticks: narrow ? 3 : 6, tickangle: 0,
+    });
+    return { xaxis: axis(one, [0, 0.48]), xaxis2: axis(other, [0.52, 1]) };
+  };
+
   function drawCurves() {
     const conditions = shown();
-    const traces = conditions.map(({ condition, index }) => band(condition, index));
-    traces.push(...conditions.map(({ condition, index }) => line(condition, index, condition.alphas)));
+    const on = ({ condition }) => ({ xaxis: axisOf(condition) });
+    const traces = conditions.map((each) => ({ ...band(each.condition, each.index), ...on(each) }));
+    traces.push(...conditions.map((each) => line(each.condition, each.index, each.condition.alphas, on(each))));
     const present = Listen.present;
+    marked = "";
     const shapes = present ? [{
-      type: "line", x0: present.alpha, x1: present.alpha, yref: "paper", y0: 0, y1: 1, layer: "below",
-      line: { color: Theme.colour("--accent"), width: 1.5, dash: "dot" },
+      type: "line", x0: present.alpha, x1: present.alpha, xref: axisOf(DATA.conditions[Listen.chosen.condition]),
+      yref: "paper", y0: 0, y1: 1, layer: "below", line: { color: Theme.colour("--accent"), width: 1.5, dash: "dot" },
     }] : [];
     const zeroline = view.kind === "change";
     byId("curve-plot").setAttribute("aria-label", `Curves: ${axisTitle()} against alpha; the table of conditions has the numbers`);
-    return draw("curve-plot", traces, {
-      xaxis: { title: { text: "Strength α" }, zeroline: true },
-      yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline }, shapes,
-    });
+    draw(byId("curve-plot"), traces, { ...strengthAxes(), yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline }, shapes });
   }
 
   // Conditions that differ in one thing alone, with at least two values of it.
@@ -134,16 +162,17 @@ const Charts = (() => {
     const text = rows.map((row) => alphas.map((alpha) => pick(row, alpha, (one, place) => hover(one, place)) ?? ""));
     const few = alphas.length * 44 < target.clientWidth - 90;
     const labels = z.map((row) => row.map((value) => (few && isNumber(value) ? spell(value, Math.abs(value) >= 10 ? 0 : digits()) : "")));
-    const places = { xaxis: { type: "category", title: { text: "Strength α" }, showgrid: false }, yaxis: { type: "category", showgrid: false, autorange: "reversed" } };
+    const places = { xaxis: { type: "category", title: { text: "Strength α" }, showgrid: false, tickangle: 0 }, yaxis: { type: "category", showgrid: false, autorange: "reversed" } };
     target.style.height = `${110 + 38 * rows.length}px`;
-    return draw(target, [{
+    draw(target, [{
       type: "heatmap", z, x: alphas.map(alphaText), y: rows.map((row) => plain(name(row))), customdata: text, text: labels,
-      texttemplate: "%{text}", hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: 2, ygap: 2,
-      ...colourScale(z), colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: Theme.colour("--muted") }, ticksuffix: unit() === "%" ? " %" : "" },
+      texttemplate: "%{text}", textfont: { color: Theme.colour("--ink"), size: 12 }, hovertemplate: "%{customdata}<extra></extra>", hoverongaps: false, xgap: 2, ygap: 2,
+      ...colourScale(z), showscale: target.clientWidth > 420, colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: Theme.colour("--muted") }, ticksuffix: unit() === "%" ? " %" : "" },
     }], { ...places, margin: { l: 70, r: 8, t: 8, b: 48 } });
   }
 
-  function drawHeatmaps() {
+  // Makes room for the heatmaps, and returns what draws each.
+  function layOutHeatmaps() {
     const wanted = heatmaps();
     byId("heatmaps").hidden = wanted.length === 0;
     const holder = byId("heatmap-plots");
@@ -153,29 +182,34 @@ const Charts = (() => {
       figure.setAttribute("role", "img");
       holder.append(make("div", {}, make("h3"), figure));
     }
-    wanted.forEach((heatmap, index) => {
+    return wanted.map((heatmap, index) => {
       const [heading, figure] = holder.children[index].children;
       heading.textContent = heatmap.title;
       figure.setAttribute("aria-label", `Heatmap: ${axisTitle()}; ${heatmap.title} against alpha`);
-      drawHeatmap(figure, heatmap);
+      return () => drawHeatmap(figure, heatmap);
     });
   }
 
   function drawCost() {
     byId("cost").hidden = !DATA.hasKl || view.measure === "kl_nats";
-    if (byId("cost").hidden) return undefined;
+    if (byId("cost").hidden) return;
     const traces = shown().map(({ condition, index }) => line(condition, index, condition.mean.kl_nats.value));
-    return draw("cost-plot", traces, {
+    draw(byId("cost-plot"), traces, {
       xaxis: { title: { text: "KL divergence (nats a code)" }, rangemode: "tozero" },
       yaxis: { title: { text: axisTitle(), standoff: 8 }, zeroline: view.kind === "change" },
     });
   }
 
-  function drawAll() {
+  // One plot after the other, so that the player can be used in between; a newer call takes over.
+  async function drawAll() {
     if (!ready) return;
-    drawHeatmaps();
-    drawCurves();
-    drawCost();
+    turn += 1;
+    const mine = turn;
+    for (const one of [drawCurves, ...layOutHeatmaps(), drawCost]) {
+      one();
+      await new Promise((resolve) => setTimeout(resolve));
+      if (mine !== turn) return;
+    }
   }
 
   function swatch(index) {
@@ -212,6 +246,21 @@ const Charts = (() => {
     listeners.forEach((listener) => listener());
   }
 
+  // Move the line at the player's strength: once a frame at most, and only where it is seen.
+  function markStrength() {
+    const place = () => `${Listen.present?.alpha} ${Listen.chosen.condition}`;
+    if (marking || !ready || !inSight || !shown().length || !Listen.present || place() === marked) return;
+    marking = true;
+    requestAnimationFrame(() => {
+      marking = false;
+      if (!Listen.present) return;
+      marked = place();
+      const { alpha } = Listen.present;
+      const xref = axisOf(DATA.conditions[Listen.chosen.condition]);
+      Plotly.relayout("curve-plot", { "shapes[0].x0": alpha, "shapes[0].x1": alpha, "shapes[0].xref": xref });
+    });
+  }
+
   // Plotly's script stands beside the page, or as text inside it.
   async function loadPlotly() {
     await parsed;
@@ -236,9 +285,11 @@ const Charts = (() => {
     byId("view").onchange = (event) => change("kind", event.target.value);
     drawLegend();
     Theme.onChange(() => { drawLegend(); drawAll(); });
-    Listen.onChange(() => {
-      if (ready && shown().length) Plotly.relayout("curve-plot", Listen.present ? { "shapes[0].x0": Listen.present.alpha, "shapes[0].x1": Listen.present.alpha } : {});
-    });
+    Listen.onChange(markStrength);
+    new IntersectionObserver(([entry]) => {
+      inSight = entry.isIntersecting;
+      markStrength();
+    }).observe(byId("curve-plot"));
   }
 
   async function start() {
@@ -249,8 +300,7 @@ const Charts = (() => {
       return;
     }
     ready = true;
-    drawAll();
-    for (const id of ["curve-plot", "cost-plot"]) byId(id).on?.("plotly_click", onPoint);
+    await drawAll();
   }
 
   return { setUp, start, view, onChange: (listener) => listeners.push(listener) };

@@ -84,7 +84,9 @@ const Listen = (() => {
   // The neighbours in strength: where the next step goes.
   function preload() {
     const index = line.indexOf(present);
-    for (const clip of [line[index + 1], line[index - 1]]) if (clip?.audio) ClipLoader.load(clip).catch(() => {});
+    for (const clip of [line[index + 1], line[index - 1]]) {
+      if (clip?.audio) ClipLoader.load(clip).then((buffer) => Spectrogram.prepare(clip, buffer)).catch(() => {});
+    }
   }
 
   function readoutItem(measure, clip, zero) {

@@ -10,5 +10,6 @@
   performance.mark("musicsteer-ready");
   await new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve));
   if (DATA.conditions.length) await Charts.start();
+  performance.mark("musicsteer-plots");
   document.documentElement.dataset.ready = "true";
 })();

@@ -1,8 +1,10 @@
 "use strict";
 // Tables that sort by any column, and show a page of rows at a time, so that thousands stay fluid.
 
+const classOf = ({ numeric, kind = "" }) => (numeric ? "numeric" : kind);
+
 class SortableTable {
-  // columns: { title, sort(row) -> number, text or null, cell(row) -> text or nodes, numeric }
+  // columns: { title, sort(row) -> number, text or null, cell(row) -> text or nodes, numeric, kind: a class }
   constructor(holder, { caption, columns, rows, pageSize, search }) {
     Object.assign(this, { columns, rows, pageSize, search, page: 0, order: null });
     this.found = rows;
@@ -30,7 +32,7 @@ class SortableTable {
   setColumns(columns) {
     this.columns = columns;
     this.head.replaceChildren(...columns.map((column, index) => {
-      const header = make("th", { scope: "col", className: column.numeric ? "numeric" : "" });
+      const header = make("th", { scope: "col", className: classOf(column) });
       if (column.sort) header.append(make("button", { type: "button", textContent: column.title, onclick: () => this.sortBy(index) }));
       else header.append(make("span", { className: "hidden", textContent: column.title }));
       return header;
@@ -75,7 +77,7 @@ class SortableTable {
     const first = this.page * this.pageSize;
     const some = rows.slice(first, first + this.pageSize);
     this.body.replaceChildren(...some.map((row) => make("tr", {}, ...this.columns.map((column) => {
-      const cell = make("td", { className: column.numeric ? "numeric" : "" });
+      const cell = make("td", { className: classOf(column) });
       cell.append(...[column.cell(row)].flat());
       return cell;
     }))));
@@ -99,12 +101,14 @@ const Tables = (() => {
     return button;
   }
 
+  const columnName = ({ key, label }) => (key === "kl_nats" ? "KL" : label);
+
   function estimateColumn(measure, kind) {
     const places = kind === "change" ? changeDigits(measure) : measure.digits;
     const unit = kind === "change" ? measure.changeUnit : measure.unit;
     const spell = kind === "change" ? signedText : numberText;
     return {
-      title: `${measure.label}${kind === "change" ? " change" : ""}${unit ? `, ${unit}` : ""}`,
+      title: `${columnName(measure)}${kind === "change" ? " change" : ""}${unit ? `, ${unit}` : ""}`,
       numeric: true,
       sort: ({ condition, place }) => condition[kind][measure.key].value[place],
       cell: ({ condition, place }) => {
@@ -121,7 +125,7 @@ const Tables = (() => {
     const columns = [
       { title: "Listen", cell: ({ condition, index, place }) => listenButton(`${condition.label} at alpha ${alphaText(condition.alphas[place])}`,
         () => Listen.play(Listen.chosen.prompt, Listen.chosen.seed, index, condition.alphas[place])) },
-      { title: "Condition", sort: ({ condition }) => condition.label, cell: ({ condition }) => make("span", { textContent: condition.label, title: condition.detail }) },
+      { title: "Condition", kind: "condition", sort: ({ condition }) => condition.label, cell: ({ condition }) => make("span", { textContent: condition.label, title: condition.detail }) },
       { title: "α", numeric: true, sort: ({ condition, place }) => condition.alphas[place], cell: ({ condition, place }) => alphaText(condition.alphas[place]) },
       { title: "Clips", numeric: true, sort: pairsOf, cell: (row) => String(pairsOf(row) ?? "–") },
       estimateColumn(chosen, "mean"),
@@ -138,11 +142,11 @@ const Tables = (() => {
     return [
       { title: "Listen", cell: (clip) => (clip.audio ? listenButton(`${DATA.prompts[clip.prompt]}, seed ${clip.seed}, alpha ${alphaText(clip.alpha)}`,
         () => Listen.play(clip.prompt, clip.seed, clip.condition, clip.alpha)) : make("span", { className: "note", textContent: "no audio" })) },
-      plain("Prompt", (clip) => DATA.prompts[clip.prompt]),
+      { ...plain("Prompt", (clip) => DATA.prompts[clip.prompt]), kind: "words" },
       plain("Seed", (clip) => Number(clip.seed), true),
-      plain("Condition", label),
+      { ...plain("Condition", label), kind: "condition" },
       plain("α", (clip) => clip.alpha, true, alphaText),
-      ...measures.map((measure) => plain(measure.unit ? `${measure.label}, ${measure.unit}` : measure.label,
+      ...measures.map((measure) => plain(measure.unit ? `${columnName(measure)}, ${measure.unit}` : columnName(measure),
         (clip) => measureOf(clip, measure.key), true, (value) => numberText(value, measure.digits))),
     ];
   }
