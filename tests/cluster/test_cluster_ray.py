@@ -39,7 +39,8 @@ def ray_folder() -> Iterator[Path]:
 
 def start(toy: Toy, ray_folder: Path, plan: Path, out: Path) -> subprocess.Popen[str]:
     command = [sys.executable, ROOT / "scripts" / "cluster" / "ray_sweep.py", plan, out]
-    environment = {**toy.environment, "RAY_TMPDIR": str(ray_folder)}
+    # Ray's workers have niceness 15 otherwise, and on a busy machine would wait for ever.
+    environment = {**toy.environment, "RAY_TMPDIR": str(ray_folder), "RAY_worker_niceness": "0"}
     environment.pop("RAY_ADDRESS", None)
     return subprocess.Popen(
         [*command, "--shards", str(SHARDS), "--cpus", "2"],
@@ -51,7 +52,7 @@ def start(toy: Toy, ray_folder: Path, plan: Path, out: Path) -> subprocess.Popen
 
 
 def test_a_shard_goes_on_when_its_worker_is_killed(toy: Toy, ray_folder: Path, tmp_path: Path) -> None:
-    plan = toy.write_plan(tmp_path, duration_s=1.0)
+    plan = toy.write_plan(tmp_path, duration_s=0.5)
     expected = toy.run_single(plan, tmp_path / "single")
     out = tmp_path / "runs"
     shard = out / "shards" / "2"
@@ -67,7 +68,7 @@ def test_a_shard_goes_on_when_its_worker_is_killed(toy: Toy, ray_folder: Path, t
     log = (out / "shards" / "2.log").read_text()
     kept = int(log.rpartition(" were there")[0].split()[-1])
     assert 0 < kept < planned_clips(expected, 2), "it was not killed midway"
-    assert f"shard 2 is done ({SHARDS} of {SHARDS} ended)" in errors or "shard 2 is done" in errors
+    assert "shard 2 is done" in errors and f"({SHARDS} of {SHARDS} ended)" in errors
     assert text == f"{out}: 24 clips, all there\n"
     assert merged_contents(out) == expected
 

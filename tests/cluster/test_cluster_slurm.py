@@ -56,7 +56,7 @@ def start(toy: Toy, slurm: dict[str, str], plan: Path, out: Path, *extra: str) -
 
 
 def test_a_killed_shard_goes_on_by_itself(toy: Toy, slurm: dict[str, str], tmp_path: Path) -> None:
-    plan = toy.write_plan(tmp_path, duration_s=1.0)
+    plan = toy.write_plan(tmp_path, duration_s=0.5)
     expected = toy.run_single(plan, tmp_path / "single")
     out = tmp_path / "runs"
     shard = out / "shards" / "2"
