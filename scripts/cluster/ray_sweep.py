@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -171,9 +172,11 @@ def main() -> int:
     options = parse_arguments()
     try:
         sweep = open_sweep(options.plan, options.out, options.shards)
-        connect(options.address, options.cpus)
-        check_room(sweep.threads)
-        run_shards(sweep, options.retries)
+        with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of dead workers
+            connect(options.address, options.cpus)
+            check_room(sweep.threads)
+            run_shards(sweep, options.retries)
+            ray.shutdown()
         print(merge(sweep.program, sweep.out, sweep.count))
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
