@@ -5,13 +5,14 @@ set -Eeuo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: scripts/setup.sh [--no-build | --program-only] [--browser]
+usage: scripts/setup.sh [--no-build | --program-only] [--browser] [--cluster]
 
 Installs what is missing and builds build/musicsteer. Needs Python 3.10 to 3.13 with pip, and git.
 
   --no-build      only the system packages and the Python environment (.venv)
   --program-only  build the program without its tests
   --browser       also install Chromium and its driver, for the tests of the listening report
+  --cluster       also install Ray and SLURM, for scripts/cluster/ and its tests
 
 A LibTorch of your own is used for the C++ side if Torch_DIR or CMAKE_PREFIX_PATH leads to it; otherwise
 the one inside the Python package torch is used.
@@ -32,11 +33,13 @@ log=$build/setup.log
 
 build_target=all
 needs_browser=false
+needs_cluster=false
 while (($#)); do
     case $1 in
         --no-build) build_target="" ;;
         --program-only) build_target=musicsteer ;;
         --browser) needs_browser=true ;;
+        --cluster) needs_cluster=true ;;
         -h | --help) usage && exit 0 ;;
         *) usage >&2 && fail "unknown option '$1'" ;;
     esac
@@ -86,6 +89,11 @@ missing_packages() {
         command -v chromium >/dev/null || command -v google-chrome >/dev/null || echo chromium
         command -v chromedriver >/dev/null || echo chromium-driver
     fi
+    if $needs_cluster; then
+        for package in slurmctld slurmd slurm-client munge; do
+            is_installed "$package" || echo "$package"
+        done
+    fi
     [[ -n ${CXX:-} ]] || command -v g++ >/dev/null || echo g++
     if [[ -n $python ]] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         "$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))'
@@ -129,13 +137,14 @@ install_torch() {
     fi
 }
 
+# install_requirements FILE STAMP: the packages of FILE, unless STAMP in the environment says that they are there.
 install_requirements() {
-    local stamp=$venv/.requirements-installed key
-    key=$(sha256sum <"$root/requirements.txt")
+    local file=$1 stamp=$venv/$2 key
+    key=$(sha256sum <"$root/$file")
     if [[ ! -f $stamp || $(<"$stamp") != "$key" ]]; then
-        step "installing the Python packages of requirements.txt"
+        step "installing the Python packages of $file"
         # torch is named again so that no dependency replaces it.
-        logged "$log" "$venv/bin/python" -m pip install -r "$root/requirements.txt" "torch==$torch_version"
+        logged "$log" "$venv/bin/python" -m pip install -r "$root/$file" "torch==$torch_version"
         echo "$key" >"$stamp"
     fi
 }
@@ -206,7 +215,10 @@ else
 fi
 make_venv
 install_torch
-install_requirements
+install_requirements requirements.txt .requirements-installed
+if $needs_cluster; then
+    install_requirements scripts/cluster/requirements.txt .cluster-requirements-installed
+fi
 if [[ -n $build_target ]]; then
     configure
     build_program

@@ -10,7 +10,7 @@ Sets up as scripts/setup.sh does, then runs every test that an ordinary machine 
 whole, but the rest still runs.
 
   --all  also what takes longer or needs more: a program that finds the installed library with find_package,
-         and the listening report in Chromium, which is installed if it is missing
+         the listening report in Chromium, and sweeps on SLURM and Ray, all of them installed if they are missing
 TEXT
 }
 
@@ -51,8 +51,8 @@ run_ctest() {
 }
 
 if $everything; then
-    "$root/scripts/setup.sh" --browser
-    # With this, a test that lacks its browser fails instead of being skipped.
+    "$root/scripts/setup.sh" --browser --cluster
+    # With this, a test that lacks its browser or cluster fails instead of being skipped.
     export MUSICSTEER_TEST_ALL=1
 else
     "$root/scripts/setup.sh"

@@ -23,6 +23,12 @@ bool is_temporary(const fs::path& path) {
     return name.starts_with('.') && name.find(".tmp-") != std::string::npos;
 }
 
+std::string read_log(const fs::path& path) {
+    std::string text;
+    for (const std::string& line : read_whole_lines(path)) text += line + "\n";
+    return text;
+}
+
 /// Only the holder of the lock may: nobody else's temporary files can be there.
 void remove_temporaries(const fs::path& folder) {
     std::error_code ignored;
@@ -41,6 +47,7 @@ void refuse_foreign_folder(const SweepPaths& paths) {
         const std::string name = entry.path().filename().string();
         if (name == ".lock" || is_temporary(name)) continue;
         if (name == "clips" && fs::is_directory(entry, error) && fs::is_empty(entry, error)) continue;
+        if (name == "shards" && fs::is_directory(entry, error)) continue;  // made before what merges them
         throw OutputError(paths.folder.string() + ": holds " + in_quotes(name) +
                           " but no plan.json, so no sweep of ours: choose another --out");
     }
@@ -79,6 +86,15 @@ std::map<std::string, std::string> read_sweep_records(const SweepPaths& paths) {
             throw InputError(where + ": another record of clip " + place->first + " is there already");
     }
     return records;
+}
+
+std::vector<const SweepClip*> in_run_order(const std::vector<SweepClip>& clips) {
+    std::vector<const SweepClip*> ordered;
+    for (const SweepClip& clip : clips) ordered.push_back(&clip);
+    std::stable_sort(ordered.begin(), ordered.end(), [](const SweepClip* a, const SweepClip* b) {
+        return a->spec.text_length < b->spec.text_length;
+    });
+    return ordered;
 }
 
 double measured_seconds_per_clip(const SweepPaths& paths) {
@@ -143,13 +159,18 @@ void SweepFolder::take_over(const Say& say) {
     if (lost == 0) return;
     say(paths_.clips().string() + ": " + std::to_string(lost) +
         " WAV files of finished clips are gone; they are made again");
-    std::string kept;
-    for (const SweepClip& clip : clips_) {
-        if (const auto record = records_.find(clip.id); record != records_.end())
-            kept += record->second + "\n";
+    sort_records();
+}
+
+void SweepFolder::sort_records() {
+    std::string sorted;
+    for (const SweepClip* clip : in_run_order(clips_)) {
+        if (const auto record = records_.find(clip->id); record != records_.end())
+            sorted += record->second + "\n";
     }
+    if (sorted == read_log(paths_.records())) return;
     logs_->records.reset();
-    write_file_atomically(paths_.records(), kept, Overwrite::kAllow);
+    write_file_atomically(paths_.records(), sorted, Overwrite::kAllow);
     logs_->records = std::make_unique<RecordLog>(paths_.records(), RecordLog::Sync::kEachLine);
 }
 

@@ -60,11 +60,12 @@ class Merger {
         outcome_.planned = std::ssize(target_.clips());
         outcome_.found = std::ssize(target_.records());
         std::int64_t done = 0;
-        for (const SweepClip& clip : target_.clips()) {
+        for (const SweepClip* clip : in_run_order(target_.clips())) {
             if (options_.stop.stop_requested()) throw Interrupted("interrupted; the same command goes on");
-            merge_clip(clip.id);
+            merge_clip(clip->id);
             if (options_.on_progress) options_.on_progress(++done, outcome_.planned);
         }
+        target_.sort_records();  // clips that an earlier merge did not find stand at the end
         target_.write_table();
         return std::move(outcome_);
     }

@@ -43,6 +43,9 @@ struct SweepPaths {
 /// left out. @throws InputError naming the line that is no record, or an ID that is there twice
 std::map<std::string, std::string> read_sweep_records(const SweepPaths& paths);
 
+/// The plan's clips as a run makes them, one text length after the other.
+std::vector<const SweepClip*> in_run_order(const std::vector<SweepClip>& clips);
+
 /// Seconds a clip took in the folder's earlier batches; 0 if none is measured.
 double measured_seconds_per_clip(const SweepPaths& paths);
 
@@ -71,6 +74,8 @@ class SweepFolder {
     void store(const std::string& id, const nlohmann::json& record);
     /// Appends to the log of timings, the one file that depends on the clock. Losing it does no harm.
     void log_timing(const nlohmann::json& timing);
+    /// Puts runs.jsonl into the order of a run that was never disturbed, if it is not. @throws OutputError
+    void sort_records();
     /// Writes runs.csv from the records, in the plan's order. @throws OutputError
     void write_table() const;
 
