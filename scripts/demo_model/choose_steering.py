@@ -36,15 +36,15 @@ PROMPTS = neutral_prompts()[:32:9]
 RANGE = Trial(neutral_prompts()[:32], range(1100, 1104))
 SCREENING, FINAL = Trial(PROMPTS, range(1000, 1004)), Trial(PROMPTS, range(1000, 1012))
 FINALISTS = 2
-ENOUGH = 1.5  # times what is asked: no need of stronger alphas
+ENOUGH = 1.4  # times what is asked: no need of stronger alphas
 # Ends of the ladders, in multiples of the difference vector, by strategy and rows. Per layer, the vectors of
 # all layers add up; what steers conditional rows alone is multiplied by guidance.
 LADDERS = {
-    ("per-layer", "both"): (0.1, 0.2, 0.3, 0.4, 0.5),
-    ("per-layer", "conditional"): (0.05, 0.075, 0.1, 0.125, 0.15),
-    ("one-to-all", "conditional"): (0.05, 0.1, 0.15, 0.2),
-    ("single", "both"): (1.0, 1.5, 2.0, 2.5),
-    ("single", "conditional"): (0.25, 0.5, 0.75, 1.0),
+    ("per-layer", "both"): (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+    ("per-layer", "conditional"): (0.025, 0.05, 0.075, 0.1, 0.125, 0.15),
+    ("one-to-all", "conditional"): (0.025, 0.05, 0.1, 0.15, 0.2),
+    ("single", "both"): (0.5, 1.0, 1.5, 2.0, 2.5),
+    ("single", "conditional"): (0.125, 0.25, 0.5, 0.75, 1.0),
 }
 
 
