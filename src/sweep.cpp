@@ -11,6 +11,7 @@
 #include "musicsteer/generator.hpp"
 #include "musicsteer/memory.hpp"
 #include "musicsteer/metrics.hpp"
+#include "musicsteer/scoring.hpp"
 #include "musicsteer/sha256.hpp"
 
 namespace musicsteer {
@@ -99,13 +100,8 @@ class Runner {
 
   private:
     void check_memory() const {
-        BatchShape shape;
-        shape.rows = settings_.batch_size * (settings_.sampling.guided() ? 2 : 1);
-        shape.frames = settings_.num_frames;
-        shape.texts = shape.rows;
-        for (const SweepPrompt& prompt : folder_.plan().prompts)
-            shape.text_length = std::max(shape.text_length, prompt.text_length);
-        require_memory(estimate_memory(model_.manifest(), shape), available_memory());
+        require_memory(batch_memory(folder_.plan(), model_.manifest(), settings_.batch_size),
+                       available_memory());
     }
 
     SessionRequest request(const ClipSpec& spec) {
@@ -121,9 +117,13 @@ class Runner {
         return request;
     }
 
-    void run_batch(const Batch& batch) {
-        const auto start = Clock::now();
-        const std::int64_t made_before = outcome_.made;
+    /// What one batch's clips are, before anything is measured.
+    struct Generated {
+        at::Tensor codes;                              ///< [R, K, N]
+        std::map<std::int64_t, std::string> failures;  ///< place in the batch -> why
+    };
+
+    Generated generate_batch(const Batch& batch) {
         std::vector<SessionRequest> requests;
         for (const SweepClip* clip : batch) requests.push_back(request(clip->spec));
         SessionOptions session_options;
@@ -138,32 +138,81 @@ class Runner {
                 static_cast<double>(session.position()) / static_cast<double>(session.num_positions()),
                 std::ssize(batch));
         });
-        const auto generated = Clock::now();
-        const at::Tensor codes = session.codes();
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (options_.stop.stop_requested()) throw Interrupted("interrupted");
-            const auto failure = session.failures().find(static_cast<std::int64_t>(i));
-            if (failure != session.failures().end()) {
-                fail(*batch[i], failure->second);
-            } else {
-                finish(*batch[i], codes.narrow(0, static_cast<std::int64_t>(i), 1));
+        return {session.codes(), session.failures()};
+    }
+
+    /// KL divergence by place in the batch, of the clips that did not fail; those that cannot be scored join
+    /// the failures. Always of the sweep's batch size, so that a score does not depend on companions.
+    std::map<std::int64_t, double> score_batch(const Batch& batch, Generated& generated) {
+        std::map<std::int64_t, double> scores;
+        std::vector<std::int64_t> places;
+        std::vector<SessionRequest> requests;
+        for (std::int64_t i = 0; i < std::ssize(batch); ++i) {
+            const ClipSpec& spec = batch[static_cast<std::size_t>(i)]->spec;
+            if (generated.failures.contains(i)) continue;
+            if (spec.steering.empty()) {
+                scores[i] = 0.0;
+                continue;
             }
+            places.push_back(i);
+            requests.push_back(request(spec));
+            requests.back().given_codes = generated.codes[i];
+        }
+        ScoringOptions scoring;
+        scoring.sampling = settings_.sampling;
+        scoring.batch_size = settings_.batch_size;
+        scoring.text_length = batch.front()->spec.text_length;
+        scoring.stop = options_.stop;
+        try {
+            const std::vector<ClipScore> found = score_clips(model_, requests, scoring);
+            for (std::size_t i = 0; i < found.size(); ++i) scores[places[i]] = found[i].kl_nats;
+        } catch (const ModelError&) {  // one of them: the others are scored without it
+            for (std::size_t i = 0; i < places.size(); ++i) {
+                try {
+                    scores[places[i]] = score_clips(model_, {&requests[i], 1}, scoring).front().kl_nats;
+                } catch (const ModelError& error) {
+                    generated.failures[places[i]] = error.what();
+                }
+            }
+        }
+        return scores;
+    }
+
+    void run_batch(const Batch& batch) {
+        const auto start = Clock::now();
+        const std::int64_t made_before = outcome_.made;
+        Generated generated = generate_batch(batch);
+        const auto decoded = Clock::now();
+        std::map<std::int64_t, double> scores;
+        if (folder_.plan().kl) scores = score_batch(batch, generated);
+        for (std::int64_t i = 0; i < std::ssize(batch); ++i) {
+            if (options_.stop.stop_requested()) throw Interrupted("interrupted");
+            const SweepClip& clip = *batch[static_cast<std::size_t>(i)];
+            const auto failure = generated.failures.find(i);
+            if (failure != generated.failures.end()) {
+                fail(clip, failure->second);
+                continue;
+            }
+            const auto score = scores.find(i);
+            finish(clip, generated.codes.narrow(0, i, 1),
+                   score == scores.end() ? std::nullopt : std::optional(score->second));
         }
         const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
         folder_.log_timing({{"clips", outcome_.made - made_before},
                             {"batch_size", settings_.batch_size},
                             {"seconds", seconds(Clock::now() - start)},
-                            {"decoder_seconds", seconds(generated - start)}});
+                            {"decoder_seconds", seconds(decoded - start)}});
     }
 
     /// @param codes  [1, K, N]
-    void finish(const SweepClip& clip, const at::Tensor& codes) {
+    void finish(const SweepClip& clip, const at::Tensor& codes, std::optional<double> kl_nats) {
         try {
             const Audio audio = decode_clip(model_, codes);
             json record = clip_record(settings_, clip.spec);
             record["id"] = clip.id;
             record["clipped_samples"] = clipped_samples(audio);
             record["measures"] = measures_json(measure_audio(as_written(audio, sample_format_)));
+            if (kl_nats) record["kl_nats"] = *kl_nats;
             record["file"] = nullptr;
             record["audio_sha256"] = nullptr;
             if (folder_.plan().audio) {

@@ -9,6 +9,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/generator.hpp"
 #include "musicsteer/memory.hpp"
+#include "musicsteer/scoring.hpp"
 #include "musicsteer/value_lists.hpp"
 #include "sweep_conditions.hpp"
 
@@ -46,16 +47,6 @@ std::int64_t padded_length(const Tokenizer& tokenizer, const std::string& prompt
     return text_length_for(tokenizer, {&request, 1});
 }
 
-std::uint64_t batch_memory(const SweepPlan& plan, const Manifest& manifest, std::int64_t batch_size) {
-    BatchShape shape;
-    shape.rows = batch_size * (plan.settings.sampling.guided() ? 2 : 1);
-    shape.frames = plan.settings.num_frames;
-    shape.texts = shape.rows;
-    for (const SweepPrompt& prompt : plan.prompts)
-        shape.text_length = std::max(shape.text_length, prompt.text_length);
-    return estimate_memory(manifest, shape).total();
-}
-
 bool has_unsteered(const SweepPlan& plan) {
     return plan.conditions.empty() ||
            std::any_of(plan.conditions.begin(), plan.conditions.end(), [](const SweepCondition& condition) {
@@ -73,8 +64,8 @@ std::int64_t batch_size_for(const SweepPlan& plan, const Manifest& manifest, std
     }
     const std::int64_t clips = std::ssize(plan.prompts) * std::ssize(plan.seeds) * of_a_seed;
     std::int64_t batch_size = std::min(clips, kLargestDefaultBatch);
-    while (batch_size > 1 && batch_memory(plan, manifest, batch_size) > memory) batch_size /= 2;
-    const std::uint64_t least = batch_memory(plan, manifest, batch_size);
+    while (batch_size > 1 && batch_memory(plan, manifest, batch_size).total() > memory) batch_size /= 2;
+    const std::uint64_t least = batch_memory(plan, manifest, batch_size).total();
     if (least > memory) {
         throw ResourceError("one clip at a time needs about " + format_bytes(least) +
                             " of memory beside the model, the budget is " + format_bytes(memory) +
@@ -156,6 +147,20 @@ std::vector<SweepClip> SweepPlan::clips() const {
     return result;
 }
 
+MemoryEstimate batch_memory(const SweepPlan& plan, const Manifest& manifest, std::int64_t batch_size) {
+    BatchShape shape;
+    shape.rows = batch_size * (plan.settings.sampling.guided() ? 2 : 1);
+    shape.frames = plan.settings.num_frames;
+    for (const SweepPrompt& prompt : plan.prompts)
+        shape.text_length = std::max(shape.text_length, prompt.text_length);
+    if (plan.kl) {  // each clip steered and unsteered, many columns at a time
+        shape.rows *= 2;
+        shape.columns = kScoringColumns;
+    }
+    shape.texts = shape.rows;
+    return estimate_memory(manifest, shape);
+}
+
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available) {
     std::uint64_t weights = 0;
     for (const auto& [name, record] : manifest.files) weights += record.bytes;
@@ -176,6 +181,7 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
         request.threads.value_or(std::max<std::int64_t>(1, std::thread::hardware_concurrency()));
     plan.negative_prompt = request.negative_prompt;
     plan.audio = request.audio;
+    plan.kl = request.kl;
     for (const std::string& text : without_repetition(request.collect_prompts()))
         plan.prompts.push_back({text, padded_length(tokenizer, text, request.negative_prompt)});
     plan.seeds = request.seeds.empty() ? std::vector<std::uint64_t>{0} : without_repetition(request.seeds);

@@ -42,6 +42,7 @@ json fixed_json(const SweepPlan& plan) {
         {"sample_rate_hz", settings.sample_rate_hz},
         {"sample_format", settings.sample_format},
         {"audio", plan.audio},
+        {"kl", plan.kl},
         {"guidance_scale", settings.sampling.guidance_scale},
         {"top_k", settings.sampling.top_k},
         {"top_p", settings.sampling.top_p},
@@ -133,6 +134,7 @@ SweepPlan read_plan(const JsonView& root) {
     for (const JsonView& seed : root.at("seeds").items()) plan.seeds.push_back(seed.unsigned_integer());
     for (const JsonView& view : root.at("steering").items()) plan.conditions.push_back(read_condition(view));
     plan.audio = root.at("audio").boolean();
+    if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
     if (const auto shard = root.find("shard")) {
         plan.shard.count = shard->at("count").integer(1, kMost);
         plan.shard.index = shard->at("index").integer(1, plan.shard.count);

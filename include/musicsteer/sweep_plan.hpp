@@ -9,6 +9,7 @@
 
 #include "musicsteer/clip_record.hpp"
 #include "musicsteer/manifest.hpp"
+#include "musicsteer/memory.hpp"
 #include "musicsteer/sweep_request.hpp"
 #include "musicsteer/tokenizer.hpp"
 
@@ -54,6 +55,7 @@ struct SweepPlan {
     std::vector<std::uint64_t> seeds;
     std::vector<SweepCondition> conditions;
     bool audio = true;
+    bool kl = false;  ///< records hold `kl_nats`; clips and IDs are the same without
     Shard shard;
 
     /// The clips of this shard, each once, in the order prompts, seeds, conditions, alphas; the unsteered
@@ -78,6 +80,9 @@ struct PlanOptions {
     std::uint64_t memory = 0;  ///< bytes that batches may take beside the model's weights; see default_memory
     std::function<void(const std::string&)> on_warning;
 };
+
+/// What a batch of this plan needs at most, generating its clips or scoring them.
+MemoryEstimate batch_memory(const SweepPlan& plan, const Manifest& manifest, std::int64_t batch_size);
 
 /// Half of what is free once the model's files are loaded.
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available);

@@ -47,6 +47,7 @@ struct SweepRequest {
     std::optional<double> temperature;
     std::optional<std::string> sample_format;  ///< default pcm16
     bool audio = true;                         ///< false: measures alone, no WAV files
+    bool kl = false;                           ///< score each clip's KL divergence from unsteered
     std::optional<std::int64_t> batch_size;    ///< default: by memory
     std::optional<std::int64_t> threads;       ///< default: one for each core
     std::optional<std::string> device;         ///< default cpu

@@ -19,6 +19,7 @@ void add_generate(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_measure(CLI::App& app, Context& context);
 void add_record(CLI::App& app, Context& context);
+void add_study(CLI::App& app, Context& context);
 void add_sweep(CLI::App& app, Context& context);
 void add_tokenize(CLI::App& app, Context& context);
 

@@ -23,7 +23,8 @@ constexpr const char* kExample = R"(
 Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
-      --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips)";
+      --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
+  musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav)";
 
 struct Options {
     ModelOptions model;

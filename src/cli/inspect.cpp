@@ -8,6 +8,7 @@
 #include "musicsteer/bundle.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/memory.hpp"
+#include "musicsteer/preset.hpp"
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/safetensors.hpp"
 #include "musicsteer/sha256.hpp"
@@ -23,7 +24,8 @@ constexpr const char* kExample = R"(
 Examples:
   musicsteer inspect bundle
   musicsteer inspect tempo.safetensors --json
-  musicsteer inspect prompts/tempo.json)";
+  musicsteer inspect prompts/tempo.json
+  musicsteer inspect preset.json)";
 
 struct Options {
     std::string path;
@@ -196,10 +198,55 @@ Report inspect_tensors(const std::string& path, const TensorFileInfo& info) {
     return report;
 }
 
-Report inspect_prompts(const std::string& path) {
+void print_entry(std::ostream& out, const PresetEntry& entry) {
+    const AppliedSteering& steering = entry.steering;
+    out << '\n';
+    print_field(out, "vector file", steering.file);
+    print_field(out, "sha256", steering.sha256);
+    print_field(out, "concept",
+                steering.concept_name + ": " + steering.positive_label + " - " + steering.negative_label);
+    print_field(out, "alpha",
+                number_text(steering.alpha) + ", from " + number_text(entry.lowest_alpha) + " to " +
+                    number_text(entry.highest_alpha));
+    const std::string source =
+        steering.source_layer ? ", source layer " + std::to_string(*steering.source_layer) : "";
+    print_field(out, "applied",
+                to_string(steering.strategy) + source + ", layers " + json(steering.layers).dump() + " at " +
+                    site_name(steering.site) + ", rows " + to_string(steering.rows) + ", unit " +
+                    to_string(steering.unit));
+}
+
+Report inspect_preset(const std::string& path) {
+    const Preset preset = Preset::load(path);
+    Report report;
+    report.data = {{"kind", "preset"},
+                   {"sha256", sha256_of_file(path)},
+                   {"model", {{"name", preset.model_name}, {"weights_sha256", preset.weights_sha256}}},
+                   {"steering", json::array()},
+                   {"evidence", preset.evidence}};
+    for (const PresetEntry& entry : preset.entries) {
+        json steering = steering_json(entry.steering);
+        steering["alpha_range"] = {entry.lowest_alpha, entry.highest_alpha};
+        report.data["steering"].push_back(std::move(steering));
+    }
+    report.print = [preset, sha256 = report.data["sha256"].get<std::string>()](std::ostream& out) {
+        print_field(out, "preset for", preset.model_name);
+        print_field(out, "weights", preset.weights_sha256);
+        print_field(out, "sha256", sha256);
+        for (const PresetEntry& entry : preset.entries) print_entry(out, entry);
+        out << '\n';
+        for (const auto& [key, value] : preset.evidence.items())
+            print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
+    };
+    return report;
+}
+
+/// JSON of ours: a preset, a prompt list or a prompt set.
+Report inspect_json(const std::string& path) {
     Report report;
     std::ifstream file(path);
     const json content = json::parse(file, nullptr, /*allow_exceptions=*/false);
+    if (content.is_object() && content.value("format", json()) == kPresetFormat) return inspect_preset(path);
     if (content.is_object() && content.contains("prompts")) {
         const std::vector<Prompt> prompts = load_prompt_list(path);
         report.data = {
@@ -247,7 +294,7 @@ bool looks_like_tensors(const std::string& path) {
 Report inspect(const Options& options) {
     if (!std::filesystem::exists(options.path)) throw InputError(options.path + ": does not exist");
     if (std::filesystem::is_directory(options.path)) return inspect_bundle(options);
-    if (!looks_like_tensors(options.path)) return inspect_prompts(options.path);
+    if (!looks_like_tensors(options.path)) return inspect_json(options.path);
     const TensorFileInfo info = read_tensor_info(options.path);
     if (format_of(info.metadata) == "musicsteer-vectors") return inspect_vectors(options.path);
     return inspect_tensors(options.path, info);
@@ -268,9 +315,11 @@ void add_inspect(CLI::App& app, Context& context) {
     const auto options = std::make_shared<Options>();
     CLI::App* command = app.add_subcommand(
         "inspect",
-        "Say what a bundle, vector file, other tensor file or prompt set is, and where it is from");
+        "Say what a bundle, vector file, other tensor file, prompt set or preset is, and where it is from");
     command->footer(kExample);
-    command->add_option("path", options->path, "Bundle folder, .safetensors file or prompt-set JSON")
+    command
+        ->add_option("path", options->path,
+                     "Bundle folder, .safetensors file, or JSON: a prompt set or a preset")
         ->required();
     command->add_flag("--json", options->as_json, "JSON, with everything");
     command->add_flag("--no-verify", options->no_verify, "Don't check the hashes of a bundle's files");

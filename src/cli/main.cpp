@@ -61,6 +61,7 @@ int run(int argc, char** argv) {
     context.stop = stop.get_token();
     cli::add_extract(app, context);
     cli::add_generate(app, context);
+    cli::add_study(app, context);
     cli::add_sweep(app, context);
     cli::add_record(app, context);
     cli::add_measure(app, context);

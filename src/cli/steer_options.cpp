@@ -9,6 +9,7 @@
 #include "musicsteer/logging.hpp"
 #include "musicsteer/sha256.hpp"
 #include "musicsteer/value_lists.hpp"
+#include "preset_settings.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -87,6 +88,21 @@ bool has_any(const SteerSetting& setting) {
            setting.probability || setting.frame_seed;
 }
 
+/// The strength of a preset may be given; everything else it says itself.
+void check_beside_preset(const SteerSetting& bare, std::size_t vectors) {
+    if (bare.alpha && vectors > 0) {
+        throw UsageError(
+            "--alpha beside --preset and --steer: write --steer FILE:alpha=1.5, and the preset's "
+            "strength into the preset");
+    }
+    SteerSetting rest = bare;
+    rest.alpha.reset();
+    if (has_any(rest))
+        throw UsageError(
+            "--layers and the like have no effect with --preset, which says them; write those "
+            "of a --steer behind its file, FILE:layers=2-5");
+}
+
 template <typename Value>
 void complete(std::optional<Value>& slot, const std::optional<Value>& bare, const std::string& flag) {
     if (slot && bare) throw UsageError(flag + " is given twice: in --steer and as a flag");
@@ -150,6 +166,13 @@ SteerSetting SteerSetting::parse(const std::string& text) {
 std::vector<SteerSetting> SteerFlags::settings() const {
     std::vector<SteerSetting> settings;
     for (const std::string& text : steer) settings.push_back(SteerSetting::parse(text));
+    if (!preset.empty()) {
+        check_beside_preset(bare, settings.size());
+        std::vector<SteerSetting> of_preset = preset_settings(preset, bare.alpha);
+        settings.insert(settings.begin(), std::make_move_iterator(of_preset.begin()),
+                        std::make_move_iterator(of_preset.end()));
+        return settings;
+    }
     if (!has_any(bare)) return settings;
     if (settings.empty()) throw UsageError("--alpha, --layers and the like need a --steer FILE");
     if (settings.size() > 1) {
@@ -173,6 +196,11 @@ std::vector<SteerSetting> SteerFlags::settings() const {
 
 void add_steer_flags(CLI::App& command, SteerFlags& flags) {
     const char* group = "Steering";
+    command
+        .add_option("--preset", flags.preset,
+                    "A way of steering that calibrate found, with its strength; --alpha sets another.\n"
+                    "May stand beside --steer")
+        ->group(group);
     command
         .add_option("--steer", flags.steer,
                     "Vector file, with settings of its own: FILE:alpha=1.5:layers=2-5:source-layer=4:\n"
@@ -225,6 +253,50 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags) {
     command.add_option("--frame-seed", flags.bare.frame_seed, "Of --probability [0]")->group(group);
 }
 
+namespace {
+
+void load_vector(AppliedVector& vector) {
+    const std::string& file = vector.setting.file;
+    const std::optional<PresetOrigin>& preset = vector.setting.preset;
+    try {
+        vector.vectors = VectorFile::load(file);
+        vector.sha256 = sha256_of_file(file);
+    } catch (const InputError& error) {
+        if (!preset) throw;
+        throw InputError(preset->path + ": " + error.what());
+    }
+    if (preset && vector.sha256 != preset->vector_sha256) {
+        throw InputError(preset->path + ": " + file + " is not the vector file that the preset was found " +
+                         "with (its SHA-256 differs): restore that file, or make the preset again");
+    }
+}
+
+void warn_of_other_weights(const AppliedVector& vector, const Manifest& manifest) {
+    const std::optional<PresetOrigin>& preset = vector.setting.preset;
+    if (preset && preset->weights_sha256 != manifest.weights_sha256) {
+        log_warn(preset->path + " was found on other weights (" + preset->model_name +
+                 ") than this model's (" + manifest.model_name + "): its strengths may mean nothing here");
+    } else if (!vector.vectors.same_weights(manifest)) {
+        log_warn(vector.setting.file + " was extracted from other weights (" +
+                 vector.vectors.provenance.model_name + ") than this model's (" + manifest.model_name +
+                 "): its directions may mean nothing here");
+    }
+}
+
+void resolve_vector(AppliedVector& vector, const Manifest& manifest) {
+    const std::string& file = vector.setting.file;
+    try {
+        vector.vectors.check_fits(manifest, file);
+        vector.spec = to_spec(vector.setting, manifest.decoder.num_layers);
+        vector.resolved = resolve_steering(vector.vectors, vector.spec, manifest.decoder.num_layers, file);
+    } catch (const Error& error) {
+        if (!vector.setting.preset) throw;
+        throw InputError(vector.setting.preset->path + ": " + error.what());
+    }
+}
+
+}  // namespace
+
 std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings) {
     std::vector<AppliedVector> vectors;
     for (const SteerSetting& setting : settings) {
@@ -232,8 +304,7 @@ std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& setting
             throw UsageError("alpha must be a finite number");
         AppliedVector vector;
         vector.setting = setting;
-        vector.vectors = VectorFile::load(setting.file);
-        vector.sha256 = sha256_of_file(setting.file);
+        load_vector(vector);
         vectors.push_back(std::move(vector));
     }
     return vectors;
@@ -241,15 +312,8 @@ std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& setting
 
 void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest) {
     for (AppliedVector& vector : vectors) {
-        vector.vectors.check_fits(manifest, vector.setting.file);
-        if (!vector.vectors.same_weights(manifest)) {
-            log_warn(vector.setting.file + " was extracted from other weights (" +
-                     vector.vectors.provenance.model_name + ") than this model's (" + manifest.model_name +
-                     "): its directions may mean nothing here");
-        }
-        vector.spec = to_spec(vector.setting, manifest.decoder.num_layers);
-        vector.resolved =
-            resolve_steering(vector.vectors, vector.spec, manifest.decoder.num_layers, vector.setting.file);
+        resolve_vector(vector, manifest);
+        warn_of_other_weights(vector, manifest);
     }
 }
 

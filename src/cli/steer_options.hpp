@@ -11,6 +11,14 @@
 
 namespace musicsteer::cli {
 
+/// Where a setting that was not typed comes from.
+struct PresetOrigin {
+    std::string path;
+    std::string model_name;  ///< of the model that it was found on
+    std::string weights_sha256;
+    std::string vector_sha256;  ///< of the vector file that it was found with
+};
+
 /// One vector file and how it is applied, as typed; what is not given is decided by resolve_steering.
 struct SteerSetting {
     std::string file;
@@ -26,6 +34,7 @@ struct SteerSetting {
     std::optional<std::string> schedule;
     std::optional<double> probability;
     std::optional<std::uint64_t> frame_seed;
+    std::optional<PresetOrigin> preset;
 
     /// @throws UsageError
     SteeringEffect effect() const;
@@ -33,12 +42,14 @@ struct SteerSetting {
     static SteerSetting parse(const std::string& text);
 };
 
-/// --steer (any number of them) and the bare flags that complete it when there is one.
+/// --preset, --steer (any number of them) and the bare flags that complete it when there is one.
 struct SteerFlags {
+    std::string preset;
     std::vector<std::string> steer;
     SteerSetting bare;
 
-    /// @throws UsageError if bare flags are given without, or beside several, vectors.
+    /// The preset's vectors, then those of --steer. @throws UsageError if bare flags are given without, or
+    /// beside several, vectors; @throws InputError for an unusable preset
     std::vector<SteerSetting> settings() const;
 };
 
@@ -56,9 +67,10 @@ struct AppliedVector {
     AppliedSteering applied() const;
 };
 
-/// The vector files, read: what can fail without a model fails here. @throws InputError
+/// The vector files, read: what can fail without a model fails here, and so does a file that is not the one
+/// that its preset was found with. @throws InputError
 std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings);
-/// Holds them to the model and decides what goes where. Warns about vectors from other weights.
+/// Holds them to the model and decides what goes where. Warns about vectors and presets from other weights.
 /// @throws InputError, UsageError
 void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest);
 SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors);

@@ -109,6 +109,7 @@ void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::Ap
         set_from_flag(request.threads, command, "--threads", std::int64_t{flags.model.threads});
     set_from_flag(request.device, command, "--device", flags.model.device);
     if (flags.no_audio) request.audio = false;
+    if (flags.kl) request.kl = true;
 }
 
 /// A folder's plan.json says what it is; a plan that is written by hand does not.
@@ -130,7 +131,7 @@ Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const st
 PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const SweepFlags& flags,
                    const CLI::App& command) {
     refuse_grid_flags(command, origin);
-    for (const char* flag : {"--batch-size", "--threads", "--device", "--no-audio"}) {
+    for (const char* flag : {"--batch-size", "--threads", "--device", "--no-audio", "--kl"}) {
         if (command.count(flag) > 0)
             throw UsageError(std::string(flag) + " is fixed by " + origin + ": leave it out");
     }
@@ -257,6 +258,10 @@ void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
         ->transform(CLI::AsSizeValue(true));
     command.add_option("--format", flags.format, "pcm16, pcm24 or float")->capture_default_str();
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
+    command.add_flag(
+        "--kl", flags.kl,
+        "Also score how far steering moved the model's predictions along each clip, as kl_nats;\n"
+        "takes about as long again as the clips");
     command.add_option("--shard", flags.shard,
                        "Make only part I of N, as 2/4; each part needs a folder of its own");
     command

@@ -36,6 +36,7 @@ struct SweepFlags {
     std::uint64_t memory = 0;
     std::vector<std::string> merge;
     bool no_audio = false;
+    bool kl = false;
     bool dry_run = false;
     bool json = false;
 };

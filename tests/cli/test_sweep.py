@@ -392,3 +392,31 @@ def test_ctrl_c_leaves_a_folder_to_go_on_with(
     assert 0 < len(records(tmp_path / "runs")) < 48
     assert musicsteer(*arguments).code == 0
     assert contents(tmp_path / "runs") == contents(tmp_path / "whole")
+
+
+def test_kl_is_a_record_more(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
+    """Clips and IDs are those of a sweep without; a stronger push costs more; a folder cannot switch."""
+    arguments = grid(bundle, vectors, alphas="0,1,2")
+    assert musicsteer(*arguments, "--out", "plain").code == 0
+    done = musicsteer(*arguments, "--kl", "--out", "scored")
+    assert done.code == 0, done.err
+    check_folder(tmp_path / "scored", 12)
+    scored, plain = records(tmp_path / "scored"), records(tmp_path / "plain")
+    assert [{k: v for k, v in record.items() if k != "kl_nats"} for record in scored] == plain
+    costs: dict[float, list[float]] = {0: [], 1: [], 2: []}
+    for record in scored:
+        costs[record["steering"][0]["alpha"] if record["steering"] else 0].append(record["kl_nats"])
+    assert costs[0] == [0.0] * 4
+    assert 0 < min(costs[1]) and sum(costs[1]) < sum(costs[2])
+    assert [float(row["kl_nats"]) for row in rows(tmp_path / "scored")] == [r["kl_nats"] for r in scored]
+
+    refused = musicsteer(*arguments, "--kl", "--out", "plain")
+    assert refused.code == 1 and "kl was false and is true" in refused.errors[0]
+    assert musicsteer("sweep", "--out", "scored").code == 0
+    (tmp_path / "scored" / "runs.jsonl").write_text(
+        "".join(line + "\n" for line in (tmp_path / "scored" / "runs.jsonl").read_text().splitlines()[:3])
+    )
+    assert musicsteer("sweep", "--out", "scored").code == 0
+    assert sorted(records(tmp_path / "scored"), key=lambda r: r["id"]) == sorted(
+        scored, key=lambda r: r["id"]
+    )

@@ -192,6 +192,7 @@ TEST(SweepPlan, WhatAPlanMayNotChangeIsSaid) {
     EXPECT_THAT(obstacle([](SweepPlan& p) { p.settings.weights_sha256 = "e"; }),
                 HasSubstr("model.weights_sha256 was"));
     EXPECT_THAT(obstacle([](SweepPlan& p) { p.audio = false; }), "audio was true and is false");
+    EXPECT_THAT(obstacle([](SweepPlan& p) { p.kl = true; }), "kl was false and is true");
     EXPECT_THAT(obstacle([](SweepPlan& p) { p.negative_prompt = "x"; }),
                 "negative_prompt was null and is \"x\"");
     EXPECT_THAT(
@@ -224,7 +225,7 @@ TEST(SweepRequest, ReadsEveryKey) {
         "layers": ["all", 4, "2-5", "0+2"], "strategies": ["one-to-all", "single"], "source_layers": [3],
         "sites": "resid_post", "rows": ["both"], "units": "unit,residual",
         "duration_s": 4, "guidance_scale": 2.5, "top_k": 10, "top_p": 0.9, "temperature": 1.5,
-        "sample_format": "float", "audio": false, "batch_size": 8, "threads": 2, "device": "cpu"})",
+        "sample_format": "float", "audio": false, "kl": true, "batch_size": 8, "threads": 2, "device": "cpu"})",
                                                      "plan.json", "plans");
     EXPECT_EQ(request.model, "plans/bundle");
     EXPECT_THAT(request.prompts, ElementsAre("a", "b"));
@@ -243,6 +244,7 @@ TEST(SweepRequest, ReadsEveryKey) {
     EXPECT_THAT(request.vectors[1].axes.alphas, ElementsAre(0.5));
     EXPECT_EQ(request.top_k, 10);
     EXPECT_FALSE(request.audio);
+    EXPECT_TRUE(request.kl);
     EXPECT_EQ(request.batch_size, 8);
 }
 
