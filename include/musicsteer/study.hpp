@@ -16,7 +16,7 @@
 namespace musicsteer {
 
 /// KL divergence that still sounds like the model (docs/steering.md).
-inline constexpr double kDefaultMaxKl = 0.2;
+inline constexpr double kDefaultMaxKl = 1.5;
 
 /// What is asked about a vector: where, how and how strongly it moves a measure.
 struct StudyRequest {
