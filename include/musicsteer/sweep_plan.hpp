@@ -10,6 +10,7 @@
 #include "musicsteer/clip_record.hpp"
 #include "musicsteer/manifest.hpp"
 #include "musicsteer/sweep_request.hpp"
+#include "musicsteer/tempo.hpp"
 #include "musicsteer/tokenizer.hpp"
 
 namespace musicsteer {
@@ -53,6 +54,7 @@ struct SweepPlan {
     std::optional<std::string> negative_prompt;
     std::vector<std::uint64_t> seeds;
     std::vector<SweepCondition> conditions;
+    TempoPrior tempo_prior;  ///< of the measures
     bool audio = true;
     Shard shard;
 

@@ -43,6 +43,7 @@ struct SweepRequest {
     std::optional<double> top_p;
     std::optional<double> temperature;
     std::optional<std::string> sample_format;  ///< default pcm16
+    std::optional<std::string> tempo_prior;    ///< default 120:1
     bool audio = true;                         ///< false: measures alone, no WAV files
     std::optional<std::int64_t> batch_size;    ///< default: by memory
     std::optional<std::int64_t> threads;       ///< default: one for each core
