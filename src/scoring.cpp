@@ -12,8 +12,6 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kColumns = 32;  // of one step: keeps the distributions of a step small
-
 /// Sums over the frames and codebooks seen so far, float64 for each clip.
 struct Sums {
     at::Tensor kl;   // [R]
@@ -83,7 +81,7 @@ void check_memory(const Model& model, const SessionOptions& options, std::int64_
     shape.frames = options.num_frames;
     shape.texts = shape.rows;
     shape.text_length = options.text_length;
-    shape.columns = kColumns;
+    shape.columns = kScoringColumns;
     require_memory(estimate_memory(model.manifest(), shape), available_memory());
 }
 
@@ -101,7 +99,7 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     SessionOptions session_options;
     session_options.num_frames = requests.front().given_codes.size(1);
     session_options.sampling = options.sampling;
-    session_options.given_chunk = kColumns;
+    session_options.given_chunk = kScoringColumns;
     session_options.text_length = std::max(options.text_length, text_length_for(model.tokenizer, requests));
     check_memory(model, session_options, options.batch_size);
 

@@ -9,6 +9,9 @@
 
 namespace musicsteer {
 
+/// Columns of one scoring step: keeps its distributions small.
+inline constexpr std::int64_t kScoringColumns = 32;
+
 struct ScoringOptions {
     SamplingOptions sampling;  ///< guidance and temperature; what top-k and top-p cut off counts here
     /// Clips scored together, two or four decoder rows each. Batches are filled up, as when generating.

@@ -62,6 +62,7 @@ int run(int argc, char** argv) {
     cli::add_extract(app, context);
     cli::add_generate(app, context);
     cli::add_sweep(app, context);
+    cli::add_calibrate(app, context);
     cli::add_record(app, context);
     cli::add_measure(app, context);
     cli::add_inspect(app, context);

@@ -8,7 +8,6 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-
 # A prior that is not the default: librosa's names for --tempo-prior 90:0.4.
 PRIOR = {"start_bpm": 90.0, "std_bpm": 0.4}
 
