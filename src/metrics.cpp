@@ -31,7 +31,7 @@ nlohmann::json or_null(const std::optional<double>& value) {
 
 }  // namespace
 
-AudioMeasures measure_audio(const Audio& audio) {
+AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options) {
     const c10::InferenceMode guard;
     check_samples(audio);
     const Loudness loudness = measure_loudness(audio);
@@ -50,7 +50,7 @@ AudioMeasures measure_audio(const Audio& audio) {
     return {
         .duration_s = audio.duration_s(),
         .sample_rate_hz = audio.sample_rate_hz,
-        .tempo_bpm = estimate_tempo_bpm(envelope, audio.sample_rate_hz),
+        .tempo_bpm = estimate_tempo_bpm(envelope, audio.sample_rate_hz, options.tempo_prior),
         .onset_rate_hz = static_cast<double>(onsets.size()) / audio.duration_s(),
         .spectral_centroid_hz = spectrum.centroid_hz,
         .spectral_rolloff_hz = spectrum.rolloff_hz,

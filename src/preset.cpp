@@ -7,6 +7,7 @@
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
+#include "steering_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -77,6 +78,11 @@ PresetEntry read_entry(const JsonView& view, const std::filesystem::path& folder
     steering.site = read_word(view.at("site"), parse_site);
     steering.rows = read_word(view.at("rows"), parse_steered_rows);
     steering.unit = read_word(view.at("unit"), parse_alpha_unit);
+    try {
+        steering.effect = read_effect(view);
+    } catch (const UsageError& error) {
+        view.fail(error.what());
+    }
     read_alpha_range(view.at("alpha_range"), entry);
     steering.alpha = view.at("alpha").number();
     if (steering.alpha < entry.lowest_alpha || steering.alpha > entry.highest_alpha) {

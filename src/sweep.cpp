@@ -211,7 +211,8 @@ class Runner {
             json record = clip_record(settings_, clip.spec);
             record["id"] = clip.id;
             record["clipped_samples"] = clipped_samples(audio);
-            record["measures"] = measures_json(measure_audio(as_written(audio, sample_format_)));
+            record["measures"] =
+                measures_json(measure_audio(as_written(audio, sample_format_), {folder_.plan().tempo_prior}));
             if (kl_nats) record["kl_nats"] = *kl_nats;
             record["file"] = nullptr;
             record["audio_sha256"] = nullptr;

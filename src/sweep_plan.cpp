@@ -180,6 +180,7 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.settings.threads =
         request.threads.value_or(std::max<std::int64_t>(1, std::thread::hardware_concurrency()));
     plan.negative_prompt = request.negative_prompt;
+    if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
     plan.audio = request.audio;
     plan.kl = request.kl;
     for (const std::string& text : without_repetition(request.collect_prompts()))

@@ -54,6 +54,7 @@ json fixed_json(const SweepPlan& plan) {
           {"precision", settings.precision}}},
     };
     if (plan.negative_prompt) result["negative_prompt"] = *plan.negative_prompt;
+    if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
     return result;
 }
 
@@ -133,6 +134,7 @@ SweepPlan read_plan(const JsonView& root) {
     if (const auto text = root.find("negative_prompt")) plan.negative_prompt = text->text();
     for (const JsonView& seed : root.at("seeds").items()) plan.seeds.push_back(seed.unsigned_integer());
     for (const JsonView& view : root.at("steering").items()) plan.conditions.push_back(read_condition(view));
+    if (const auto prior = root.find("tempo_prior")) plan.tempo_prior = TempoPrior::parse(prior->text());
     plan.audio = root.at("audio").boolean();
     if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
     if (const auto shard = root.find("shard")) {

@@ -120,6 +120,7 @@ void read_sampling(const JsonView& root, SweepRequest& request) {
 
 void read_run(const JsonView& root, SweepRequest& request) {
     if (const auto value = root.find("sample_format")) request.sample_format = value->text();
+    if (const auto value = root.find("tempo_prior")) request.tempo_prior = value->text();
     if (const auto value = root.find("audio")) request.audio = value->boolean();
     if (const auto value = root.find("kl")) request.kl = value->boolean();
     if (const auto value = root.find("batch_size")) request.batch_size = value->integer(1, 1'000'000);
@@ -142,12 +143,12 @@ SweepRequest SweepRequest::load(const fs::path& path) {
 SweepRequest SweepRequest::parse(const std::string& json, const std::string& origin, const fs::path& folder) {
     const JsonDocument document(json, origin);
     const JsonView root = document.root();
-    root.refuse_unknown_keys({"$schema", "model",          "prompts",       "prompts_file", "limit",
-                              "seeds",   "vectors",        "alphas",        "layers",       "strategies",
-                              "sites",   "source_layers",  "rows",          "units",        "duration_s",
-                              "top_k",   "guidance_scale", "top_p",         "temperature",  "negative_prompt",
-                              "kl",      "audio",          "sample_format", "batch_size",   "threads",
-                              "device"});
+    root.refuse_unknown_keys(
+        {"$schema",     "model",           "prompts",     "prompts_file", "limit",          "seeds",
+         "vectors",     "alphas",          "layers",      "strategies",   "sites",          "source_layers",
+         "rows",        "units",           "duration_s",  "top_k",        "guidance_scale", "top_p",
+         "temperature", "negative_prompt", "tempo_prior", "audio",        "sample_format",  "batch_size",
+         "threads",     "device",          "kl"});
     SweepRequest request;
     if (const auto schema = root.find("$schema")) schema->text();
     if (const auto model = root.find("model")) request.model = path_from(folder, *model);

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "musicsteer/errors.hpp"
 #include "musicsteer/spectrum.hpp"
 
 namespace musicsteer {
@@ -14,7 +16,6 @@ namespace {
 
 constexpr std::int64_t kBlockFrames = 256;
 constexpr double kWindow_s = 8.0;
-constexpr double kPreferredBpm = 120.0;
 constexpr double kHighestBpm = 320.0;
 constexpr double kResemblanceScale = 1e6;
 
@@ -64,7 +65,28 @@ at::Tensor mean_autocorrelation(std::span<const float> envelope, std::int64_t la
 
 }  // namespace
 
-std::optional<double> estimate_tempo_bpm(std::span<const float> envelope, std::int64_t sample_rate_hz) {
+TempoPrior TempoPrior::parse(const std::string& text) {
+    const std::string expected =
+        "tempo prior " + in_quotes(text) +
+        ": expected BPM:OCTAVES, the middle and the standard deviation, both above 0, such as 106:0.5";
+    const auto number = [&](const std::string& digits) {
+        char* end = nullptr;
+        const double value = std::strtod(digits.c_str(), &end);
+        if (digits.empty() || *end != '\0' || !std::isfinite(value) || value <= 0.0)
+            throw UsageError(expected);
+        return value;
+    };
+    const std::size_t colon = text.find(':');
+    if (colon == std::string::npos) throw UsageError(expected);
+    return {number(text.substr(0, colon)), number(text.substr(colon + 1))};
+}
+
+std::string TempoPrior::text() const {
+    return nlohmann::json(bpm).dump() + ":" + nlohmann::json(octaves).dump();
+}
+
+std::optional<double> estimate_tempo_bpm(std::span<const float> envelope, std::int64_t sample_rate_hz,
+                                         const TempoPrior& prior) {
     const double frame_rate_hz = static_cast<double>(sample_rate_hz) / static_cast<double>(kHopLength);
     const auto lags = static_cast<std::int64_t>(std::floor(kWindow_s * frame_rate_hz));
     if (lags < 2 || std::none_of(envelope.begin(), envelope.end(), [](float value) { return value > 0; }))
@@ -76,8 +98,8 @@ std::optional<double> estimate_tempo_bpm(std::span<const float> envelope, std::i
     for (std::int64_t lag = 1; lag < lags; ++lag) {
         const double bpm = 60.0 * frame_rate_hz / static_cast<double>(lag);
         if (bpm >= kHighestBpm) continue;
-        const double octaves = std::log2(bpm / kPreferredBpm);
-        const double score = std::log1p(kResemblanceScale * resemblance[lag]) - 0.5 * octaves * octaves;
+        const double deviations = std::log2(bpm / prior.bpm) / prior.octaves;
+        const double score = std::log1p(kResemblanceScale * resemblance[lag]) - 0.5 * deviations * deviations;
         if (score <= best_score) continue;
         best_score = score;
         best_bpm = bpm;

@@ -131,6 +131,12 @@ void append_range(std::string_view item, const std::string& whole, std::vector<d
 
 }  // namespace
 
+double rounded_to_digits(double value, int digits) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.*g", digits, value);
+    return std::strtod(text, nullptr);
+}
+
 std::vector<std::string> split_list(const std::string& text, const std::string& what) {
     std::vector<std::string> items;
     std::size_t start = 0;

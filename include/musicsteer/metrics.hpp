@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "musicsteer/audio_file.hpp"
+#include "musicsteer/tempo.hpp"
 
 namespace musicsteer {
 
@@ -28,11 +29,15 @@ struct AudioMeasures {
     std::int64_t clipped_samples = 0;      ///< levels.hpp
 };
 
+struct MeasureOptions {
+    TempoPrior tempo_prior;
+};
+
 /// Measures a clip of any rate, length and number of channels. Needs, beside the samples, memory for about a
 /// quarter as many numbers.
 /// @throws InputError if there are no samples, or too many channels or too odd a rate for loudness
 /// @throws ModelError if a sample is not finite
-AudioMeasures measure_audio(const Audio& audio);
+AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options = {});
 
 /// The names of the measures as in files (docs/formats.md), in the order of their columns.
 inline constexpr std::array<const char*, 13> kMeasureNames = {

@@ -9,7 +9,7 @@
 
 namespace musicsteer {
 
-/// Of one step: keeps the distributions of a step small.
+/// Columns of one scoring step: keeps its distributions small.
 inline constexpr std::int64_t kScoringColumns = 32;
 
 struct ScoringOptions {

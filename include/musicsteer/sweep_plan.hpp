@@ -11,6 +11,7 @@
 #include "musicsteer/manifest.hpp"
 #include "musicsteer/memory.hpp"
 #include "musicsteer/sweep_request.hpp"
+#include "musicsteer/tempo.hpp"
 #include "musicsteer/tokenizer.hpp"
 
 namespace musicsteer {
@@ -54,6 +55,7 @@ struct SweepPlan {
     std::optional<std::string> negative_prompt;
     std::vector<std::uint64_t> seeds;
     std::vector<SweepCondition> conditions;
+    TempoPrior tempo_prior;  ///< of the measures
     bool audio = true;
     bool kl = false;  ///< records hold `kl_nats`; clips and IDs are the same without
     Shard shard;

@@ -46,6 +46,7 @@ struct SweepRequest {
     std::optional<double> top_p;
     std::optional<double> temperature;
     std::optional<std::string> sample_format;  ///< default pcm16
+    std::optional<std::string> tempo_prior;    ///< default 120:1
     bool audio = true;                         ///< false: measures alone, no WAV files
     bool kl = false;                           ///< score each clip's KL divergence from unsteered
     std::optional<std::int64_t> batch_size;    ///< default: by memory

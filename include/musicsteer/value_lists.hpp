@@ -17,6 +17,9 @@ std::vector<std::uint64_t> parse_seeds(const std::string& text);
 /// @throws UsageError
 std::vector<double> parse_alphas(const std::string& text);
 
+/// The number that is written with so many significant digits: what a search finds, as it can be typed.
+double rounded_to_digits(double value, int digits);
+
 /// "a,b,c" -> its items. @param what  "layers", for messages. @throws UsageError for an empty item
 std::vector<std::string> split_list(const std::string& text, const std::string& what);
 

@@ -14,6 +14,7 @@ struct Context {
     std::stop_token stop;  ///< Ctrl-C
 };
 
+void add_calibrate(CLI::App& app, Context& context);
 void add_extract(CLI::App& app, Context& context);
 void add_generate(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);

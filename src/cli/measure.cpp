@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli.hpp"
+#include "model_options.hpp"
 #include "musicsteer/audio_file.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/metrics.hpp"
@@ -26,12 +27,14 @@ measured all the same, and the exit code is 1.
 Examples:
   musicsteer measure fast.wav slow.wav
   musicsteer measure clips/*.wav --csv > measures.csv
-  musicsteer measure take.flac --json)";
+  musicsteer measure take.flac --json
+  musicsteer measure sparse.wav --tempo-prior 106:0.5)";
 
 struct Options {
     std::vector<std::string> files;
     bool as_json = false;
     bool as_csv = false;
+    std::string tempo_prior;
 };
 
 /// A column of the table: which measure, under which heading, how wide, with how many decimals.
@@ -59,11 +62,11 @@ constexpr Column kColumns[] = {
 };
 
 /// {"file": ..., "tempo_bpm": ..., ...}
-ordered_json measure_file(const std::string& path) {
+ordered_json measure_file(const std::string& path, const MeasureOptions& measuring) {
     const Audio audio = read_audio(path);
     ordered_json record = {{"file", path}};
     try {
-        const nlohmann::json measures = measures_json(measure_audio(audio));
+        const nlohmann::json measures = measures_json(measure_audio(audio, measuring));
         for (const char* name : kMeasureNames) record[name] = measures.at(name);
     } catch (const InputError& error) {
         throw InputError(path + ": " + error.what());
@@ -128,6 +131,8 @@ void print(const Options& options, const std::vector<ordered_json>& records) {
 
 void run(const Options& options, const Context& context) {
     at::set_num_threads(1);  // the pieces of work are too small for more
+    MeasureOptions measuring;
+    if (!options.tempo_prior.empty()) measuring.tempo_prior = TempoPrior::parse(options.tempo_prior);
     std::vector<ordered_json> records;
     std::optional<InputError> failure;
     Progress progress("measuring");
@@ -135,7 +140,7 @@ void run(const Options& options, const Context& context) {
         progress.update(static_cast<std::int64_t>(i), std::ssize(options.files));
         if (context.stop.stop_requested()) throw Interrupted("interrupted: nothing was printed");
         try {
-            records.push_back(measure_file(options.files[i]));
+            records.push_back(measure_file(options.files[i], measuring));
         } catch (const InputError& error) {
             // main reports the last failure; each one has a line of its own.
             if (failure) std::cerr << "error: " << failure->what() << '\n';
@@ -157,6 +162,7 @@ void add_measure(CLI::App& app, Context& context) {
     command->add_option("files", options->files, "Audio files: WAV, FLAC, Ogg, MP3, ...")->required();
     CLI::Option* json = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
     command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(json);
+    add_tempo_prior(*command, options->tempo_prior);
     command->callback(
         [options, &context] { context.action = [options, &context] { run(*options, context); }; });
 }

@@ -50,6 +50,12 @@ Model load_model(const ModelOptions& options, Bundle bundle) {
     return model;
 }
 
+void add_tempo_prior(CLI::App& command, std::string& prior) {
+    command.add_option("--tempo-prior", prior,
+                       "Tempo that is preferred where several fit, and how strictly, as BPM:OCTAVES:\n"
+                       "librosa's start_bpm and std_bpm [120:1]");
+}
+
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
     command.add_option("--duration", flags.duration_s, "Length of each clip in seconds")
         ->capture_default_str();

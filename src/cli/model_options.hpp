@@ -27,6 +27,9 @@ Bundle open_bundle(const ModelOptions& options);
 /// Loads everything, and says what was loaded.
 Model load_model(const ModelOptions& options, Bundle bundle);
 
+/// --tempo-prior, for TempoPrior::parse.
+void add_tempo_prior(CLI::App& command, std::string& prior);
+
 /// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. What is not given comes from the
 /// bundle.
 struct SamplingFlags {

@@ -29,6 +29,15 @@ SteerSetting setting_of(const AppliedSteering& steering, const PresetOrigin& ori
     setting.site = site_name(steering.site);
     setting.rows = to_string(steering.rows);
     setting.unit = to_string(steering.unit);
+    const SteeringEffect& effect = steering.effect;
+    setting.mode = to_string(effect.mode);
+    setting.value = effect.value;
+    setting.schedule = effect.schedule.text();
+    if (!effect.frames.all()) {
+        setting.probability = effect.frames.probability;
+        setting.frame_seed = effect.frames.seed;
+    }
+    if (effect.mode == SteeringMode::kClamp) setting.alpha.reset();  // it has none
     setting.preset = origin;
     setting.preset->vector_sha256 = steering.sha256;
     return setting;

@@ -17,9 +17,9 @@ namespace musicsteer::cli {
 namespace {
 
 constexpr const char* kGridFlags[] = {
-    "--prompt",   "--prompts-file", "--limit", "--negative-prompt", "--seeds", "--steer", "--alphas",
-    "--layers",   "--strategies",   "--sites", "--source-layers",   "--rows",  "--units", "--duration",
-    "--guidance", "--top-k",        "--top-p", "--temperature",     "--format"};
+    "--prompt",   "--prompts-file", "--limit", "--negative-prompt", "--seeds",  "--steer",      "--alphas",
+    "--layers",   "--strategies",   "--sites", "--source-layers",   "--rows",   "--units",      "--duration",
+    "--guidance", "--top-k",        "--top-p", "--temperature",     "--format", "--tempo-prior"};
 
 bool any_given(const CLI::App& command) {
     return std::any_of(std::begin(kGridFlags), std::end(kGridFlags),
@@ -88,6 +88,7 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     request.top_p = flags.sampling.top_p;
     request.temperature = flags.sampling.temperature;
     request.sample_format = flags.format;
+    if (!flags.tempo_prior.empty()) request.tempo_prior = flags.tempo_prior;
     return request;
 }
 
@@ -257,6 +258,7 @@ void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
                     "Memory that batches may take, such as 4GB [half of what the model leaves free]")
         ->transform(CLI::AsSizeValue(true));
     command.add_option("--format", flags.format, "pcm16, pcm24 or float")->capture_default_str();
+    add_tempo_prior(command, flags.tempo_prior);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag(
         "--kl", flags.kl,

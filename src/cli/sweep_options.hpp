@@ -32,6 +32,7 @@ struct SweepFlags {
     std::string rows;
     std::string units;
     std::string format = "pcm16";
+    std::string tempo_prior;
     std::string shard;
     std::uint64_t memory = 0;
     std::vector<std::string> merge;

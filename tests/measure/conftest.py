@@ -64,10 +64,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_all(measure_clips.short(), folder) + write_all(measure_clips.quiet(), folder)
 
 
-def by_program(paths: list[Path]) -> Measures:
-    return {
-        Path(record["file"]).stem: record for record in json.loads(run_program("measure", "--json", *paths))
-    }
+def by_program(paths: list[Path], *options: str) -> Measures:
+    found = json.loads(run_program("measure", "--json", *options, *paths))
+    return {Path(record["file"]).stem: record for record in found}
 
 
 def by_librosa(paths: list[Path]) -> Measures:
@@ -82,6 +81,18 @@ def found(music: list[Path]) -> Measures:
 @pytest.fixture(scope="session")
 def expected(music: list[Path]) -> Measures:
     return by_librosa(music)
+
+
+@pytest.fixture(scope="session")
+def prior_found(music: list[Path]) -> Measures:
+    """With a tempo prior that is not the default."""
+    prior = librosa_measures.PRIOR
+    return by_program(music, "--tempo-prior", f"{prior['start_bpm']}:{prior['std_bpm']}")
+
+
+@pytest.fixture(scope="session")
+def prior_expected(music: list[Path]) -> Measures:
+    return {path.stem: {"tempo_bpm": librosa_measures.tempo_with_prior(path)} for path in music}
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,16 @@ def test_tempo(found: Measures, expected: Measures, note: Note):
     assert sum(d > 1e-9 for d in found_differences.values()) <= 0.05 * len(expected)
 
 
+def test_tempo_with_another_prior(
+    prior_found: Measures, prior_expected: Measures, found: Measures, note: Note
+):
+    found_differences = differences(prior_found, prior_expected, "tempo_bpm")
+    note("tempo_bpm, prior 90:0.4", found_differences, "share")
+    assert sum(d > 1e-9 for d in found_differences.values()) <= 0.05 * len(prior_expected)
+    moved = [name for name in found if prior_found[name]["tempo_bpm"] != found[name]["tempo_bpm"]]
+    assert len(moved) >= 5
+
+
 @pytest.mark.parametrize("measure", EXACT)
 def test_duration_and_rate(found: Measures, expected: Measures, measure: str):
     assert max(differences(found, expected, measure).values()) == 0

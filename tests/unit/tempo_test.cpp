@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
+
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {
@@ -43,6 +46,23 @@ TEST(Tempo, IsNothingWithoutOnsets) {
 
 TEST(Tempo, IsNothingWhere8SecondsAreNotTwoFrames) {
     EXPECT_EQ(estimate_tempo_bpm(beat_every(4), 100), std::nullopt);
+}
+
+TEST(Tempo, FollowsThePrior) {
+    // 78 frames are 72 BPM and, at every other lag, 36; at half of it nothing begins.
+    std::vector<float> envelope = beat_every(78);
+    EXPECT_DOUBLE_EQ(estimate_tempo_bpm(envelope, kRateHz).value(), 60.0 * 93.75 / 78.0);
+    EXPECT_DOUBLE_EQ(estimate_tempo_bpm(envelope, kRateHz, {36.0, 0.1}).value(), 60.0 * 93.75 / 156.0);
+    // 12 frames would be 469 BPM, above the highest; 24 are 234.
+    EXPECT_DOUBLE_EQ(estimate_tempo_bpm(beat_every(12), kRateHz, {240.0, 0.2}).value(), 60.0 * 93.75 / 24.0);
+}
+
+TEST(TempoPrior, IsTypedAsTwoNumbers) {
+    EXPECT_EQ(TempoPrior::parse("106:0.5"), (TempoPrior{106.0, 0.5}));
+    EXPECT_EQ(TempoPrior::parse((TempoPrior{106.0, 0.5}).text()), (TempoPrior{106.0, 0.5}));
+    for (const std::string text :
+         {"", "106", "106:", ":1", "106:0", "-106:1", "106:nan", "inf:1", "a:b", "1:1:1"})
+        EXPECT_THROW(TempoPrior::parse(text), UsageError) << text;
 }
 
 }  // namespace

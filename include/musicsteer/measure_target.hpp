@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+
+namespace musicsteer {
+
+/// What a measure of the steered clips, averaged, should come to.
+struct MeasureTarget {
+    std::string measure;       ///< its JSON name: tempo_bpm
+    bool is_relative = false;  ///< a change of the unsteered clips' mean, 0.2 for +20 %; else a value
+    double value = 0.0;
+    std::string text;  ///< as typed
+
+    /// "tempo=+20%", "centroid=-30%" or "tempo=120". @throws UsageError
+    static MeasureTarget parse(const std::string& text);
+
+    /// The value to reach, where the unsteered clips' mean is this.
+    double wanted(double unsteered) const { return is_relative ? unsteered * (1.0 + value) : value; }
+    /// What counts as 100 %, so that errors in different measures can be compared: the unsteered mean; 20 dB
+    /// of what is in dB, so that 5 % are 1 dB.
+    double scale(double unsteered) const;
+    /// True for loudness and peaks, which can't be asked to change by a share.
+    bool is_in_decibels() const;
+};
+
+/// The JSON name of a measure that can be steered towards, from that or a short name: tempo, onsets,
+/// centroid, rolloff, bandwidth, flatness, rms, loudness, peak, silence.
+/// @throws UsageError with the known names and the nearest one
+std::string parse_measure_name(const std::string& name);
+
+}  // namespace musicsteer

@@ -1,0 +1,101 @@
+"""Calibrates the demo model to +-15 % of tempo and of brightness, and says how far it came on held-out clips.
+
+    python scripts/bench/calibrate.py --bundle out/demo/bundle --tempo out/demo/tempo.safetensors \\
+        --brightness out/demo/brightness.safetensors [--pairs 48] [--out calibration.json]
+
+How each concept is steered is read from the model's steering.json; prompts are prompts/neutral.json. Prints a
+Markdown table with a row for each case; --out keeps what calibrate --json says. Exit code 1 if a target is
+missed by more than five points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
+MEASURES = {"tempo": "tempo", "brightness": "centroid"}
+CHANGES = ("+15%", "-15%")
+# The demo's tempi are spread evenly, in octaves, over 75 to 150 BPM.
+TEMPO_PRIOR = "106:0.5"
+
+
+def steer_argument(vectors: Path, chosen: dict[str, Any]) -> str:
+    """FILE:layers=...: what steering.json says of a concept, without its alphas."""
+    parts = [str(vectors), f"strategy={chosen['strategy']}", f"rows={chosen['rows']}"]
+    parts += [f"unit={chosen['unit']}"]
+    if chosen.get("layers") is not None:
+        parts.append(f"layers={chosen['layers']}")
+    if chosen.get("source_layer") is not None:
+        parts.append(f"source-layer={chosen['source_layer']}")
+    return ":".join(parts)
+
+
+def calibrate(arguments: argparse.Namespace, steer: str, target: str) -> dict[str, Any]:
+    """What calibrate --json says, met or not."""
+    command: list[str | Path] = [PROGRAM, "calibrate", "--model", arguments.bundle, "--steer", steer]
+    command += ["--target", target, "--prompts-file", ROOT / "prompts" / "neutral.json"]
+    command += ["--tempo-prior", TEMPO_PRIOR, "--pairs", str(arguments.pairs)]
+    command += ["--check-pairs", str(arguments.check_pairs), "--seed", str(arguments.seed)]
+    command += ["--duration", str(arguments.duration), "--max-kl", str(arguments.max_kl), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if not done.stdout:
+        sys.exit(f"calibrate failed with exit code {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def row(target: str, found: dict[str, Any]) -> str:
+    """A line of the table: held-out figures where the search found something."""
+    if not found["reachable"]:
+        return f"| {target} | {found['alphas'][0]:.4g} | out of reach | | | no |"
+    outcome, kl = found["evidence"]["targets"][0], found["evidence"]["kl_nats"]["value"]
+    change = outcome["change"]
+    cells = [
+        target,
+        f"{found['alphas'][0]:.4g}",
+        f"{outcome['unsteered']:.1f} -> {outcome['value']['value']:.1f}",
+        f"{change['value']:+.1%} [{change['low']:+.1%}, {change['high']:+.1%}]",
+        f"{kl:.3f}",
+        "yes" if found["met"] else "no",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--steering", type=Path, default=ROOT / "models" / "demo" / "steering.json")
+    parser.add_argument("--tempo", type=Path, required=True, help="vector file")
+    parser.add_argument("--brightness", type=Path, required=True, help="vector file")
+    parser.add_argument("--pairs", type=int, default=48)
+    parser.add_argument("--check-pairs", type=int, default=96)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--duration", type=float, default=8.0)
+    parser.add_argument("--max-kl", type=float, default=0.5)
+    parser.add_argument("--out", type=Path, help="JSON with everything that was seen")
+    arguments = parser.parse_args()
+    concepts = json.loads(arguments.steering.read_text(encoding="utf-8"))["concepts"]
+    results: dict[str, Any] = {}
+    print("| target | alpha | held-out mean | change | KL, nats a code | met |\n|---|---|---|---|---|---|")
+    for concept, measure in MEASURES.items():
+        for change in CHANGES:
+            target = f"{measure}={change}"
+            steer = steer_argument(getattr(arguments, concept), concepts[concept])
+            results[target] = calibrate(arguments, steer, target)
+            print(row(target, results[target]), flush=True)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    sys.exit(0 if all(found["met"] for found in results.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,341 @@
+#include "musicsteer/calibration.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "edge_search.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/response_model.hpp"
+#include "musicsteer/value_lists.hpp"
+
+namespace musicsteer {
+namespace {
+
+using Strengths = std::vector<double>;
+
+constexpr double kRungs[] = {0.25, 0.5, 1.0};  // of the way to an edge
+constexpr double kConverged = 0.2;             // of the tolerance
+constexpr double kCapForSearch = 0.95;         // the rest is for other clips to cost more
+constexpr int kUsualEdgeTries = 4;
+
+double mean_kl(const Observation& observation) {
+    return mean(observation.kl);
+}
+
+/// A value of each target for each unit, with the pairs on which it is defined both ways.
+struct PairedValues {
+    std::vector<double> plain;
+    std::vector<double> steered;
+    std::size_t undefined = 0;
+};
+
+PairedValues paired(std::span<const double> plain, std::span<const double> steered) {
+    PairedValues result;
+    for (std::size_t i = 0; i < steered.size(); ++i) {
+        if (std::isfinite(plain[i]) && std::isfinite(steered[i])) {
+            result.plain.push_back(plain[i]);
+            result.steered.push_back(steered[i]);
+        } else {
+            ++result.undefined;
+        }
+    }
+    return result;
+}
+
+double mean_of_drawn(std::span<const double> values, std::span<const std::size_t> drawn) {
+    double sum = 0.0;
+    for (const std::size_t unit : drawn) sum += values[unit];
+    return sum / static_cast<double>(drawn.size());
+}
+
+Strengths rounded(Strengths strengths) {
+    for (double& strength : strengths) strength = rounded_to_digits(strength, kStrengthDigits);
+    return strengths;
+}
+
+class Calibrator {
+  public:
+    Calibrator(const std::vector<MeasureTarget>& targets, const CalibrationOptions& options,
+               const Observe& observe)
+        : targets_(targets), options_(options), observe_(observe), zero_(targets.size(), 0.0) {}
+
+    Calibration run() {
+        const PairRange all{0, options_.pairs};
+        unsteered_ = observe_({zero_}, all).front();
+        keep("unsteered", zero_, unsteered_, unsteered_, all);
+        find_edges();
+        ResponseModel model = measure_ladder();
+        refine(model, all);
+        if (result_.reachable) check();
+        return std::move(result_);
+    }
+
+  private:
+    const CalibrationStep& store(CalibrationStep step) {
+        result_.steps.push_back(std::move(step));
+        if (options_.on_step) options_.on_step(result_.steps.back());
+        return result_.steps.back();
+    }
+
+    Strengths alone(std::size_t vector, double strength) const {
+        Strengths strengths = zero_;
+        strengths[vector] = strength;
+        return strengths;
+    }
+
+    /// Where a target lies for these unsteered clips, as a change.
+    double wanted_change(std::size_t target, const TargetOutcome& outcome) const {
+        return (outcome.wanted - outcome.unsteered) / targets_[target].scale(outcome.unsteered);
+    }
+
+    TargetOutcome outcome_of(std::size_t target, std::span<const double> plain,
+                             std::span<const double> steered) const {
+        const MeasureTarget& goal = targets_[target];
+        const PairedValues values = paired(plain, steered);
+        if (values.plain.size() < std::max<std::size_t>(2, steered.size() / 2)) {
+            throw InputError(goal.text + ": " + goal.measure + " is not defined on " +
+                             std::to_string(values.undefined) + " of " + std::to_string(steered.size()) +
+                             " clips; use longer clips or other prompts");
+        }
+        TargetOutcome outcome;
+        outcome.undefined = values.undefined;
+        outcome.unsteered = mean(values.plain);
+        outcome.wanted = goal.wanted(outcome.unsteered);
+        const double scale = goal.scale(outcome.unsteered);
+        if (scale <= 0.0)
+            throw InputError(goal.text + ": the unsteered clips' " + goal.measure +
+                             " is 0, which has no percentages; give a value to reach");
+        const std::size_t units[] = {values.plain.size()};
+        outcome.value = bootstrap(
+            units, [&](const DrawnUnits& drawn) { return mean_of_drawn(values.steered, drawn[0]); });
+        outcome.change = bootstrap(units, [&](const DrawnUnits& drawn) {
+            const double before = mean_of_drawn(values.plain, drawn[0]);
+            return (mean_of_drawn(values.steered, drawn[0]) - before) / goal.scale(before);
+        });
+        outcome.gap = (outcome.value.value - outcome.wanted) / scale;
+        return outcome;
+    }
+
+    /// Compares with the unsteered clips of the same pairs, which are the first ones of `plain`.
+    const CalibrationStep& keep(const std::string& stage, const Strengths& strengths,
+                                const Observation& plain, const Observation& steered, PairRange pairs) {
+        CalibrationStep step{stage, strengths, {}, mean_kl(steered), pairs};
+        for (std::size_t i = 0; i < targets_.size(); ++i) {
+            const auto before = std::span(plain.values[i]).first(steered.values[i].size());
+            step.outcomes.push_back(outcome_of(i, before, steered.values[i]));
+        }
+        return store(std::move(step));
+    }
+
+    void find_edges() {
+        const PairRange pairs{0, std::min(options_.probe_pairs, options_.pairs)};
+        std::vector<EdgeSearch> searches;
+        for (std::size_t j = 0; j < targets_.size(); ++j) {
+            for (const double side : {-1.0, 1.0})
+                searches.emplace_back(side * options_.first_strength, options_.max_kl);
+        }
+        for (;;) {
+            std::vector<Strengths> tries;
+            std::vector<EdgeSearch*> open;
+            for (std::size_t k = 0; k < searches.size(); ++k) {
+                if (searches[k].done()) continue;
+                open.push_back(&searches[k]);
+                tries.push_back(alone(k / 2, searches[k].next()));
+            }
+            if (open.empty()) break;
+            const std::vector<Observation> seen = observe_(tries, pairs);
+            for (std::size_t k = 0; k < open.size(); ++k) {
+                open[k]->take(mean_kl(seen[k]));
+                store({"edge", tries[k], {}, mean_kl(seen[k]), pairs});
+            }
+        }
+        for (std::size_t j = 0; j < targets_.size(); ++j) {
+            result_.ranges.emplace_back(searches[2 * j].edge(), searches[2 * j + 1].edge());
+            if (result_.ranges[j].first == result_.ranges[j].second)
+                throw InputError("vector " + std::to_string(j + 1) +
+                                 ": not even the weakest strength that was tried stays within the cap on KL");
+        }
+    }
+
+    ResponseModel measure_ladder() {
+        const PairRange pairs{0, std::min(options_.coarse_pairs, options_.pairs)};
+        std::vector<Strengths> ladder;
+        std::vector<std::vector<double>> rungs(targets_.size());
+        for (std::size_t j = 0; j < targets_.size(); ++j) {
+            for (const double edge : {result_.ranges[j].first, result_.ranges[j].second}) {
+                for (const double share : kRungs) {
+                    if (edge != 0.0) rungs[j].push_back(edge * share);
+                }
+            }
+            std::sort(rungs[j].begin(), rungs[j].end());
+            for (const double rung : rungs[j]) ladder.push_back(alone(j, rung));
+        }
+        const std::vector<Observation> seen = observe_(ladder, pairs);
+        std::vector<std::vector<Curve>> effects(targets_.size(), std::vector<Curve>(targets_.size()));
+        std::vector<Curve> kl(targets_.size());
+        std::size_t k = 0;
+        for (std::size_t j = 0; j < targets_.size(); ++j) {
+            for (std::size_t rung = 0; rung < rungs[j].size(); ++rung, ++k) {
+                const CalibrationStep& step = keep("ladder", ladder[k], unsteered_, seen[k], pairs);
+                add_point(kl[j], rungs[j][rung], step.kl_nats);
+                for (std::size_t i = 0; i < targets_.size(); ++i)
+                    add_point(effects[i][j], rungs[j][rung], step.outcomes[i].change.value);
+            }
+            add_zero(kl[j]);
+            for (std::size_t i = 0; i < targets_.size(); ++i) add_zero(effects[i][j]);
+        }
+        return {std::move(effects), std::move(kl)};
+    }
+
+    static void add_point(Curve& curve, double x, double y) {
+        curve.x.push_back(x);
+        curve.y.push_back(y);
+    }
+
+    static void add_zero(Curve& curve) {
+        const auto place = std::lower_bound(curve.x.begin(), curve.x.end(), 0.0) - curve.x.begin();
+        curve.x.insert(curve.x.begin() + place, 0.0);
+        curve.y.insert(curve.y.begin() + place, 0.0);
+    }
+
+    static double largest_gap(const CalibrationStep& step) {
+        double largest = 0.0;
+        for (const TargetOutcome& outcome : step.outcomes) largest = std::max(largest, std::abs(outcome.gap));
+        return largest;
+    }
+
+    bool was_tried(const Strengths& strengths) const {
+        return std::any_of(result_.steps.begin(), result_.steps.end(), [&](const CalibrationStep& step) {
+            if (step.stage != "refine") return false;
+            double squared = 0.0;
+            for (std::size_t j = 0; j < strengths.size(); ++j) {
+                const double range = result_.ranges[j].second - result_.ranges[j].first;
+                squared += std::pow((strengths[j] - step.strengths[j]) / range, 2);
+            }
+            return squared < 1e-5;  // 0.3 % of the range
+        });
+    }
+
+    static double expected_gap(const ResponseModel& model, const Strengths& strengths,
+                               const std::vector<double>& changes) {
+        const std::vector<double> expected = model.predict(strengths);
+        double gap = 0.0;
+        for (std::size_t i = 0; i < changes.size(); ++i)
+            gap = std::max(gap, std::abs(expected[i] - changes[i]));
+        return gap;
+    }
+
+    /// The same direction, as far as the cap and what is known of each vector go.
+    Strengths outermost(const ResponseModel& model, const Strengths& strengths, double cap) const {
+        const auto times = [&](double factor) {
+            Strengths result = strengths;
+            for (double& strength : result) strength *= factor;
+            return result;
+        };
+        const auto is_allowed = [&](double factor) {
+            const Strengths scaled = times(factor);
+            for (std::size_t j = 0; j < scaled.size(); ++j) {
+                const auto [lowest, highest] = result_.ranges[j];
+                if (scaled[j] < lowest || scaled[j] > highest) return false;
+            }
+            return model.predict_kl(scaled) <= cap;
+        };
+        double factor = 1.0;
+        for (double step = 8.0; step > 1.001; step = std::sqrt(step)) {
+            while (factor < 1e6 && is_allowed(factor * step)) factor *= step;
+        }
+        return times(factor);
+    }
+
+    /// Where the ladder, noisy as it is, holds the targets for out of reach, the farthest point has to be
+    /// seen before that is believed.
+    Strengths next_try(const ResponseModel& model, const std::vector<double>& changes, double cap) const {
+        const Strengths solved = model.solve(changes, cap);
+        if (expected_gap(model, solved, changes) > options_.tolerance) {
+            const Strengths farthest = rounded(outermost(model, solved, cap));
+            if (!was_tried(farthest)) return farthest;
+        }
+        return rounded(solved);
+    }
+
+    void refine(ResponseModel& model, PairRange all) {
+        std::vector<double> changes;
+        for (std::size_t i = 0; i < targets_.size(); ++i)
+            changes.push_back(wanted_change(i, result_.steps.front().outcomes[i]));
+        const double cap = options_.max_kl * kCapForSearch;
+        result_.searched = result_.steps.front();  // unsteered, until something better is seen
+        double least_gap = std::numeric_limits<double>::infinity();
+        for (int round = 0; round < options_.rounds; ++round) {
+            const Strengths strengths = next_try(model, changes, cap);
+            if (was_tried(strengths)) break;
+            const Observation seen = observe_({strengths}, all).front();
+            const CalibrationStep& step = keep("refine", strengths, unsteered_, seen, all);
+            std::vector<double> effects;
+            for (const TargetOutcome& outcome : step.outcomes) effects.push_back(outcome.change.value);
+            model.learn(strengths, effects, step.kl_nats);
+            if (step.kl_nats <= options_.max_kl && largest_gap(step) < least_gap) {
+                least_gap = largest_gap(step);
+                result_.searched = step;
+            }
+            if (least_gap <= options_.tolerance * kConverged) break;
+        }
+        decide(model, changes, cap, least_gap);
+    }
+
+    /// The best that was seen, or what follows from all that was seen if that promises more.
+    void decide(const ResponseModel& model, const std::vector<double>& changes, double cap,
+                double least_gap) {
+        result_.strengths = result_.searched.strengths;
+        result_.reachable = least_gap <= options_.tolerance;
+        if (least_gap <= options_.tolerance * kConverged) return;
+        const Strengths solved = rounded(model.solve(changes, cap));
+        const double gap = expected_gap(model, solved, changes);
+        if (gap > std::min(least_gap, options_.tolerance)) return;
+        result_.strengths = solved;
+        result_.reachable = true;
+    }
+
+    void check() {
+        const PairRange held_out{options_.pairs, options_.check_pairs};
+        const std::vector<Observation> seen = observe_({zero_, result_.strengths}, held_out);
+        result_.checked = keep("check", result_.strengths, seen[0], seen[1], held_out);
+        result_.checked_kl = bootstrap_mean(seen[1].kl);
+        result_.met =
+            largest_gap(result_.checked) <= options_.tolerance && result_.checked.kl_nats <= options_.max_kl;
+    }
+
+    const std::vector<MeasureTarget>& targets_;
+    const CalibrationOptions& options_;
+    const Observe& observe_;
+    const Strengths zero_;
+    Observation unsteered_;  ///< of all pairs of the search
+    Calibration result_;
+};
+
+}  // namespace
+
+void CalibrationOptions::validate() const {
+    if (!std::isfinite(max_kl) || max_kl <= 0.0) throw UsageError("the cap on KL must be more than 0 nats");
+    if (!std::isfinite(tolerance) || tolerance <= 0.0) throw UsageError("the tolerance must be more than 0");
+    if (pairs < 2 || check_pairs < 2)
+        throw UsageError("search and check need at least 2 pairs of clips each");
+    if (rounds < 1) throw UsageError("at least one round of refinement is needed");
+}
+
+std::int64_t CalibrationOptions::expected_clips(std::size_t vectors) const {
+    const std::size_t edges = 2 * vectors * kUsualEdgeTries * std::min(probe_pairs, pairs);
+    const std::size_t ladder = 2 * vectors * std::size(kRungs) * std::min(coarse_pairs, pairs);
+    return static_cast<std::int64_t>(edges + ladder + pairs * (1 + static_cast<std::size_t>(rounds)) +
+                                     2 * check_pairs);
+}
+
+Calibration calibrate(const std::vector<MeasureTarget>& targets, const CalibrationOptions& options,
+                      const Observe& observe) {
+    options.validate();
+    if (targets.empty()) throw UsageError("nothing to reach: give a target");
+    return Calibrator(targets, options, observe).run();
+}
+
+}  // namespace musicsteer

@@ -1,0 +1,337 @@
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "calibrate_report.hpp"
+#include "cli.hpp"
+#include "model_options.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+#include "musicsteer/memory.hpp"
+#include "musicsteer/prompt_set.hpp"
+#include "musicsteer/sweep_plan.hpp"
+#include "musicsteer/trials.hpp"
+#include "progress.hpp"
+#include "steer_options.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr const char* kFooter = R"(
+A target is a change of the unsteered clips' mean (tempo=+20%, centroid=-30%) or a value (tempo=120,
+loudness=-16). Measures: tempo, onsets, centroid, rolloff, bandwidth, flatness, rms, loudness, peak, silence,
+or their names in the records of measure. With several vectors the first --target belongs to the first
+--steer and so on; all strengths are found together, so that what one vector does to another's measure is
+made up for.
+
+Every pair of clips, unsteered and steered, has a seed of its own and the next of the prompts in turn. Every
+third prompt (of two, the second) is held out: the search uses the others, with seeds from --seed on, and what
+it found is checked once on the held-out prompts with the seeds that follow. A single prompt serves for both.
+Strengths are tried as far as the cap on KL allows: the mean change of the model's predictions along the
+steered clips.
+
+The exit code is 1, and no preset is written, if a target can't be reached within the cap, or if the held-out
+clips are further off than the tolerance; the report says how far it came.
+
+Examples:
+  musicsteer calibrate --model bundle --steer tempo.safetensors:rows=conditional --target tempo=+20% \
+      --prompts-file prompts/neutral.json --out faster.json
+  musicsteer calibrate --model bundle --steer tempo.safetensors --target tempo=120 \
+      --steer bright.safetensors:layers=3:strategy=single --target centroid=-30% \
+      --prompts-file prompts/neutral.json --out fast-and-dark.json
+  musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav)";
+
+struct Options {
+    ModelOptions model;
+    SteerFlags steering;
+    std::vector<std::string> targets;
+    std::vector<std::string> prompts;
+    std::string prompts_file;
+    std::int64_t limit = 0;
+    std::optional<std::string> negative_prompt;
+    std::uint64_t seed = 0;
+    SamplingFlags sampling;
+    std::string tempo_prior;
+    std::uint64_t memory = 0;
+    CalibrationOptions search;
+    double tolerance_points = 5.0;
+    std::string out;
+    bool force = false;
+    bool json = false;
+};
+
+std::vector<std::string> collect_prompts(const Options& options) {
+    std::vector<std::string> texts = options.prompts;
+    if (!options.prompts_file.empty()) {
+        std::vector<Prompt> from_file = load_prompt_list(options.prompts_file);
+        if (options.limit > 0 && static_cast<std::size_t>(options.limit) < from_file.size())
+            from_file.resize(static_cast<std::size_t>(options.limit));
+        for (Prompt& prompt : from_file) texts.push_back(std::move(prompt.text));
+    } else if (options.limit > 0) {
+        throw UsageError("--limit counts the prompts of a file, and no --prompts-file is given");
+    }
+    std::vector<std::string> distinct;
+    std::set<std::string> seen;
+    for (std::string& text : texts) {
+        if (seen.insert(text).second) distinct.push_back(std::move(text));
+    }
+    if (distinct.empty()) throw UsageError("no prompts: give --prompt or --prompts-file");
+    return distinct;
+}
+
+/// Every third is held out; of two the second; one serves for both.
+void split_prompts(const std::vector<std::string>& prompts, CalibrationSetup& setup) {
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+        const bool held_out = i % 3 == 2 || (prompts.size() == 2 && i == 1);
+        (held_out ? setup.check_prompts : setup.search_prompts).push_back(prompts[i]);
+    }
+    if (setup.check_prompts.empty()) setup.check_prompts = setup.search_prompts;
+}
+
+std::vector<SteerSetting> steer_settings(const Options& options) {
+    const std::vector<SteerSetting> settings = options.steering.settings();
+    if (settings.empty()) throw UsageError("no vector: give --steer FILE");
+    if (settings.size() != options.targets.size()) {
+        throw UsageError("--steer and --target go in pairs, the first with the first: there are " +
+                         std::to_string(settings.size()) + " of the one and " +
+                         std::to_string(options.targets.size()) + " of the other");
+    }
+    for (const SteerSetting& setting : settings) {
+        if (setting.alpha) throw UsageError("--steer " + setting.file + ": alpha is what calibrate finds");
+    }
+    return settings;
+}
+
+CalibrationSetup make_setup(const Options& options) {
+    options.sampling.validate();
+    CalibrationSetup setup;
+    std::set<std::string> measures;
+    for (const std::string& text : options.targets) {
+        setup.targets.push_back(MeasureTarget::parse(text));
+        if (!measures.insert(setup.targets.back().measure).second)
+            throw UsageError("two targets for " + setup.targets.back().measure + ": one clip has one");
+    }
+    split_prompts(collect_prompts(options), setup);
+    setup.options = options.search;
+    setup.options.tolerance = options.tolerance_points / 100.0;
+    setup.options.validate();
+    setup.first_seed = options.seed;
+    if (options.seed >
+        std::numeric_limits<std::uint64_t>::max() - setup.options.pairs - setup.options.check_pairs)
+        throw UsageError("--seed " + std::to_string(options.seed) + ": no seeds follow it");
+    setup.negative_prompt = options.negative_prompt;
+    if (!options.tempo_prior.empty()) setup.tempo_prior = TempoPrior::parse(options.tempo_prior);
+    return setup;
+}
+
+/// Makes the clips that the search asks for.
+class ClipObserver {
+  public:
+    ClipObserver(const Model& model, const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors,
+                 TrialOptions options)
+        : setup_(setup),
+          vectors_(vectors),
+          num_layers_(model.manifest().decoder.num_layers),
+          runner_(model, with_progress(std::move(options))),
+          expected_(setup.options.expected_clips(vectors.size())) {}
+
+    std::int64_t batch_size() const { return runner_.batch_size(); }
+
+    std::vector<Observation> operator()(const std::vector<std::vector<double>>& strengths, PairRange pairs) {
+        std::vector<SessionRequest> requests;
+        for (const std::vector<double>& of_vectors : strengths) {
+            const SteeringPlan plan = plan_at(of_vectors);
+            for (std::size_t i = 0; i < pairs.count; ++i) requests.push_back(request(pairs.first + i, plan));
+        }
+        const std::vector<Trial> trials = runner_.run(requests);
+        done_ += static_cast<double>(requests.size());
+        std::vector<Observation> observations;
+        for (std::size_t k = 0; k < strengths.size(); ++k)
+            observations.push_back(observation({trials.data() + k * pairs.count, pairs.count}));
+        return observations;
+    }
+
+  private:
+    TrialOptions with_progress(TrialOptions options) {
+        options.on_progress = [this](double clips) {
+            constexpr std::int64_t kSteps = 1000;
+            const auto done = static_cast<std::int64_t>((done_ + clips) * kSteps);
+            progress_.update_units(done, std::max(done, expected_ * kSteps), kSteps, "clips");
+        };
+        return options;
+    }
+
+    SteeringPlan plan_at(const std::vector<double>& strengths) const {
+        SteeringPlan plan;
+        for (std::size_t j = 0; j < vectors_.size(); ++j) {
+            SteeringSpec spec = vectors_[j].spec;
+            spec.alpha = strengths[j];
+            const ResolvedSteering resolved =
+                resolve_steering(vectors_[j].vectors, spec, num_layers_, vectors_[j].setting.file);
+            plan.insert(plan.end(), resolved.plan.begin(), resolved.plan.end());
+        }
+        return plan;
+    }
+
+    SessionRequest request(std::size_t pair, const SteeringPlan& plan) const {
+        const bool is_search = pair < setup_.options.pairs;
+        const std::vector<std::string>& prompts = is_search ? setup_.search_prompts : setup_.check_prompts;
+        SessionRequest request;
+        request.prompt = prompts[pair % prompts.size()];
+        request.negative_prompt = setup_.negative_prompt;
+        request.seed = setup_.first_seed + pair;
+        request.steering = plan;
+        return request;
+    }
+
+    Observation observation(std::span<const Trial> trials) const {
+        Observation result;
+        for (const Trial& trial : trials) {
+            result.kl.push_back(trial.measures ? trial.kl_nats : std::numeric_limits<double>::infinity());
+        }
+        for (const MeasureTarget& target : setup_.targets) {
+            std::vector<double>& values = result.values.emplace_back();
+            for (const Trial& trial : trials) {
+                const nlohmann::json value =
+                    trial.measures ? measures_json(*trial.measures).at(target.measure) : nlohmann::json();
+                values.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                                 : value.get<double>());
+            }
+        }
+        return result;
+    }
+
+    const CalibrationSetup& setup_;
+    const std::vector<AppliedVector>& vectors_;
+    std::int64_t num_layers_;
+    TrialRunner runner_;
+    std::int64_t expected_;
+    double done_ = 0.0;
+    Progress progress_{"calibrating"};
+};
+
+std::int64_t text_length(const Model& model, const CalibrationSetup& setup) {
+    std::vector<SessionRequest> requests;
+    for (const auto* prompts : {&setup.search_prompts, &setup.check_prompts}) {
+        for (const std::string& prompt : *prompts) {
+            SessionRequest& request = requests.emplace_back();
+            request.prompt = prompt;
+            request.negative_prompt = setup.negative_prompt;
+        }
+    }
+    return text_length_for(model.tokenizer, requests);
+}
+
+Calibration search(const Options& options, const Model& model, CalibrationSetup& setup,
+                   const std::vector<AppliedVector>& vectors, const std::stop_token& stop) {
+    const Manifest& manifest = model.manifest();
+    TrialOptions trials;
+    trials.duration_s = options.sampling.duration_s;
+    trials.sampling = options.sampling.resolve(manifest);
+    trials.measuring.tempo_prior = setup.tempo_prior;
+    trials.batch_size = options.sampling.batch_size;
+    trials.memory = options.memory > 0 ? options.memory : available_memory() / 2;
+    trials.text_length = text_length(model, setup);
+    trials.stop = stop;
+    ClipObserver observer(model, setup, vectors, trials);
+    setup.clips.batch_size = observer.batch_size();
+    return calibrate(setup.targets, setup.options,
+                     [&](const auto& strengths, PairRange pairs) { return observer(strengths, pairs); });
+}
+
+void run(const Options& options, const Context& context) {
+    apply_log_level(options.model.log_level);
+    CalibrationSetup setup = make_setup(options);
+    std::vector<AppliedVector> vectors = load_vectors(steer_settings(options));
+    const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
+    if (!options.out.empty()) check_writable(options.out, overwrite);
+    Bundle bundle = open_bundle(options.model);
+    resolve_vectors(vectors, bundle.manifest());
+    const Model model = load_model(options.model, std::move(bundle));
+    setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
+                                   options.sampling.resolve(model.manifest()));
+    setup.clips.threads = at::get_num_threads();
+    setup.clips.device = options.model.device;
+    setup.options.on_step = [&](const CalibrationStep& step) { log_info(step_text(step, setup.targets)); };
+    const Calibration found = search(options, model, setup, vectors, context.stop);
+
+    std::optional<std::string> written;
+    if (found.met && !options.out.empty()) {
+        calibration_preset(found, setup, vectors).save(options.out, overwrite);
+        written = options.out;
+    }
+    if (options.json) {
+        std::cout << calibration_json(found, setup, vectors, written).dump(2) << '\n';
+    } else {
+        print_calibration(std::cout, found, setup, vectors);
+        if (written) std::cout << *written << '\n';
+    }
+    std::cout.flush();
+    if (!found.met) throw Error(calibration_failure(found, setup));
+}
+
+void add_search_options(CLI::App& command, Options& options) {
+    command.add_option("--pairs", options.search.pairs, "Pairs of clips at each strength of the search")
+        ->capture_default_str();
+    command.add_option("--check-pairs", options.search.check_pairs, "Held-out pairs of clips of the check")
+        ->capture_default_str();
+    command
+        .add_option("--max-kl", options.search.max_kl,
+                    "Most that steering may change the predictions: KL to the unsteered model, nats a code")
+        ->capture_default_str();
+    command
+        .add_option("--tolerance", options.tolerance_points,
+                    "How far off the target is still met, in percent of the unsteered mean\n"
+                    "(loudness and peak: 5 are 1 dB)")
+        ->capture_default_str();
+}
+
+}  // namespace
+
+void add_calibrate(CLI::App& app, Context& context) {
+    const auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand(
+        "calibrate", "Find the strength that moves a measure as far as you say, and write it as a preset");
+    command->footer(kFooter);
+    add_model_options(*command, options->model);
+    command
+        ->add_option("--target", options->targets,
+                     "What to reach, as tempo=+20% or tempo=120; one for each --steer, in their order")
+        ->allow_extra_args(false)
+        ->required();
+    command->add_option("--prompt", options->prompts, "What to play; may be repeated")
+        ->allow_extra_args(false);
+    command->add_option("--prompts-file", options->prompts_file,
+                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
+    command->add_option("--limit", options->limit, "Only the first N prompts of the file")
+        ->check(CLI::PositiveNumber);
+    command->add_option("--negative-prompt", options->negative_prompt,
+                        "What guidance moves away from, instead of the null prompt");
+    command->add_option("--seed", options->seed, "Seed of the first pair of clips; the others follow")
+        ->capture_default_str();
+    add_search_options(*command, *options);
+    add_tempo_prior(*command, options->tempo_prior);
+    command->add_option("--out", options->out, "Preset to write [none: only report]");
+    command->add_flag("--force", options->force, "Replace a preset that exists");
+    command->add_flag("--json", options->json, "Print everything that was seen as JSON");
+    add_sampling_flags(*command, options->sampling);
+    command->get_option("--batch-size")
+        ->description(
+            "Clips computed together; part of what determines the last bits [by --memory, at most 16]");
+    command
+        ->add_option("--memory", options->memory,
+                     "Memory that batches may take, such as 4GB [half of what the model leaves free]")
+        ->transform(CLI::AsSizeValue(true));
+    add_steer_flags(*command, options->steering);
+    command->remove_option(command->get_option("--alpha"));
+    command->remove_option(command->get_option("--preset"));
+    command->callback(
+        [options, &context] { context.action = [options, &context] { run(*options, context); }; });
+}
+
+}  // namespace musicsteer::cli

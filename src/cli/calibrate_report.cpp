@@ -1,0 +1,205 @@
+#include "calibrate_report.hpp"
+
+#include <cmath>
+#include <cstdio>
+
+namespace musicsteer::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string shortest(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4g", value);
+    return text;
+}
+
+std::string list_of(const std::vector<double>& strengths) {
+    std::string text;
+    for (const double strength : strengths) {
+        if (!text.empty()) text += ", ";
+        text += shortest(strength);
+    }
+    return text;
+}
+
+std::string signed_percent(double share, const char* unit = "") {
+    char text[48];
+    std::snprintf(text, sizeof text, "%+.1f%s", 100.0 * share, unit);
+    return text;
+}
+
+/// "+14.4 % [+9.6, +18.9]" for a change, "120.3 [114.9, 125.0]" for a value.
+std::string achieved(const MeasureTarget& target, const TargetOutcome& outcome) {
+    if (!target.is_relative) {
+        return shortest(outcome.value.value) + " [" + shortest(outcome.value.low) + ", " +
+               shortest(outcome.value.high) + "]";
+    }
+    return signed_percent(outcome.change.value, " %") + " [" + signed_percent(outcome.change.low) + ", " +
+           signed_percent(outcome.change.high) + "]";
+}
+
+std::string tolerance_text(const MeasureTarget& target, const CalibrationOptions& options) {
+    if (target.is_in_decibels()) return shortest(options.tolerance * target.scale(0.0)) + " dB";
+    return shortest(100.0 * options.tolerance) + " points";
+}
+
+bool is_met(const TargetOutcome& outcome, const CalibrationOptions& options) {
+    return std::abs(outcome.gap) <= options.tolerance;
+}
+
+json estimate_json(const Estimate& estimate) {
+    return {{"value", estimate.value}, {"low", estimate.low}, {"high", estimate.high}};
+}
+
+json outcome_json(const MeasureTarget& target, const TargetOutcome& outcome,
+                  const CalibrationOptions& options) {
+    return {{"target", target.text},
+            {"measure", target.measure},
+            {"unsteered", outcome.unsteered},
+            {"wanted", outcome.wanted},
+            {"value", estimate_json(outcome.value)},
+            {"change", estimate_json(outcome.change)},
+            {"undefined_pairs", outcome.undefined},
+            {"met", is_met(outcome, options)}};
+}
+
+json outcomes_json(const CalibrationStep& step, const CalibrationSetup& setup) {
+    json list = json::array();
+    for (std::size_t i = 0; i < step.outcomes.size(); ++i)
+        list.push_back(outcome_json(setup.targets[i], step.outcomes[i], setup.options));
+    return list;
+}
+
+json pairs_json(const CalibrationSetup& setup, std::size_t first, std::size_t count,
+                const std::vector<std::string>& prompts) {
+    return {{"pairs", count},
+            {"seeds", {setup.first_seed + first, setup.first_seed + first + count - 1}},
+            {"prompts", prompts}};
+}
+
+json settings_json(const CalibrationSetup& setup) {
+    const ClipSettings& clips = setup.clips;
+    json settings = {{"duration_s", clips.duration_s},
+                     {"guidance_scale", clips.sampling.guidance_scale},
+                     {"top_k", clips.sampling.top_k},
+                     {"top_p", clips.sampling.top_p},
+                     {"temperature", clips.sampling.temperature},
+                     {"batch_size", clips.batch_size},
+                     {"threads", clips.threads},
+                     {"device", clips.device},
+                     {"tempo_prior", setup.tempo_prior.text()}};
+    if (setup.negative_prompt) settings["negative_prompt"] = *setup.negative_prompt;
+    return settings;
+}
+
+json evidence_json(const Calibration& found, const CalibrationSetup& setup) {
+    const CalibrationOptions& options = setup.options;
+    return {{"command", "calibrate"},
+            {"targets", outcomes_json(found.checked, setup)},
+            {"kl_nats", estimate_json(found.checked_kl)},
+            {"max_kl_nats", options.max_kl},
+            {"tolerance", options.tolerance},
+            {"search", pairs_json(setup, 0, options.pairs, setup.search_prompts)},
+            {"check", pairs_json(setup, options.pairs, options.check_pairs, setup.check_prompts)},
+            {"settings", settings_json(setup)}};
+}
+
+json steps_json(const Calibration& found, const CalibrationSetup& setup) {
+    json steps = json::array();
+    for (const CalibrationStep& step : found.steps) {
+        steps.push_back({{"stage", step.stage},
+                         {"alphas", step.strengths},
+                         {"pairs", step.pairs.count},
+                         {"kl_nats", step.kl_nats},
+                         {"targets", outcomes_json(step, setup)}});
+    }
+    return steps;
+}
+
+}  // namespace
+
+Preset calibration_preset(const Calibration& found, const CalibrationSetup& setup,
+                          const std::vector<AppliedVector>& vectors) {
+    Preset preset;
+    preset.model_name = setup.clips.model_name;
+    preset.weights_sha256 = setup.clips.weights_sha256;
+    for (std::size_t j = 0; j < vectors.size(); ++j) {
+        PresetEntry entry{vectors[j].applied(), found.ranges[j].first, found.ranges[j].second};
+        entry.steering.alpha = found.strengths[j];
+        preset.entries.push_back(std::move(entry));
+    }
+    preset.evidence = evidence_json(found, setup);
+    return preset;
+}
+
+json calibration_json(const Calibration& found, const CalibrationSetup& setup,
+                      const std::vector<AppliedVector>& vectors, const std::optional<std::string>& preset) {
+    json steering = json::array();
+    for (std::size_t j = 0; j < vectors.size(); ++j) {
+        json entry = steering_json(vectors[j].applied());
+        entry["alpha"] = found.strengths[j];
+        entry["alpha_range"] = {found.ranges[j].first, found.ranges[j].second};
+        steering.push_back(std::move(entry));
+    }
+    return {{"met", found.met},
+            {"reachable", found.reachable},
+            {"alphas", found.strengths},
+            {"steering", std::move(steering)},
+            {"searched", outcomes_json(found.searched, setup)},
+            {"evidence", evidence_json(found, setup)},
+            {"steps", steps_json(found, setup)},
+            {"preset", preset ? json(*preset) : json()}};
+}
+
+void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
+                       const std::vector<AppliedVector>& vectors) {
+    for (std::size_t j = 0; j < vectors.size(); ++j) {
+        out << vectors[j].setting.file << "  alpha " << shortest(found.strengths[j]) << "  (alone, "
+            << shortest(found.ranges[j].first) << " to " << shortest(found.ranges[j].second)
+            << " stay within the cap)\n";
+    }
+    const CalibrationStep& step = found.reachable ? found.checked : found.searched;
+    for (std::size_t i = 0; i < step.outcomes.size(); ++i) {
+        const MeasureTarget& target = setup.targets[i];
+        const TargetOutcome& outcome = step.outcomes[i];
+        out << target.text << "  " << shortest(outcome.unsteered) << " -> " << shortest(outcome.value.value)
+            << ", " << achieved(target, outcome) << ", "
+            << (is_met(outcome, setup.options) ? "met" : "not met") << " within "
+            << tolerance_text(target, setup.options) << '\n';
+    }
+    out << "cost  " << shortest(step.kl_nats) << " nats a code, cap " << shortest(setup.options.max_kl)
+        << '\n';
+    const bool held_out = found.reachable;
+    const std::uint64_t first = setup.first_seed + step.pairs.first;
+    out << "on  " << step.pairs.count
+        << (held_out ? " held-out pairs of clips" : " pairs of clips of the search") << ", seeds " << first
+        << " to " << first + step.pairs.count - 1 << ", "
+        << (held_out ? setup.check_prompts : setup.search_prompts).size() << " prompts\n";
+}
+
+std::string calibration_failure(const Calibration& found, const CalibrationSetup& setup) {
+    const CalibrationStep& step = found.reachable ? found.checked : found.searched;
+    std::string came_to;
+    for (std::size_t i = 0; i < step.outcomes.size(); ++i) {
+        if (!came_to.empty()) came_to += ", ";
+        came_to += setup.targets[i].text + " came to " + achieved(setup.targets[i], step.outcomes[i]);
+    }
+    const std::string at =
+        " at alpha " + list_of(step.strengths) + ", for " + shortest(step.kl_nats) + " nats a code";
+    if (!found.reachable) {
+        return "not reachable within " + shortest(setup.options.max_kl) + " nats a code: at the nearest, " +
+               came_to + at + "; raise --max-kl, or steer other layers or rows; no preset was written";
+    }
+    return "found in the search, but not confirmed: on held-out clips " + came_to + at +
+           "; more --pairs make the search more precise; no preset was written";
+}
+
+std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {
+    std::string text = step.stage + ": alpha " + list_of(step.strengths) + ": ";
+    for (std::size_t i = 0; i < step.outcomes.size(); ++i)
+        text += targets[i].measure + " " + signed_percent(step.outcomes[i].change.value, " %") + ", ";
+    return text + shortest(step.kl_nats) + " nats (" + std::to_string(step.pairs.count) + " pairs)";
+}
+
+}  // namespace musicsteer::cli

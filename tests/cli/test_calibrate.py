@@ -1,0 +1,126 @@
+"""`musicsteer calibrate` end to end, on a model of random weights: nothing musical is expected of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from program import Runner
+
+SMALL = ["--duration", "0.1", "--threads", "1", "--pairs", "4", "--check-pairs", "4"]
+PROMPTS = ["piano", "organ", "drums", "bells"]
+
+
+def calibrate(bundle: Path, vectors: Path, *more: str | Path) -> list[str | Path]:
+    prompts = [argument for prompt in PROMPTS for argument in ("--prompt", prompt)]
+    return ["calibrate", "--model", bundle, "--steer", vectors, *prompts, *SMALL, *more]
+
+
+# A change so small that any strength near 0 meets it, whatever the direction does.
+EASY = ["--target", "centroid=+1%", "--tolerance", "30"]
+
+
+@pytest.fixture
+def preset(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> dict:
+    steer = f"{vectors}:rows=conditional:unit=residual"
+    done = musicsteer(*calibrate(bundle, steer, *EASY, "--out", "p.json"))
+    assert done.code == 0, done.err
+    return json.loads((tmp_path / "p.json").read_text())
+
+
+def test_the_preset_says_what_was_found_and_on_what(
+    musicsteer: Runner, bundle: Path, vectors: Path, preset: dict, tmp_path: Path
+) -> None:
+    entry = preset["steering"][0]
+    assert entry["rows"] == "conditional" and entry["unit"] == "residual" and entry["layers"] == [0, 1, 2]
+    low, high = entry["alpha_range"]
+    assert low < 0 < high and low <= entry["alpha"] <= high
+    evidence = preset["evidence"]
+    assert evidence["command"] == "calibrate"
+    assert evidence["search"] == {"pairs": 4, "seeds": [0, 3], "prompts": ["piano", "organ", "bells"]}
+    assert evidence["check"] == {"pairs": 4, "seeds": [4, 7], "prompts": ["drums"]}
+    target = evidence["targets"][0]
+    assert target["measure"] == "spectral_centroid_hz" and target["met"] is True
+    change = target["value"]["value"] / target["unsteered"] - 1
+    assert change == pytest.approx(target["change"]["value"])
+    assert target["change"]["low"] <= change <= target["change"]["high"]
+    assert 0 <= evidence["kl_nats"]["value"] <= evidence["max_kl_nats"]
+    assert evidence["settings"]["duration_s"] == 0.1
+
+    # The figures are those of the clips that generate makes of the preset.
+    clips = ["generate", "--model", bundle, "--prompt", "drums", "--seed", "4:8", "--duration", "0.1"]
+    clips += ["--threads", "1", "--batch-size", str(evidence["settings"]["batch_size"])]
+    assert musicsteer(*clips, "--preset", "p.json", "--out", "clips").code == 0
+    wavs = sorted((tmp_path / "clips").glob("*.wav"))
+    measured = json.loads(musicsteer("measure", *wavs, "--json").out)
+    centroid = sum(clip["spectral_centroid_hz"] for clip in measured) / 4
+    assert centroid == pytest.approx(target["value"]["value"], rel=1e-9)
+
+
+def test_json_and_text_reports(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
+    text = musicsteer(*calibrate(bundle, vectors, *EASY))
+    assert text.code == 0, text.err
+    assert re.search(r"^centroid=\+1%  .* met within 30 points$", text.out, re.MULTILINE)
+    assert re.search(r"^on  4 held-out pairs of clips, seeds 4 to 7, 1 prompts$", text.out, re.MULTILINE)
+    assert "ladder: alpha" in text.err and list(tmp_path.iterdir()) == []
+    report = json.loads(musicsteer(*calibrate(bundle, vectors, *EASY, "--json", "--log-level", "off")).out)
+    assert report["met"] is True and report["preset"] is None
+    stages = [step["stage"] for step in report["steps"]]
+    assert stages[0] == "unsteered" and stages[-1] == "check" and stages.count("ladder") == 6
+
+
+def test_two_vectors_with_a_target_each(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    second = ["--steer", f"{vectors}:layers=1", "--target", "rms=-1%", "--out", "p.json"]
+    done = musicsteer(*calibrate(bundle, f"{vectors}:layers=0", *EASY, *second))
+    assert done.code == 0, done.err
+    preset = json.loads((tmp_path / "p.json").read_text())
+    assert [entry["layers"] for entry in preset["steering"]] == [[0], [1]]
+    assert [target["measure"] for target in preset["evidence"]["targets"]] == ["spectral_centroid_hz", "rms"]
+
+
+def test_out_of_reach(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
+    arguments = calibrate(bundle, vectors, "--target", "rms=+900%", "--max-kl", "0.01", "--out", "p.json")
+    done = musicsteer(*arguments)
+    assert done.code == 1 and list(tmp_path.iterdir()) == []
+    assert len(done.errors) == 1
+    assert re.search(r"not reachable within 0\.01 nats a code: at the nearest, rms=\+900% came to", done.err)
+    assert "not met" in done.out
+    report = json.loads(musicsteer(*arguments, "--json").out)
+    assert report["reachable"] is False and report["met"] is False and report["preset"] is None
+
+
+BAD = {
+    "no target": ([], 2, "--target"),
+    "unknown measure": (["--target", "tmpo=+20%"], 2, "did you mean 'tempo'"),
+    "no sign": (["--target", "tempo=20%"], 2, "needs its sign"),
+    "too many targets": (["--target", "tempo=+20%", "--target", "rms=+5%"], 2, "go in pairs"),
+    "cap 0": (["--target", "tempo=+20%", "--max-kl", "0"], 2, "cap on KL"),
+    "tolerance 0": (["--target", "tempo=+20%", "--tolerance", "0"], 2, "tolerance"),
+    "last seed": (["--target", "tempo=+20%", "--seed", "18446744073709551615"], 2, "no seeds follow it"),
+    "tempo prior": (["--target", "tempo=+20%", "--tempo-prior", "106"], 2, "BPM:OCTAVES"),
+    "alpha": (["--target", "tempo=+20%", "--alpha", "1"], 2, "--alpha"),
+    "limit": (["--target", "tempo=+20%", "--limit", "4"], 2, "--prompts-file"),
+    "folder": (["--target", "tempo=+20%", "--out", "file/p.json"], 1, "file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path, case: str) -> None:
+    more, code, pattern = BAD[case]
+    (tmp_path / "file").write_text("")
+    done = musicsteer(*calibrate(bundle, vectors, *more))
+    assert done.code == code, done.err
+    assert len(done.err.splitlines()) == 1 and done.out == ""
+    assert re.search(pattern, done.errors[0]), done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_alpha_in_the_vector_and_no_prompts(musicsteer: Runner, bundle: Path, vectors: Path) -> None:
+    done = musicsteer(*calibrate(bundle, f"{vectors}:alpha=1", "--target", "tempo=+20%"))
+    assert done.code == 2 and "alpha is what calibrate finds" in done.errors[0]
+    done = musicsteer("calibrate", "--model", bundle, "--steer", vectors, "--target", "tempo=+20%")
+    assert done.code == 2 and "no prompts" in done.errors[0]
