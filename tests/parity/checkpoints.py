@@ -266,7 +266,10 @@ def train_tokenizer(folder: Path) -> None:
 
 def build(shape: Shape) -> MusicgenForConditionalGeneration:
     """The model alone, in float32 and evaluation mode."""
-    model = MusicgenForConditionalGeneration(configuration(shape, shape.text.get("vocab_size", 260))).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(shape.seed)  # for the directions of weight-normed convolutions, which enliven keeps
+        config = configuration(shape, shape.text.get("vocab_size", 260))
+        model = MusicgenForConditionalGeneration(config).eval()
     enliven(model, shape.seed, shape.gain)
     vocabulary = model.config.decoder.vocab_size
     generation = dict(decoder_start_token_id=vocabulary, pad_token_id=vocabulary, do_sample=True)
