@@ -1,6 +1,7 @@
 #include "musicsteer/direction_methods.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <array>
@@ -84,6 +85,12 @@ CompactSet compact(const TrainingSet& set) {
     return result;
 }
 
+void check_count(const std::vector<double>& values, const PooledSide& side) {
+    if (static_cast<std::int64_t>(values.size()) == side.means.size(0)) return;
+    throw InputError("expected a number for each of " + std::to_string(side.means.size(0)) +
+                     " prompts, found " + std::to_string(values.size()));
+}
+
 TrainingSet training_set(const PooledSide& positive, const PooledSide& negative,
                          const PromptRelations& relations) {
     TrainingSet set;
@@ -91,6 +98,8 @@ TrainingSet training_set(const PooledSide& positive, const PooledSide& negative,
     set.negative = negative.means.to(at::kDouble);
     set.paired = relations.paired && set.positive.size(0) == set.negative.size(0);
     if (relations.has_values()) {
+        check_count(relations.positive_values, positive);
+        check_count(relations.negative_values, negative);
         set.positive_values = at::tensor(relations.positive_values, at::kDouble);
         set.negative_values = at::tensor(relations.negative_values, at::kDouble);
     }
@@ -107,6 +116,28 @@ void add_held_out(DirectionStats& stats, const std::optional<HeldOutStatistics>&
     stats.silhouette = held_out->silhouette;
     stats.accuracy = held_out->accuracy;
     stats.r = held_out->r;
+}
+
+at::Tensor fitted(const TrainingSet& set, const MethodOptions& options) {
+    switch (options.method) {
+        case DirectionMethod::kMeanDiff:
+            return normalized(mean_difference(set));
+        case DirectionMethod::kPca:
+            return pair_component(set, /*centred=*/true);
+        case DirectionMethod::kPcaCenter:
+            return pair_component(set, /*centred=*/false);
+        case DirectionMethod::kLogistic:
+            return normalized(
+                logistic_weights(stacked(set), labels_of(set), options.effective_regularization()));
+        case DirectionMethod::kRidge:
+            return normalized(
+                ridge_weights(stacked(set), values_of(set), options.effective_regularization()));
+        case DirectionMethod::kRfm:
+            return rfm_direction(set, options);
+        case DirectionMethod::kRandom:
+            break;
+    }
+    throw UsageError("a random direction is not fitted to anything");
 }
 
 void check_values(const PromptRelations& relations) {
@@ -197,25 +228,12 @@ void check_usable(const MethodOptions& options, const PromptRelations& relations
 }
 
 at::Tensor fit_direction(const TrainingSet& set, const MethodOptions& options) {
-    switch (options.method) {
-        case DirectionMethod::kMeanDiff:
-            return normalized(mean_difference(set));
-        case DirectionMethod::kPca:
-            return pair_component(set, /*centred=*/true);
-        case DirectionMethod::kPcaCenter:
-            return pair_component(set, /*centred=*/false);
-        case DirectionMethod::kLogistic:
-            return normalized(
-                logistic_weights(stacked(set), labels_of(set), options.effective_regularization()));
-        case DirectionMethod::kRidge:
-            return normalized(
-                ridge_weights(stacked(set), values_of(set), options.effective_regularization()));
-        case DirectionMethod::kRfm:
-            return rfm_direction(set, options);
-        case DirectionMethod::kRandom:
-            break;
+    try {
+        return fitted(set, options);
+    } catch (const c10::Error&) {
+        throw ModelError("method " + to_string(options.method) +
+                         ": the equations have no solution; more regularization may help");
     }
-    throw UsageError("a random direction is not fitted to anything");
 }
 
 Direction find_direction(const PooledSide& positive, const PooledSide& negative,

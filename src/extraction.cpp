@@ -125,6 +125,7 @@ class Recording {
                     options_.progress_file.string());
                 return;
             }
+            earlier.relations = result_.relations;
             result_ = std::move(earlier);
         } catch (const InputError& error) {
             say(std::string("starting anew: ") + error.what());

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -121,8 +122,17 @@ ActivationFile record_audio(const ExtractOptions& options, const Context& contex
     return record_recordings(model, sides, extraction);
 }
 
+ActivationFile load_activations(const std::string& path) {
+    ActivationFile activations = ActivationFile::load(path);
+    if (!activations.unfinished.empty()) {
+        throw InputError(path +
+                         ": belongs to an extraction that was stopped; run its command again to finish it");
+    }
+    return activations;
+}
+
 ActivationFile activations_of(const ExtractOptions& options, const Context& context) {
-    if (!options.from_activations.empty()) return ActivationFile::load(options.from_activations);
+    if (!options.from_activations.empty()) return load_activations(options.from_activations);
     options.sampling.validate();
     return options.from_recordings() ? record_audio(options, context) : record_prompts(options, context);
 }

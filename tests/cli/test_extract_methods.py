@@ -257,6 +257,8 @@ def test_damaged_activation_files_are_refused(musicsteer: Runner, tmp_path: Path
     for key, text in damages:
         save_file(tensors, path, metadata | {key: text})
         fails(musicsteer, 1, f"metadata.{key}", "--method", "ridge")
+    save_file(tensors, path, metadata | {"unfinished": "{}"})
+    fails(musicsteer, 1, "was stopped", "--method", "ridge")
     name = f"positive.{POINT}"
     extra = {
         f"{side}.decoder.0.mlp_out{end}": tensors[f"{side}.{POINT}{end}"]

@@ -190,6 +190,18 @@ TEST(DirectionMethods, WhatCannotBeUsedIsRefused) {
     EXPECT_EQ(refusal(DirectionMethod::kRidge, {false, {2, 3}, {1, 1}}, 2), "");
 }
 
+TEST(DirectionMethods, ANumberForEachPrompt) {
+    const Planted made = planted(4, 8, 0.0);
+    PromptRelations relations = relations_of(made.set);
+    relations.negative_values.pop_back();
+    EXPECT_THAT(
+        [&] {
+            find_direction(pooled(made.set.positive), pooled(made.set.negative), relations,
+                           with(DirectionMethod::kRidge));
+        },
+        ThrowsMessage<InputError>(HasSubstr("each of 4 prompts, found 3")));
+}
+
 TEST(DirectionMethods, SettingsOutOfRangeAreRefused) {
     for (const double value : {0.0, -1.0, static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
         MethodOptions options;

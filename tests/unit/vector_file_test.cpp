@@ -117,7 +117,14 @@ TEST_F(VectorFileTest, MetadataIsFlatAndReadable) {
     EXPECT_EQ(metadata.at("counts"), R"({"negative":99,"positive":100})");
     EXPECT_EQ(json::parse(metadata.at("labels")).at("positive"), "fast");
     EXPECT_EQ(json::parse(metadata.at("layers")).at("decoder.2.resid_post"),
-              json({{"norm", 3.0}, {"mean_residual_norm", 17.25}, {"effect_size", 1.5}}));
+              json({{"norm", 3.0},
+                    {"mean_residual_norm", 17.25},
+                    {"effect_size", 1.5},
+                    {"cohens_d", 1.25},
+                    {"silhouette", -0.5},
+                    {"accuracy", 0.75},
+                    {"r", 0.875},
+                    {"cosine_to_mean_diff", 1.0}}));
 }
 
 TEST_F(VectorFileTest, SameContentGivesSameBytes) {
