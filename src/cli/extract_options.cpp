@@ -1,5 +1,6 @@
 #include "extract_options.hpp"
 
+#include "musicsteer/activations.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/steering.hpp"
 
@@ -123,8 +124,15 @@ std::vector<HookPoint> ExtractOptions::points(std::int64_t num_layers) const {
 std::string ExtractOptions::positions() const {
     if (pool == "mean") return "generated";
     if (pool == "last") return pool;
-    if (pool.ends_with('s') && pool.find('-') != std::string::npos)
-        return "window:" + pool.substr(0, pool.size() - 1);
+    if (pool.ends_with('s')) {
+        const std::string window = "window:" + pool.substr(0, pool.size() - 1);
+        try {
+            // Whether it is a window at all; the clip's length has its say later.
+            parse_positions(window, 1'000'000'000, 1e6);
+            return window;
+        } catch (const UsageError&) {
+        }
+    }
     throw UsageError("pool " + in_quotes(pool) + ": expected mean, last, or a window of seconds, as 2-5.5s");
 }
 

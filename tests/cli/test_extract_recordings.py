@@ -148,6 +148,8 @@ BAD = {
     "bad prior": (["--audio", "high", "--value", "tempo", "--tempo-prior", "x"], 2, "tempo prior"),
     "window": ([*SIDES, "--pool", "5-6s"], 2, "window"),
     "pool": ([*SIDES, "--pool", "median"], 2, "pool"),
+    "no window": ([*SIDES, "--pool", "a-bs"], 2, "pool 'a-bs'"),
+    "empty window": ([*SIDES, "--pool", "0.2-0.1s"], 2, "pool '0.2-0.1s'"),
 }
 
 
