@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/preset.hpp"
@@ -21,8 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kWidenings = 4;
-constexpr double kFirstPush = 0.25;  // of the mean residual norm: before anything is known
+constexpr std::ptrdiff_t kMostStrengths = 7;  // on either side of 0
+constexpr double kFirstPush = 0.25;           // of the mean residual norm: before anything is known
 constexpr double kWidening = 1.5;
 
 /// Two digits are enough to choose by, and can be typed.
@@ -187,24 +188,36 @@ class Study {
         const double cap = request_.max_kl_nats;
         double top = chosen.response.alpha_at_kl(cap);
         if (!(top > 0.0)) top = chosen.response.points.back().alpha;
-        std::set<double> alphas;
+        std::set<double> alphas = strengths_begun();
         for (const double share : {0.25, 0.5, 1.0})
             for (const double alpha : both_signs(share * top)) alphas.insert(alpha);
-        AlphaRange range;
-        for (int round = 0; round <= kWidenings; ++round) {
-            StagePlan plan{"strength",
-                           {axes_of(chosen.steering, {alphas.begin(), alphas.end()})},
-                           split_.choosing_prompts,
-                           split_.choosing_seeds,
-                           {controls_.front()}};
-            range = usable_range(run_and_store(plan).ways.front().response, cap);
+        for (;;) {
+            const StagePlan plan{"strength",
+                                 {axes_of(chosen.steering, {alphas.begin(), alphas.end()})},
+                                 split_.choosing_prompts,
+                                 split_.choosing_seeds,
+                                 {controls_.front()}};
+            const AlphaRange range = usable_range(run_and_store(plan).ways.front().response, cap);
+            const auto positive = std::distance(alphas.upper_bound(0.0), alphas.end());
+            const auto negative = std::ssize(alphas) - positive;
+            const std::size_t before = alphas.size();
             const double low = *alphas.begin();
             const double high = *alphas.rbegin();
-            if (range.low == low) alphas.insert(rounded(kWidening * low));
-            if (range.high == high) alphas.insert(rounded(kWidening * high));
-            if (*alphas.begin() == low && *alphas.rbegin() == high) break;
+            if (range.low == low && negative < kMostStrengths) alphas.insert(rounded(kWidening * low));
+            if (range.high == high && positive < kMostStrengths) alphas.insert(rounded(kWidening * high));
+            if (alphas.size() == before) return range;
         }
-        return range;
+    }
+
+    /// Those of an interrupted run, which a sweep's plan may not lose.
+    std::set<double> strengths_begun() const {
+        const fs::path file = folder_ / "strength" / "plan.json";
+        std::error_code error;
+        if (!fs::exists(file, error)) return {};
+        const std::vector<double> found = SweepPlan::load(file).conditions.front().alphas;
+        std::set<double> alphas(found.begin(), found.end());
+        alphas.erase(0.0);
+        return alphas;
     }
 
     /// The one verdict, on clips that had no part in any choice.

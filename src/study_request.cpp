@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr std::size_t kLeastSeeds = 8;     // four to choose on and four to confirm on: intervals need them
 constexpr std::int64_t kScreenedWays = 7;  // of the strategies stage, at most
-constexpr std::int64_t kStrengths = 16;    // of the strength stage, at most
+constexpr std::int64_t kStrengths = 14;    // of the strength stage, at most
 
 json identity(const StudyRequest& request, const Manifest& manifest) {
     const SweepRequest& clips = request.clips;
