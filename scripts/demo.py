@@ -26,18 +26,6 @@ GRID: dict[str, Any] = {
 # Of the music that the model learned: its tempi are spread evenly, in octaves, over 75 ... 150 BPM.
 TEMPO_PRIOR = demo_table.TempoPrior(start_bpm=106.0, std_octaves=0.5)
 
-# How each concept is steered, where models/demo/steering.json does not say.
-STEERING: dict[str, dict[str, Any]] = {
-    concept: {
-        "prompts": f"prompts/{concept}.json",
-        "strategy": "one-to-all",
-        "source_layer": 3,
-        "unit": "difference",
-        "rows": "both",
-        "alphas": [-2.0, -1.0, 0.0, 1.0, 2.0],
-    }
-    for concept in ("tempo", "brightness")
-}
 # Keys that are passed on to the sweep, and the names of its axes.
 AXES = {
     "strategy": "strategies",
@@ -64,10 +52,8 @@ def text_of(value: Any) -> str:
 
 
 def read_steering() -> dict[str, dict[str, Any]]:
-    """The settings of each concept: the model's own where its file has the concept, else those above."""
-    file = CHECKPOINT / "steering.json"
-    chosen = json.loads(file.read_text(encoding="utf-8"))["concepts"] if file.is_file() else {}
-    return {concept: chosen.get(concept, STEERING[concept]) for concept in STEERING}
+    """How the model's own file says that each concept is steered."""
+    return json.loads((CHECKPOINT / "steering.json").read_text(encoding="utf-8"))["concepts"]
 
 
 def vector_axes(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +95,7 @@ def sweep_step(
     plan_file = out.with_name(f"{out.name}-plan.json")
     plan = GRID | {
         "model": str(bundle),
+        "tempo_prior": f"{TEMPO_PRIOR.start_bpm:g}:{TEMPO_PRIOR.std_octaves:g}",
         "vectors": [vector_axes(vectors[concept], settings) for concept, settings in steering.items()],
     }
     text = json.dumps(plan, indent=2) + "\n"
@@ -152,7 +139,8 @@ def run_demo(maker: Maker, out: Path) -> None:
     Raises:
         StepError: one sentence.
     """
-    for path, what in ((CHECKPOINT / "config.json", "the demo model"), (PROGRAM, "the program")):
+    needed = {CHECKPOINT / "config.json": "the demo model", CHECKPOINT / "steering.json": "how it is steered"}
+    for path, what in (needed | {PROGRAM: "the program"}).items():
         if not path.is_file():
             raise StepError(f"{what} is missing: there is no {path}")
     steering = read_steering()

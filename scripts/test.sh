@@ -68,7 +68,8 @@ if $everything; then
     check "the installed package: tests/package" tests/package/run.sh
 fi
 check "C++ unit tests: ctest" run_ctest
-check "Python tests: pytest" python -m pytest
+# Each file in one process, so that its fixtures are made once; the programs that they start use one thread.
+check "Python tests: pytest" python -m pytest -n "$(nproc)" --dist loadfile
 
 if ((${#failed[@]})); then
     say "failed: $(printf '%s; ' "${failed[@]}")"

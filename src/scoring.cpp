@@ -120,4 +120,19 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     return scores;
 }
 
+std::vector<ScoreOrFailure> score_each_clip(const Model& model, std::span<const SessionRequest> requests,
+                                            const ScoringOptions& options) {
+    std::vector<ScoreOrFailure> results;
+    try {
+        for (const ClipScore& score : score_clips(model, requests, options)) results.push_back({score, ""});
+        return results;
+    } catch (const ModelError& error) {
+        if (requests.size() == 1) return {{std::nullopt, error.what()}};
+    }
+    for (std::size_t i = 0; i < requests.size(); ++i) {  // one of them: the others are scored without it
+        results.push_back(score_each_clip(model, requests.subspan(i, 1), options).front());
+    }
+    return results;
+}
+
 }  // namespace musicsteer

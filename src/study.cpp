@@ -6,14 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
-#include <tuple>
 
-#include "input_file.hpp"
 #include "musicsteer/errors.hpp"
-#include "musicsteer/metrics.hpp"
 #include "musicsteer/preset.hpp"
 #include "musicsteer/random_directions.hpp"
 #include "musicsteer/sha256.hpp"
+#include "study_split.hpp"
 #include "study_stage.hpp"
 
 namespace musicsteer {
@@ -22,18 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t kLeastSeeds = 8;      // four to choose on and four to confirm on: intervals need them
-constexpr std::size_t kScreeningSeeds = 4;  // of the choosing half, for layers and strategies
-constexpr std::int64_t kScreenedWays = 7;   // of the strategies stage, at most
-constexpr std::int64_t kStrengths = 16;     // of the strength stage, at most
-constexpr int kWidenings = 4;
-constexpr double kFirstPush = 0.25;  // of the mean residual norm: before anything is known
+constexpr std::ptrdiff_t kMostStrengths = 7;  // on either side of 0
+constexpr double kFirstPush = 0.25;           // of the mean residual norm: before anything is known
 constexpr double kWidening = 1.5;
-constexpr int kFormatVersion = 1;
-
-json stamp(const char* format) {
-    return {{"format", format}, {"format_version", kFormatVersion}, {"oldest_reader", kFormatVersion}};
-}
 
 /// Two digits are enough to choose by, and can be typed.
 double rounded(double alpha) {
@@ -44,14 +33,6 @@ double rounded(double alpha) {
 
 std::vector<double> both_signs(double alpha) {
     return {-rounded(alpha), rounded(alpha)};
-}
-
-/// First half, second half; one item is both.
-template <typename Value>
-std::pair<std::vector<Value>, std::vector<Value>> halves(const std::vector<Value>& values) {
-    if (values.size() < 2) return {values, values};
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    return {{values.begin(), middle}, {middle, values.end()}};
 }
 
 SteeringAxes way(Strategy strategy, const std::optional<std::int64_t>& source,
@@ -69,11 +50,11 @@ class Study {
   public:
     Study(const Model& model, const StudyRequest& request, const fs::path& folder,
           const StudyOptions& options)
-        : model_(model), request_(request), folder_(folder), options_(options) {
+        : model_(model), request_(request), folder_(folder), options_(options), split_(request) {
         vectors_ = VectorFile::load(request.vector);
-        std::tie(choosing_prompts_, confirming_prompts_) = halves(request.clips.prompts);
-        std::tie(choosing_seeds_, confirming_seeds_) = halves(request.seeds);
-        result_ = stamp("musicsteer-study");
+        result_ = {{"format", "musicsteer-study"},
+                   {"format_version", kStudyFormatVersion},
+                   {"oldest_reader", kStudyFormatVersion}};
         result_["model"] = {{"name", model.manifest().model_name},
                             {"weights_sha256", model.manifest().weights_sha256}};
         result_["vector"] = {{"file", request.vector}, {"sha256", sha256_of_file(request.vector)}};
@@ -110,11 +91,6 @@ class Study {
         }
     }
 
-    std::vector<std::uint64_t> screening_seeds() const {
-        const std::size_t count = std::min(choosing_seeds_.size(), kScreeningSeeds);
-        return {choosing_seeds_.begin(), choosing_seeds_.begin() + static_cast<std::ptrdiff_t>(count)};
-    }
-
     StudyStage run_and_store(const StagePlan& plan) {
         StudyStage stage = run_stage(model_, request_, folder_, plan, options_);
         result_[plan.name] = stage_json(stage, plan, request_.max_kl_nats);
@@ -126,7 +102,7 @@ class Study {
         SteeringSpec everywhere;
         const ResolvedSteering resolved =
             resolve_steering(vectors_, everywhere, model_.manifest().decoder.num_layers, request_.vector);
-        StagePlan plan{"layers", {}, choosing_prompts_, screening_seeds(), {controls_.front()}};
+        StagePlan plan{"layers", {}, split_.choosing_prompts, split_.screening_seeds, {controls_.front()}};
         for (const std::int64_t layer : resolved.layers) {
             const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, resolved.site).name());
             if (!(stats.norm > 0.0)) continue;
@@ -159,7 +135,8 @@ class Study {
     }
 
     StudyWay study_strategies() {
-        StagePlan plan{"strategies", {}, choosing_prompts_, screening_seeds(), {controls_.front()}};
+        StagePlan plan{
+            "strategies", {}, split_.choosing_prompts, split_.screening_seeds, {controls_.front()}};
         const SamplingOptions sampling = sampling_options();
         const double many = std::sqrt(static_cast<double>(layers_.size()));
         double weakest = strength_of(layers_.front());
@@ -209,24 +186,36 @@ class Study {
         const double cap = request_.max_kl_nats;
         double top = chosen.response.alpha_at_kl(cap);
         if (!(top > 0.0)) top = chosen.response.points.back().alpha;
-        std::set<double> alphas;
+        std::set<double> alphas = strengths_begun();
         for (const double share : {0.25, 0.5, 1.0})
             for (const double alpha : both_signs(share * top)) alphas.insert(alpha);
-        AlphaRange range;
-        for (int round = 0; round <= kWidenings; ++round) {
-            StagePlan plan{"strength",
-                           {axes_of(chosen.steering, {alphas.begin(), alphas.end()})},
-                           choosing_prompts_,
-                           choosing_seeds_,
-                           {}};
-            range = usable_range(run_and_store(plan).ways.front().response, cap);
+        for (;;) {
+            const StagePlan plan{"strength",
+                                 {axes_of(chosen.steering, {alphas.begin(), alphas.end()})},
+                                 split_.choosing_prompts,
+                                 split_.choosing_seeds,
+                                 {controls_.front()}};
+            const AlphaRange range = usable_range(run_and_store(plan).ways.front().response, cap);
+            const auto positive = std::distance(alphas.upper_bound(0.0), alphas.end());
+            const auto negative = std::ssize(alphas) - positive;
+            const std::size_t before = alphas.size();
             const double low = *alphas.begin();
             const double high = *alphas.rbegin();
-            if (range.low == low) alphas.insert(rounded(kWidening * low));
-            if (range.high == high) alphas.insert(rounded(kWidening * high));
-            if (*alphas.begin() == low && *alphas.rbegin() == high) break;
+            if (range.low == low && negative < kMostStrengths) alphas.insert(rounded(kWidening * low));
+            if (range.high == high && positive < kMostStrengths) alphas.insert(rounded(kWidening * high));
+            if (alphas.size() == before) return range;
         }
-        return range;
+    }
+
+    /// Those of an interrupted run, which a sweep's plan may not lose.
+    std::set<double> strengths_begun() const {
+        const fs::path file = folder_ / "strength" / "plan.json";
+        std::error_code error;
+        if (!fs::exists(file, error)) return {};
+        const std::vector<double> found = SweepPlan::load(file).conditions.front().alphas;
+        std::set<double> alphas(found.begin(), found.end());
+        alphas.erase(0.0);
+        return alphas;
     }
 
     /// The one verdict, on clips that had no part in any choice.
@@ -236,8 +225,8 @@ class Study {
             if (end != 0.0) alphas.insert({rounded(end / 2.0), end});
         const StagePlan plan{"confirm",
                              {axes_of(steering, {alphas.begin(), alphas.end()})},
-                             confirming_prompts_,
-                             confirming_seeds_,
+                             split_.confirming_prompts,
+                             split_.confirming_seeds,
                              controls_};
         const StudyStage stage = run_and_store(plan);
         const StudyWay& way = stage.ways.front();
@@ -286,94 +275,13 @@ class Study {
     fs::path folder_;
     const StudyOptions& options_;
     VectorFile vectors_;
-    std::vector<std::string> choosing_prompts_, confirming_prompts_;
-    std::vector<std::uint64_t> choosing_seeds_, confirming_seeds_;
+    StudySplit split_;
     std::vector<std::string> controls_;
     std::vector<StudyWay> layers_;  ///< farthest reach first
     json result_;
 };
 
-json identity(const StudyRequest& request, const Manifest& manifest) {
-    const SweepRequest& clips = request.clips;
-    json result = stamp("musicsteer-study-request");
-    const auto set = [&](const char* key, const auto& value) { result[key] = value ? json(*value) : json(); };
-    result["musicsteer"] = program_version();
-    result["weights_sha256"] = manifest.weights_sha256;
-    result["vector_sha256"] = sha256_of_file(request.vector);
-    result["measure"] = request.measure;
-    result["prompts"] = clips.prompts;
-    result["seeds"] = request.seeds;
-    result["max_kl_nats"] = request.max_kl_nats;
-    result["controls"] = request.controls;
-    result["audio"] = clips.audio;
-    set("duration_s", clips.duration_s);
-    set("guidance_scale", clips.guidance_scale);
-    set("top_k", clips.top_k);
-    set("top_p", clips.top_p);
-    set("temperature", clips.temperature);
-    set("batch_size", clips.batch_size);
-    return result;
-}
-
 }  // namespace
-
-void StudyRequest::validate() const {
-    std::vector<std::string> measures;
-    for (const std::string name : kMeasureNames)
-        if (name != "duration_s" && name != "sample_rate_hz") measures.push_back(name);
-    if (std::find(measures.begin(), measures.end(), measure) == measures.end()) {
-        std::string known;
-        for (const std::string& name : measures) known += (known.empty() ? "" : ", ") + name;
-        throw UsageError("unknown measure " + in_quotes(measure) + did_you_mean(measure, measures) +
-                         " (measures: " + known + ")");
-    }
-    if (std::set(seeds.begin(), seeds.end()).size() != seeds.size())
-        throw UsageError("a seed is given twice");
-    if (seeds.size() < kLeastSeeds) {
-        throw UsageError("expected at least " + std::to_string(kLeastSeeds) +
-                         " seeds, half to choose a setting and half to confirm it, found " +
-                         std::to_string(seeds.size()) + ": intervals need four a half");
-    }
-    if (!std::isfinite(max_kl_nats) || max_kl_nats <= 0.0)
-        throw UsageError("the KL cap must be more than 0 nats");
-    if (controls < 2 || controls > 1000) throw UsageError("expected 2 to 1000 random vectors");
-    if (clips.prompts.empty()) throw UsageError("no prompts are given");
-}
-
-std::int64_t most_study_clips(const StudyRequest& request, std::int64_t layers) {
-    const auto [choosing, confirming] = halves(request.seeds);
-    const auto [few_prompts, other_prompts] = halves(request.clips.prompts);
-    const std::int64_t prompts = std::ssize(few_prompts);
-    const std::int64_t screened =
-        prompts * static_cast<std::int64_t>(std::min(choosing.size(), kScreeningSeeds));
-    return screened * (1 + 4 * layers) + screened * (1 + 4 * kScreenedWays) +
-           prompts * std::ssize(choosing) * kStrengths +
-           std::ssize(other_prompts) * std::ssize(confirming) * (1 + 4 * (1 + request.controls));
-}
-
-void claim_study_folder(const StudyRequest& request, const Manifest& manifest, const fs::path& folder) {
-    const json wanted = identity(request, manifest);
-    const fs::path file = folder / "request.json";
-    std::error_code error;
-    if (!fs::exists(file, error)) {
-        if (fs::exists(folder, error) && !fs::is_directory(folder, error))
-            throw OutputError(folder.string() + ": expected a folder, found a file");
-        for (const auto& entry : fs::directory_iterator(folder, error)) {
-            const std::string name = entry.path().filename().string();
-            if (name.starts_with('.')) continue;
-            throw OutputError(folder.string() + ": holds " + in_quotes(name) +
-                              " but no request.json, so no study of ours: choose another --out");
-        }
-        write_file_atomically(file, wanted.dump(2) + "\n", Overwrite::kRefuse);
-        return;
-    }
-    const json earlier = json::parse(read_text_file(file), nullptr, false);
-    for (const auto& [key, value] : wanted.items()) {
-        if (earlier.is_object() && earlier.contains(key) && earlier.at(key) == value) continue;
-        throw InputError(folder.string() + ": belongs to another study: " + key +
-                         " differs from its request.json; choose another --out");
-    }
-}
 
 VectorFile matched_random(const VectorFile& vectors, std::uint64_t seed) {
     VectorFile random = vectors;

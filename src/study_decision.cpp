@@ -20,17 +20,36 @@ bool has_in_all(const std::vector<BySeed>& sets, std::uint64_t seed) {
     return std::all_of(sets.begin(), sets.end(), [&](const BySeed& set) { return set.contains(seed); });
 }
 
+/// Changes of `b` over those of `a`, on the seeds that both have.
+std::vector<double> steps(const BySeed& a, const BySeed& b) {
+    std::vector<double> result;
+    for (const auto& [seed, value] : b)
+        if (a.contains(seed)) result.push_back(value - a.at(seed));
+    return result;
+}
+
+/// Whether going on from `from` moves the measure back by more than its noise.
+bool turns_back(const DosePoint& from, const DosePoint& to, double towards) {
+    const std::vector<double> moved = steps(from.change, to.change);
+    if (moved.empty()) return true;
+    const Estimate step = bootstrap_mean(moved);
+    return towards > 0.0 ? step.high < 0.0 : step.low > 0.0;
+}
+
 /// How far the points on one side of 0 are usable. @param outwards  their order @param sign  of the slope
-template <typename Points>
-double usable_end(const Points& outwards, double max_kl, double sign) {
+double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl, double sign) {
     double end = 0.0;
     double moved = 0.0;
+    const DosePoint* farthest = nullptr;  // that moved the measure
     for (const DosePoint* point : outwards) {
         const double towards = point->alpha > 0.0 ? sign : -sign;
-        const double change = towards * point->mean().value;
-        if (!(point->kl_nats <= max_kl) || !(change > moved)) break;
-        moved = change;
+        if (!(point->kl_nats <= max_kl) || point->change.empty()) break;
+        if (farthest && turns_back(*farthest, *point, towards)) break;
+        const Estimate change = point->mean();
+        if (!change.excludes_zero() || !(towards * change.value > moved)) continue;
+        moved = towards * change.value;
         end = point->alpha;
+        farthest = point;
     }
     return end;
 }

@@ -26,7 +26,7 @@ SweepPlan sweep_plan(const Model& model, const StudyRequest& request, const Stag
     for (const std::string& file : files) {
         for (SteeringAxes axes : stage.ways) {
             axes.alphas.insert(axes.alphas.begin(), 0.0);
-            sweep.vectors.push_back({file, std::move(axes)});
+            sweep.vectors.push_back({file, std::move(axes), {}});
         }
     }
     PlanOptions options;

@@ -163,16 +163,12 @@ class Runner {
         scoring.batch_size = settings_.batch_size;
         scoring.text_length = batch.front()->spec.text_length;
         scoring.stop = options_.stop;
-        try {
-            const std::vector<ClipScore> found = score_clips(model_, requests, scoring);
-            for (std::size_t i = 0; i < found.size(); ++i) scores[places[i]] = found[i].kl_nats;
-        } catch (const ModelError&) {  // one of them: the others are scored without it
-            for (std::size_t i = 0; i < places.size(); ++i) {
-                try {
-                    scores[places[i]] = score_clips(model_, {&requests[i], 1}, scoring).front().kl_nats;
-                } catch (const ModelError& error) {
-                    generated.failures[places[i]] = error.what();
-                }
+        const std::vector<ScoreOrFailure> found = score_each_clip(model_, requests, scoring);
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            if (found[i].score) {
+                scores[places[i]] = found[i].score->kl_nats;
+            } else {
+                generated.failures[places[i]] = found[i].failure;
             }
         }
         return scores;

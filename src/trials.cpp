@@ -111,8 +111,16 @@ void TrialRunner::score(std::span<const SessionRequest> requests, const at::Tens
     scoring.batch_size = options_.batch_size;
     scoring.text_length = options_.text_length;
     scoring.stop = options_.stop;
-    const std::vector<ClipScore> scores = score_clips(model_, steered, scoring);
-    for (std::size_t i = 0; i < scores.size(); ++i) trials[places[i]].kl_nats = scores[i].kl_nats;
+    const std::vector<ScoreOrFailure> scores = score_each_clip(model_, steered, scoring);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+        Trial& trial = trials[places[i]];
+        if (scores[i].score) {
+            trial.kl_nats = scores[i].score->kl_nats;
+        } else {
+            trial.measures.reset();
+            trial.failure = scores[i].failure;
+        }
+    }
 }
 
 }  // namespace musicsteer

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "musicsteer/generation_session.hpp"
@@ -32,5 +34,15 @@ struct ClipScore {
 /// @throws UsageError, ModelError, ResourceError, Interrupted
 std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRequest> requests,
                                    const ScoringOptions& options);
+
+struct ScoreOrFailure {
+    std::optional<ClipScore> score;
+    std::string failure;  ///< why there is none: activations that are not finite
+};
+
+/// The same, clip by clip where the model fails on one of them. A score does not depend on which others fail.
+/// @throws UsageError, ResourceError, Interrupted
+std::vector<ScoreOrFailure> score_each_clip(const Model& model, std::span<const SessionRequest> requests,
+                                            const ScoringOptions& options);
 
 }  // namespace musicsteer

@@ -37,7 +37,7 @@ struct DoseResponse {
     double reach(double max_kl) const;
 };
 
-/// Strengths that do no harm and go on moving the measure. Both ends 0: none does.
+/// Strengths that cost little enough and move the measure. Both ends 0: none does.
 struct AlphaRange {
     double low = 0.0;
     double high = 0.0;
@@ -45,8 +45,8 @@ struct AlphaRange {
     bool empty() const { return low == 0.0 && high == 0.0; }
 };
 
-/// From 0 outwards, as far as the KL cost stays within the cap and each step moves the mean further in the
-/// slope's direction.
+/// From 0 outwards, as far as the KL cost stays within the cap and no step moves the mean back by more than
+/// its noise. Each end moves the mean further than all before it, by an interval that excludes zero.
 AlphaRange usable_range(const DoseResponse& response, double max_kl);
 
 /// Whether a vector does more than any push of its size does.

@@ -17,6 +17,10 @@ struct SweepProgress {
     std::int64_t clips_total = 0;
     double batch_share = 0.0;  ///< of the batch that is running, 0 to 1
     std::int64_t batch_clips = 0;
+
+    double clips_done_and_begun() const {
+        return static_cast<double>(clips_done) + batch_share * static_cast<double>(batch_clips);
+    }
 };
 
 struct SweepOptions {

@@ -159,9 +159,8 @@ class ClipObserver {
   private:
     TrialOptions with_progress(TrialOptions options) {
         options.on_progress = [this](double clips) {
-            constexpr std::int64_t kSteps = 1000;
-            const auto done = static_cast<std::int64_t>((done_ + clips) * kSteps);
-            progress_.update_units(done, std::max(done, expected_ * kSteps), kSteps, "clips");
+            const double done = done_ + clips;
+            progress_.update_units(done, std::max(static_cast<std::int64_t>(done), expected_), "clips");
         };
         return options;
     }

@@ -33,9 +33,9 @@ Progress::~Progress() {
 }
 
 /// Whether to show something now; not more often than eyes can follow.
-bool Progress::is_due(std::int64_t done) {
+bool Progress::is_due(double done) {
     if (!on_terminal_) return false;
-    if (first_done_ < 0) first_done_ = done;
+    if (first_done_ < 0.0) first_done_ = done;
     const auto now = Clock::now();
     if (now - last_shown_ < kInterval) return false;
     last_shown_ = now;
@@ -43,33 +43,33 @@ bool Progress::is_due(std::int64_t done) {
 }
 
 /// What is done a second in this run; 0 while that cannot be told.
-double Progress::rate(std::int64_t done) const {
+double Progress::rate(double done) const {
     const double elapsed_s = std::chrono::duration<double>(Clock::now() - start_).count();
-    return done > first_done_ && elapsed_s > 1.0 ? static_cast<double>(done - first_done_) / elapsed_s : 0.0;
+    return done > first_done_ && elapsed_s > 1.0 ? (done - first_done_) / elapsed_s : 0.0;
 }
 
-void Progress::show(std::int64_t done, std::int64_t total, const std::string& count) const {
-    std::cerr << kClearLine << label_ << ": " << 100 * done / total << " %" << count;
+void Progress::show(double done, double total, const std::string& count) const {
+    std::cerr << kClearLine << label_ << ": " << static_cast<int>(100.0 * done / total) << " %" << count;
     if (const double per_second = rate(done); per_second > 0.0)
-        std::cerr << ", " << format_duration(static_cast<double>(total - done) / per_second) << " left";
+        std::cerr << ", " << format_duration((total - done) / per_second) << " left";
     std::cerr << std::flush;
 }
 
 void Progress::update(std::int64_t done, std::int64_t total) {
-    if (is_due(done)) show(done, total, "");
+    const auto so_far = static_cast<double>(done);
+    if (is_due(so_far)) show(so_far, static_cast<double>(total), "");
 }
 
-void Progress::update_units(std::int64_t done, std::int64_t total, std::int64_t step,
-                            const std::string& unit) {
+void Progress::update_units(double done, std::int64_t total, const std::string& unit) {
     if (!is_due(done)) return;
     std::string count =
-        ", " + std::to_string(done / step) + " of " + std::to_string(total / step) + " " + unit;
+        ", " + std::to_string(static_cast<std::int64_t>(done)) + " of " + std::to_string(total) + " " + unit;
     if (const double per_second = rate(done); per_second > 0.0) {
         char text[32];
-        std::snprintf(text, sizeof text, ", %.2g ", per_second / static_cast<double>(step));
+        std::snprintf(text, sizeof text, ", %.2g ", per_second);
         count += text + unit + "/s";
     }
-    show(done, total, count);
+    show(done, static_cast<double>(total), count);
 }
 
 }  // namespace musicsteer::cli

@@ -18,21 +18,21 @@ class Progress {
     Progress& operator=(const Progress&) = delete;
 
     void update(std::int64_t done, std::int64_t total);
-    /// The same with a count and a rate: "12 of 64 clips, 0.8 clips/s". @param step  what one of them counts
-    void update_units(std::int64_t done, std::int64_t total, std::int64_t step, const std::string& unit);
+    /// The same with a count and a rate: "12 of 64 clips, 0.8 clips/s". @param done  parts of one included
+    void update_units(double done, std::int64_t total, const std::string& unit);
 
   private:
     using Clock = std::chrono::steady_clock;
 
-    bool is_due(std::int64_t done);
-    void show(std::int64_t done, std::int64_t total, const std::string& count) const;
-    double rate(std::int64_t done) const;
+    bool is_due(double done);
+    void show(double done, double total, const std::string& count) const;
+    double rate(double done) const;
 
     std::string label_;
     bool on_terminal_;
     Clock::time_point start_ = Clock::now();
     Clock::time_point last_shown_{};
-    std::int64_t first_done_ = -1;  ///< where this run began: resumed work must not flatter the rate
+    double first_done_ = -1.0;  ///< where this run began: resumed work must not flatter the rate
 };
 
 }  // namespace musicsteer::cli

@@ -1,6 +1,7 @@
 #include "musicsteer/study.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -34,8 +35,31 @@ struct StudyFlags {
     StudyRequest request;
     std::string seeds = "0:16";
     std::string out;
+    std::string tempo_prior;
     bool no_audio = false;
     bool json = false;
+};
+
+/// Says once, as soon as the first clips are made, how long the whole will take at most.
+class Forecast {
+  public:
+    explicit Forecast(std::int64_t most_clips) : most_clips_(most_clips) {}
+
+    void look(const SweepProgress& now) {
+        if (first_done_ < 0) first_done_ = now.clips_done;
+        if (said_ || now.clips_done == first_done_) return;
+        said_ = true;
+        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+        const double each_s = elapsed.count() / static_cast<double>(now.clips_done - first_done_);
+        log_info("about " + format_duration(each_s * static_cast<double>(most_clips_ - first_done_)) +
+                 " at most, by the first " + std::to_string(now.clips_done - first_done_) + " clips");
+    }
+
+  private:
+    std::int64_t most_clips_;
+    std::int64_t first_done_ = -1;  ///< of an earlier run
+    bool said_ = false;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 StudyRequest request_of(const StudyFlags& flags) {
@@ -52,6 +76,7 @@ StudyRequest request_of(const StudyFlags& flags) {
     clips.top_k = flags.sampling.top_k;
     clips.top_p = flags.sampling.top_p;
     clips.temperature = flags.sampling.temperature;
+    if (!flags.tempo_prior.empty()) clips.tempo_prior = flags.tempo_prior;
     clips.batch_size = flags.sampling.batch_size > 0 ? flags.sampling.batch_size : 16;
     if (flags.model.threads > 0) clips.threads = flags.model.threads;
     clips.device = flags.model.device;
@@ -94,9 +119,13 @@ void print_ways(const json& stage, const std::string& title) {
 void print_points(const json& stage, const std::string& title) {
     const json& way = stage["ways"][0];
     std::cout << title << " (" << name_of(way) << "; unsteered " << number(stage["unsteered_mean"]) << ")\n";
-    for (const json& point : way["points"]) {
+    for (std::size_t i = 0; i < way["points"].size(); ++i) {
+        const json& point = way["points"][i];
         std::cout << "  alpha " << number(point["alpha"]) << ": change " << interval(point["change"])
-                  << ", KL " << number(point["kl_nats"]) << " nats\n";
+                  << ", KL " << number(point["kl_nats"]) << " nats; random vectors'";
+        for (const json& random : way["random"])
+            std::cout << " " << number(random["points"][i]["change"]["value"]);
+        std::cout << "\n";
     }
 }
 
@@ -126,22 +155,20 @@ void run(const StudyFlags& flags, const Context& context) {
     const auto layers =
         resolve_steering(vectors, {}, bundle.manifest().decoder.num_layers, request.vector).layers;
     claim_study_folder(request, bundle.manifest(), flags.out);
-    log_info("a study of at most " + std::to_string(most_study_clips(request, std::ssize(layers))) +
-             " clips, each generated and scored");
+    const std::int64_t most_clips = most_study_clips(request, std::ssize(layers));
+    log_info("a study of at most " + std::to_string(most_clips) + " clips, each generated and scored");
     const Model model = load_model(flags.model, std::move(bundle));
 
     StudyOptions options;
     options.stop = context.stop;
     options.on_message = log_warn;
+    Forecast forecast(most_clips);
     std::unique_ptr<Progress> progress;
     std::string shown;
     options.on_progress = [&](const std::string& stage, const SweepProgress& now) {
-        constexpr std::int64_t kSteps = 1000;  // a clip counts as so many
         if (!progress || stage != shown) progress = std::make_unique<Progress>(shown = stage);
-        const double clips =
-            static_cast<double>(now.clips_done) + now.batch_share * static_cast<double>(now.batch_clips);
-        progress->update_units(static_cast<std::int64_t>(clips * kSteps), now.clips_total * kSteps, kSteps,
-                               "clips");
+        progress->update_units(now.clips_done_and_begun(), now.clips_total, "clips");
+        forecast.look(now);
     };
     json study;
     try {
@@ -182,6 +209,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     add_sampling_flags(command, flags.sampling);
     command.get_option("--duration")->default_val(4.0);
     command.get_option("--batch-size")->description("Clips computed together [16]");
+    add_tempo_prior(command, flags.tempo_prior);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag("--json", flags.json, "Print study.json instead of tables");
     command.add_option("--out", flags.out, "Folder of the study; the same study is gone on with there")

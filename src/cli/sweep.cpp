@@ -116,11 +116,7 @@ void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep pl
     options.on_message = log_warn;
     Progress progress("sweeping");
     options.on_progress = [&](const SweepProgress& now) {
-        constexpr std::int64_t kSteps = 1000;  // a clip counts as so many
-        const double clips =
-            static_cast<double>(now.clips_done) + now.batch_share * static_cast<double>(now.batch_clips);
-        progress.update_units(static_cast<std::int64_t>(clips * kSteps), now.clips_total * kSteps, kSteps,
-                              "clips");
+        progress.update_units(now.clips_done_and_begun(), now.clips_total, "clips");
     };
     try {
         report(flags, run_sweep(model, folder, options), "made");

@@ -75,7 +75,7 @@ def test_a_study_and_the_same_after_kills(
     expected = contents(tmp_path / "whole")
 
     killed = 0
-    for seconds in (1.0, 2.0, 3.0):
+    for seconds in (1.0, 2.0, 3.0, 4.0):
         process = subprocess.Popen(
             [PROGRAM, *study(bundle, vectors), "--out", "killed"],
             cwd=tmp_path, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

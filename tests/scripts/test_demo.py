@@ -189,20 +189,6 @@ def test_an_output_that_the_demo_did_not_make_is_left_alone(tmp_path):
     assert kitchen.output.read_text() == "someone's own"
 
 
-def test_settings_of_the_model_replace_the_defaults(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "CHECKPOINT", tmp_path)
-    assert demo.read_steering() == demo.STEERING
-    # A default source layer left in place would contradict this strategy.
-    chosen = {
-        "prompts": "prompts/tempo.json",
-        "strategy": "per-layer",
-        "layers": "0-5",
-        "alphas": [-0.5, 0.5],
-    }
-    (tmp_path / "steering.json").write_text(json.dumps({"concepts": {"tempo": chosen}}))
-    assert demo.read_steering() == {"tempo": chosen, "brightness": demo.STEERING["brightness"]}
-
-
 def test_settings_become_one_condition_of_a_sweep():
     settings = {"strategy": "single", "source_layer": 3, "layers": "0,2-4", "rows": "both", "alphas": [-1, 2]}
     assert demo.vector_axes(Path("v"), settings) == {

@@ -97,6 +97,31 @@ TEST(StudyDecision, TheRangeEndsWhereTheMeasureTurnsBack) {
     EXPECT_EQ(range.high, 1.0);
 }
 
+TEST(StudyDecision, ANoisyStepBackDoesNotEndTheRange) {
+    // Between 1 and 2 the mean falls, seeds differ by more than that; at 0.5 nothing can be said yet.
+    DoseResponse vector = response([](double alpha) { return alpha; }, 0.0, 0.01);
+    const auto set = [&](std::size_t point, double mean, double noise) {
+        for (auto& [seed, change] : vector.points[point].change)
+            change = mean + noise * (seed % 2 == 0 ? 1.0 : -1.0);
+    };
+    set(2, 1.0, 1.5);
+    set(3, 4.0, 0.5);
+    vector.points.push_back(vector.points.back());
+    vector.points.back().alpha = 3.0;
+    set(4, 3.9, 1.0);
+    vector.points.push_back(vector.points.back());
+    vector.points.back().alpha = 4.0;
+    set(5, 6.0, 1.0);
+    EXPECT_EQ(usable_range(vector, 100.0).high, 4.0);
+    set(4, 1.0, 0.5);
+    EXPECT_EQ(usable_range(vector, 100.0).high, 2.0);
+}
+
+TEST(StudyDecision, AnEndThatCannotBeToldFromZeroIsNone) {
+    const DoseResponse vector = response([](double alpha) { return 0.1 * alpha; }, 5.0);
+    EXPECT_TRUE(usable_range(vector, 100.0).empty());
+}
+
 TEST(StudyDecision, AFailedStrengthEndsTheRange) {
     DoseResponse vector = response([](double alpha) { return alpha; }, 0.0);
     vector.points.back().change.clear();
