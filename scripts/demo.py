@@ -39,7 +39,7 @@ EXTRACT_KEYS = {
     "limit": "--limit",
     "duration_s": "--duration",
     "seed": "--seed",
-    "positions": "--positions",
+    "pool": "--pool",
     "extract_rows": "--rows",
 }
 

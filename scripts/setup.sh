@@ -25,7 +25,7 @@ source "$root/scripts/steps.sh"
 
 torch_version=2.13.0+cpu
 torch_index=https://download.pytorch.org/whl/cpu
-header_packages=(libcli11-dev nlohmann-json3-dev libebur128-dev libsndfile1-dev libspdlog-dev libssl-dev
+header_packages=(libcli11-dev nlohmann-json3-dev libebur128-dev libsamplerate0-dev libsndfile1-dev libspdlog-dev libssl-dev
     libutf8proc-dev libgtest-dev libgmock-dev)
 venv=$root/.venv
 build=$root/build

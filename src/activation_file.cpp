@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <nlohmann/json.hpp>
+
+#include "json_view.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/safetensors.hpp"
 
@@ -10,6 +13,8 @@ namespace {
 
 constexpr const char* kFormat = "musicsteer-activations";
 constexpr const char* kUnfinishedKey = "unfinished";
+constexpr const char* kPairedKey = "paired";
+constexpr const char* kValuesKey = "values";
 constexpr std::string_view kNormsSuffix = ".mean_norms";
 
 void store(TensorFile& file, const std::string& side, const std::map<std::string, PooledSide>& pooled) {
@@ -44,6 +49,48 @@ std::map<std::string, PooledSide> read_side(const TensorFile& file, const std::s
     return pooled;
 }
 
+std::vector<double> numbers(const JsonView& list) {
+    std::vector<double> values;
+    for (const JsonView& item : list.items()) values.push_back(item.number());
+    return values;
+}
+
+PromptRelations read_relations(const std::map<std::string, std::string>& metadata,
+                               const std::string& origin) {
+    PromptRelations relations;
+    if (const auto found = metadata.find(kPairedKey); found != metadata.end()) {
+        const JsonDocument paired(found->second, origin + ": metadata." + kPairedKey);
+        relations.paired = paired.root().boolean();
+    }
+    if (const auto found = metadata.find(kValuesKey); found != metadata.end()) {
+        const JsonDocument values(found->second, origin + ": metadata." + kValuesKey);
+        relations.positive_values = numbers(values.root().at("positive"));
+        relations.negative_values = numbers(values.root().at("negative"));
+    }
+    return relations;
+}
+
+// Every tensor of a side has one row for each of its prompts.
+void check_counts(const ActivationFile& file, const std::string& origin) {
+    const auto check = [&](const char* side, const std::map<std::string, PooledSide>& pooled,
+                           const std::vector<double>& values) {
+        const std::int64_t prompts = pooled.begin()->second.means.size(0);
+        for (const auto& [point, tensors] : pooled) {
+            if (tensors.means.size(0) == prompts) continue;
+            throw InputError(origin + ": tensor '" + side + "." + point + "': expected " +
+                             std::to_string(prompts) + " prompts as in the others, found " +
+                             std::to_string(tensors.means.size(0)));
+        }
+        if (file.relations.has_values() && static_cast<std::int64_t>(values.size()) != prompts) {
+            throw InputError(origin + ": metadata." + kValuesKey + "." + side + ": expected " +
+                             std::to_string(prompts) + " numbers, one for each prompt, found " +
+                             std::to_string(values.size()));
+        }
+    };
+    check("positive", file.positive, file.relations.positive_values);
+    check("negative", file.negative, file.relations.negative_values);
+}
+
 }  // namespace
 
 ActivationFile ActivationFile::load(const std::filesystem::path& path) {
@@ -64,6 +111,8 @@ ActivationFile ActivationFile::load(const std::filesystem::path& path) {
     if (result.positive.size() != result.negative.size()) {
         throw InputError(origin + ": a hook point has a negative side only");
     }
+    result.relations = read_relations(info.metadata, origin);
+    if (result.unfinished.empty()) check_counts(result, origin);
     return result;
 }
 
@@ -71,6 +120,13 @@ void ActivationFile::save(const std::filesystem::path& path, Overwrite overwrite
     TensorFile file;
     file.metadata = provenance_metadata(provenance, kFormat);
     if (!unfinished.empty()) file.metadata[kUnfinishedKey] = unfinished;
+    if (relations.paired) file.metadata[kPairedKey] = "true";
+    if (relations.has_values()) {
+        file.metadata[kValuesKey] = nlohmann::json{
+            {"positive", relations.positive_values},
+            {"negative",
+             relations.negative_values}}.dump();
+    }
     store(file, "positive", positive);
     store(file, "negative", negative);
     save_tensors(path, file, overwrite);

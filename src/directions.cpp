@@ -2,8 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-
+#include "musicsteer/direction_statistics.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
 
@@ -19,19 +18,6 @@ void check_side(const PooledSide& side, const char* name) {
     if (!side.means.isfinite().all().item<bool>() || !side.mean_norms.isfinite().all().item<bool>()) {
         throw InputError(std::string("an activation of the ") + name + " side is not finite");
     }
-}
-
-/// Cohen's d with the pooled standard deviation; 0 where it is undefined (one prompt a side, no spread).
-double cohens_d(const at::Tensor& positive, const at::Tensor& negative) {
-    const auto n = static_cast<double>(positive.size(0));
-    const auto m = static_cast<double>(negative.size(0));
-    if (n + m <= 2.0) return 0.0;
-    const auto sum_of_squares = [](const at::Tensor& x) {
-        return (x - x.mean()).square().sum().item<double>();
-    };
-    const double deviation = std::sqrt((sum_of_squares(positive) + sum_of_squares(negative)) / (n + m - 2.0));
-    const double difference = (positive.mean() - negative.mean()).item<double>();
-    return deviation > 0.0 ? difference / deviation : 0.0;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/generator.hpp"
 #include "musicsteer/memory.hpp"
+#include "musicsteer/random_directions.hpp"
 
 namespace musicsteer {
 namespace {
@@ -38,6 +39,8 @@ class Recording {
         positions_ =
             parse_positions(options.positions, session_options_.num_frames, manifest.codec.frame_rate_hz);
         result_.provenance = provenance();
+        result_.relations = prompt_relations(prompts, options.limit);
+        if (result_.relations.has_values()) result_.provenance.value_name = "prompt";
         plan_jobs();
     }
 
@@ -122,6 +125,7 @@ class Recording {
                     options_.progress_file.string());
                 return;
             }
+            earlier.relations = result_.relations;
             result_ = std::move(earlier);
         } catch (const InputError& error) {
             say(std::string("starting anew: ") + error.what());
@@ -196,13 +200,55 @@ ActivationFile record_activations(const Model& model, const PromptSet& prompts,
     return Recording(model, prompts, options).run();
 }
 
-VectorFile compute_directions(const ActivationFile& activations) {
+PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit) {
+    PromptRelations relations;
+    relations.paired = prompts.paired;
+    const auto values_of = [limit](const PromptSide& side) {
+        const auto size = static_cast<std::int64_t>(side.prompts.size());
+        std::vector<double> values;
+        for (std::int64_t i = 0; i < (limit > 0 ? std::min(limit, size) : size); ++i) {
+            const auto& value = side.prompts[static_cast<std::size_t>(i)].value;
+            if (!value) return std::vector<double>();
+            values.push_back(*value);
+        }
+        return values;
+    };
+    relations.positive_values = values_of(prompts.positive);
+    relations.negative_values = values_of(prompts.negative);
+    if (!relations.has_values()) relations = {prompts.paired, {}, {}};
+    return relations;
+}
+
+VectorFile compute_directions(const ActivationFile& activations, const MethodOptions& method,
+                              const std::function<void(std::int64_t, std::int64_t)>& on_point,
+                              const std::stop_token& stop) {
+    method.validate();
     VectorFile file;
     file.provenance = activations.provenance;
+    file.provenance.method = to_string(method.method);
+    file.provenance.method_settings = method.settings_json();
+    const bool is_random = method.method == DirectionMethod::kRandom;
+    const auto total = static_cast<std::int64_t>(activations.positive.size());
+    std::int64_t done = 0;
     for (const auto& [point, positive] : activations.positive) {
-        Direction direction = difference_in_means(positive, activations.negative.at(point));
-        file.directions[point] = std::move(direction.vector);
-        file.stats[point] = direction.stats;
+        if (stop.stop_requested()) throw Interrupted("interrupted");
+        const PooledSide& negative = activations.negative.at(point);
+        try {
+            Direction direction = is_random
+                                      ? difference_in_means(positive, negative)
+                                      : find_direction(positive, negative, activations.relations, method);
+            file.directions[point] = std::move(direction.vector);
+            file.stats[point] = direction.stats;
+        } catch (const InputError& error) {
+            throw InputError(point + ": " + error.what());
+        }
+        if (on_point) on_point(++done, total);
+    }
+    if (!is_random) return file;
+    randomize_directions(file.directions, method.random_seed);
+    for (const auto& [point, vector] : file.directions) {
+        file.stats[point] = statistics_of_given(vector, activations.positive.at(point),
+                                                activations.negative.at(point), activations.relations);
     }
     return file;
 }

@@ -10,9 +10,13 @@
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/sha256.hpp"
+#include "musicsteer/statistics.hpp"
 
 namespace musicsteer {
 namespace {
+
+constexpr const char* kPlainList =
+    "a plain list of prompts, expected a concept set with a positive and a negative side";
 
 bool is_space(utf8proc_int32_t codepoint) {
     constexpr utf8proc_int32_t kNextLine = 0x85;
@@ -113,6 +117,40 @@ std::vector<Prompt> parse_prompt_list(const std::string& text, const std::string
     return read_prompts(root.at("prompts"));
 }
 
+// The larger half of the values is the positive side.
+void split_by_value(PromptSet& set, const JsonView& list, const std::vector<Prompt>& prompts) {
+    std::vector<double> values;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+        if (!prompts[i].value)
+            list.items()[i].fail("has no \"value\", and other prompts have one: expected all or none");
+        values.push_back(*prompts[i].value);
+    }
+    std::vector<bool> larger;
+    try {
+        larger = larger_half(values);
+    } catch (const UsageError&) {
+        list.fail("expected prompts of at least two different values, found one value");
+    }
+    set.positive.label = "high";
+    set.negative.label = "low";
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+        (larger[i] ? set.positive : set.negative).prompts.push_back(prompts[i]);
+}
+
+PromptSet parse_numbered_set(const JsonView& root) {
+    const JsonView list = root.at("prompts");
+    const std::vector<Prompt> prompts = list.is_list() ? read_prompts(list) : std::vector<Prompt>();
+    if (std::none_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.value.has_value(); }))
+        root.fail(kPlainList);
+    root.refuse_unknown_keys({"$schema", "concept", "description", "prompts", "notes"});
+    PromptSet set;
+    set.concept_name = read_text(root.at("concept"));
+    if (const auto description = root.find("description")) set.description = read_text(*description);
+    check_optional_text(root, "notes");
+    split_by_value(set, list, prompts);
+    return set;
+}
+
 std::string_view trimmed(std::string_view line) {
     constexpr std::string_view kSpace = " \t\r\v\f";
     const std::size_t begin = line.find_first_not_of(kSpace);
@@ -144,8 +182,11 @@ std::vector<Prompt> parse_prompt_lines(std::string_view text, const std::string&
 PromptSet PromptSet::parse(const std::string& json, const std::string& origin) {
     const JsonDocument document(json, origin);
     const JsonView root = document.root();
-    if (root.is_list() || root.find("prompts")) {
-        root.fail("a plain list of prompts, expected a concept set with a positive and a negative side");
+    if (root.is_list()) root.fail(kPlainList);
+    if (root.find("prompts")) {
+        PromptSet set = parse_numbered_set(root);
+        set.sha256 = sha256_of(json);
+        return set;
     }
     root.refuse_unknown_keys(
         {"$schema", "concept", "description", "positive", "negative", "pairing", "notes"});

@@ -28,6 +28,16 @@ class MetadataReader {
         if (found == metadata_.end()) throw InputError(place_of(key) + ": missing");
         return found->second;
     }
+    std::string optional_text(const std::string& key) const {
+        const auto found = metadata_.find(key);
+        return found == metadata_.end() ? "" : found->second;
+    }
+    /// An object, as the text that it is; "" if there is none.
+    std::string optional_object(const std::string& key) const {
+        const std::string found = optional_text(key);
+        if (!found.empty()) document(key).root().members();
+        return found;
+    }
     JsonDocument document(const std::string& key) const { return JsonDocument(text(key), place_of(key)); }
     double number(const std::string& key) const { return document(key).root().number(); }
     std::uint64_t unsigned_integer(const std::string& key) const {
@@ -88,6 +98,9 @@ Provenance read_provenance(const Metadata& metadata, const std::string& format, 
     provenance.positive_label = labels.root().at("positive").text();
     provenance.negative_label = labels.root().at("negative").text();
     provenance.method = reader.text("method");
+    provenance.method_settings = reader.optional_object("method_settings");
+    provenance.value_name = reader.optional_text("value");
+    provenance.recordings = reader.optional_object("recordings");
     provenance.model_name = reader.text("model");
     provenance.weights_sha256 = reader.text("weights_sha256");
     provenance.prompts_sha256 = reader.text("prompts_sha256");
@@ -109,7 +122,7 @@ Provenance read_provenance(const Metadata& metadata, const std::string& format, 
 
 std::map<std::string, std::string> provenance_metadata(const Provenance& provenance,
                                                        const std::string& format) {
-    return {
+    std::map<std::string, std::string> metadata = {
         {kFormatKey, format_stamp(format)},
         {"concept", provenance.concept_name},
         {"labels",
@@ -131,6 +144,11 @@ std::map<std::string, std::string> provenance_metadata(const Provenance& provena
         {"num_layers", json(provenance.num_layers).dump()},
         {"hidden_size", json(provenance.hidden_size).dump()},
     };
+    for (const auto& [key, text] : {std::pair{"method_settings", &provenance.method_settings},
+                                    {"value", &provenance.value_name},
+                                    {"recordings", &provenance.recordings}})
+        if (!text->empty()) metadata[key] = *text;
+    return metadata;
 }
 
 void check_fits_model(const Provenance& provenance, const Manifest& manifest, const std::string& origin) {

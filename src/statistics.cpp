@@ -52,6 +52,16 @@ double quantile(std::span<const double> values, double share) {
     return std::lerp(sorted[below], sorted[above], place - std::floor(place));
 }
 
+std::vector<bool> larger_half(std::span<const double> values) {
+    const double median = quantile(values, 0.5);
+    const auto [least, most] = std::minmax_element(values.begin(), values.end());
+    if (*least == *most) throw UsageError("all numbers are the same: there is no larger half");
+    std::vector<bool> larger;
+    for (const double value : values)
+        larger.push_back(value > median || (*most == median && value == median));
+    return larger;
+}
+
 double least_squares_slope(std::span<const double> x, std::span<const double> y) {
     require_equal_sizes(x.size(), y.size(), "slope");
     const double mean_x = mean_or_throw(x, "slope");

@@ -1,8 +1,5 @@
 #include "musicsteer/study.hpp"
 
-#include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -12,6 +9,7 @@
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/preset.hpp"
+#include "musicsteer/random_directions.hpp"
 #include "musicsteer/sha256.hpp"
 #include "study_split.hpp"
 #include "study_stage.hpp"
@@ -288,15 +286,11 @@ class Study {
 VectorFile matched_random(const VectorFile& vectors, std::uint64_t seed) {
     VectorFile random = vectors;
     random.provenance.method = "random";
+    random.provenance.method_settings.clear();
     random.provenance.seed = seed;
     random.provenance.concept_name = "random-" + std::to_string(seed);
-    at::Generator generator = at::detail::createCPUGenerator(seed);
-    for (auto& [name, direction] : random.directions) {
-        const at::Tensor draw = at::randn(direction.sizes(), generator, at::TensorOptions(at::kDouble));
-        const double norm = direction.to(at::kDouble).norm().item<double>();
-        direction = (draw * (norm / draw.norm())).to(at::kFloat);
-        random.stats[name].effect_size = 0.0;
-    }
+    randomize_directions(random.directions, seed);
+    for (auto& [name, stats] : random.stats) stats = {stats.norm, stats.mean_residual_norm, 0.0};
     return random;
 }
 

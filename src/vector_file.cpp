@@ -25,9 +25,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 std::string layers_json(const VectorFile& file) {
     json layers = json::object();
     for (const auto& [name, stats] : file.stats) {
-        layers[name] = {{"norm", stats.norm},
-                        {"mean_residual_norm", stats.mean_residual_norm},
-                        {"effect_size", stats.effect_size}};
+        layers[name] = direction_stats_json(stats);
     }
     return layers.dump();
 }
@@ -68,11 +66,23 @@ std::map<std::string, DirectionStats> read_stats(const JsonView& layers, const T
     std::map<std::string, DirectionStats> stats;
     for (const auto& [name, view] : layers.members()) {
         if (!info.tensors.contains(name)) view.fail("no such vector in the file");
-        stats[name] = {view.at("norm").number(), view.at("mean_residual_norm").number(),
-                       view.at("effect_size").number()};
+        DirectionStats& read = stats[name];
+        read.norm = view.at("norm").number();
+        read.mean_residual_norm = view.at("mean_residual_norm").number();
+        read.effect_size = view.at("effect_size").number();
+        for (const auto& [key, member] : DirectionStats::optional())
+            if (const auto value = view.find(key)) read.*member = value->number();
     }
     for (const auto& [name, tensor] : info.tensors) layers.at(name);
     return stats;
+}
+
+bool is_finite(const DirectionStats& stats) {
+    bool finite = std::isfinite(stats.norm) && std::isfinite(stats.mean_residual_norm) &&
+                  std::isfinite(stats.effect_size);
+    for (const auto& [key, member] : DirectionStats::optional())
+        finite = finite && (!(stats.*member) || std::isfinite(*(stats.*member)));
+    return finite;
 }
 
 // What is about to be written was computed here: a fault in it is the program's or the model's, not a file's.
@@ -87,17 +97,35 @@ void check_before_saving(const VectorFile& file, const std::string& origin) {
         }
         const auto stats = file.stats.find(name);
         if (stats == file.stats.end()) throw ModelError(where + ": has no statistics");
-        const auto& [norm, mean_residual_norm, effect_size] = stats->second;
-        if (!at::isfinite(direction).all().item<bool>() || !std::isfinite(norm) ||
-            !std::isfinite(mean_residual_norm) || !std::isfinite(effect_size)) {
+        if (!at::isfinite(direction).all().item<bool>() || !is_finite(stats->second))
             throw ModelError(where + ": not finite");
-        }
     }
     if (file.stats.size() != file.directions.size())
         throw ModelError(origin + ": statistics without a vector");
 }
 
 }  // namespace
+
+const std::vector<std::pair<const char*, std::optional<double> DirectionStats::*>>&
+DirectionStats::optional() {
+    static const std::vector<std::pair<const char*, std::optional<double> DirectionStats::*>> kMembers = {
+        {"cohens_d", &DirectionStats::cohens_d},
+        {"silhouette", &DirectionStats::silhouette},
+        {"accuracy", &DirectionStats::accuracy},
+        {"r", &DirectionStats::r},
+        {"cosine_to_mean_diff", &DirectionStats::cosine_to_mean_diff},
+    };
+    return kMembers;
+}
+
+json direction_stats_json(const DirectionStats& stats) {
+    json result = {{"norm", stats.norm},
+                   {"mean_residual_norm", stats.mean_residual_norm},
+                   {"effect_size", stats.effect_size}};
+    for (const auto& [key, member] : DirectionStats::optional())
+        if (stats.*member) result[key] = *(stats.*member);
+    return result;
+}
 
 VectorFile VectorFile::load(const std::filesystem::path& path) {
     const std::string origin = path.string();

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
@@ -10,6 +12,15 @@ namespace musicsteer {
 struct PooledSide {
     at::Tensor means;       ///< [n, D] float32, one for each prompt
     at::Tensor mean_norms;  ///< [n] float32
+};
+
+/// What is known of the prompts of both sides beside their activations.
+struct PromptRelations {
+    bool paired = false;                  ///< prompt i of one side belongs with prompt i of the other
+    std::vector<double> positive_values;  ///< a number for each prompt, or none
+    std::vector<double> negative_values;
+
+    bool has_values() const { return !positive_values.empty() && !negative_values.empty(); }
 };
 
 struct Direction {

@@ -9,6 +9,7 @@
 
 #include "musicsteer/activation_file.hpp"
 #include "musicsteer/activations.hpp"
+#include "musicsteer/direction_methods.hpp"
 #include "musicsteer/model.hpp"
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/sampler.hpp"
@@ -38,7 +39,13 @@ struct ExtractionOptions {
 ActivationFile record_activations(const Model& model, const PromptSet& prompts,
                                   const ExtractionOptions& options);
 
-/// Difference-in-means directions at every recorded hook point. @throws InputError
-VectorFile compute_directions(const ActivationFile& activations);
+/// Which prompts belong together, and their numbers if every one of the first `limit` (0: all) has one.
+PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit);
+
+/// Directions at every recorded hook point, with their statistics.
+/// @throws InputError; UsageError if the method needs pairs or numbers that there are not; Interrupted
+VectorFile compute_directions(const ActivationFile& activations, const MethodOptions& method = {},
+                              const std::function<void(std::int64_t done, std::int64_t total)>& on_point = {},
+                              const std::stop_token& stop = {});
 
 }  // namespace musicsteer

@@ -17,7 +17,9 @@ struct PromptSide {
     std::vector<Prompt> prompts;
 };
 
-/// Two sides of prompts that differ in one concept (prompts/schema.json).
+/// Two sides of prompts that differ in one concept (prompts/schema.json). A set of numbered prompts, one list
+/// in which every prompt has a value, is read as two sides: "high" holds the larger half of the values, "low"
+/// the rest, each in the order of the list.
 struct PromptSet {
     std::string concept_name;
     std::string description;
@@ -28,8 +30,8 @@ struct PromptSet {
 
     /// @throws InputError if the file is missing, no JSON, no UTF-8, has an empty side, a blank prompt, the
     /// same prompt twice on a side, a wrong type, an unknown key, sides of unequal size paired by index,
-    /// equal labels, or is a plain prompt list where a concept is needed. The message names the file and the
-    /// place: "tempo.json: negative.prompts[3]: expected text, found a number".
+    /// equal labels, or is a plain prompt list, without numbers, where a concept is needed. The message names
+    /// the file and the place: "tempo.json: negative.prompts[3]: expected text, found a number".
     static PromptSet load(const std::filesystem::path& path);
     /// @param origin  named in messages.
     static PromptSet parse(const std::string& json, const std::string& origin);

@@ -15,6 +15,9 @@ struct Provenance {
     std::string positive_label;
     std::string negative_label;
     std::string method = "mean-diff";
+    std::string method_settings;  ///< JSON object; "" for a method without settings
+    std::string value_name;       ///< what the prompts' numbers are: "prompt" or a measure's name; "" if none
+    std::string recordings;       ///< JSON object (docs/formats.md) of an extraction from recordings, else ""
     std::string model_name;
     std::string weights_sha256;
     std::string prompts_sha256;

@@ -32,6 +32,11 @@ double mean(std::span<const double> values);
 /// @throws UsageError if there are no values
 double quantile(std::span<const double> values, double share);
 
+/// Which values are the larger half: those above the median; where that is none, as in 1 2 2 2, those that
+/// are not below it. Both halves hold something.
+/// @throws UsageError if all values are the same, or there are none
+std::vector<bool> larger_half(std::span<const double> values);
+
 /// Of the straight line through (x, y) that has the least squared error in y.
 /// @throws UsageError if sizes differ or x has fewer than two different values
 double least_squares_slope(std::span<const double> x, std::span<const double> y);

@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "musicsteer/atomic_file.hpp"
@@ -20,7 +23,20 @@ struct DirectionStats {
     double norm = 0.0;                ///< of the vector
     double mean_residual_norm = 0.0;  ///< mean norm of the activations it was taken from, both sides
     double effect_size = 0.0;         ///< Cohen's d of the prompts' projections on it, in sample
+    /// Of prompts that the direction was not fitted to: each is left out in turn (direction_statistics.hpp).
+    std::optional<double> cohens_d = std::nullopt;
+    std::optional<double> silhouette = std::nullopt;
+    std::optional<double> accuracy = std::nullopt;  ///< share of prompts on the right side
+    std::optional<double> r = std::nullopt;         ///< correlation with the prompts' numbers
+    std::optional<double> cosine_to_mean_diff =
+        std::nullopt;  ///< with the difference in means of the same prompts
+
+    /// The optional ones by their names in files, in the order of their columns.
+    static const std::vector<std::pair<const char*, std::optional<double> DirectionStats::*>>& optional();
 };
+
+/// As in a file's metadata and in `inspect --json`; what is not known is left out.
+nlohmann::json direction_stats_json(const DirectionStats& stats);
 
 /// Steering directions, one [D] float32 vector for each hook point, with provenance.
 struct VectorFile {

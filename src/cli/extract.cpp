@@ -1,13 +1,14 @@
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
 #include "cli.hpp"
-#include "model_options.hpp"
+#include "extract_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/extraction.hpp"
 #include "musicsteer/generation_session.hpp"
 #include "musicsteer/logging.hpp"
-#include "musicsteer/steering.hpp"
+#include "musicsteer/recording_extraction.hpp"
 #include "progress.hpp"
 #include "vector_table.hpp"
 
@@ -19,55 +20,38 @@ Examples:
   musicsteer extract --model bundle --prompts prompts/tempo.json --out tempo.safetensors
   musicsteer extract --model bundle --prompts prompts/tempo.json --limit 25 --save-activations a.safetensors \
       --out tempo.safetensors
-  musicsteer extract --from-activations a.safetensors --out again.safetensors)";
-
-struct Options {
-    ModelOptions model;
-    std::string prompts;
-    std::string out;
-    SamplingFlags sampling;
-    std::int64_t limit = 0;
-    std::uint64_t seed = 0;
-    std::string site = "resid_post";
-    std::string layers = "all";
-    std::string positions = "generated";
-    std::string rows = "conditional";
-    std::string save_activations;
-    std::string from_activations;
-    bool force = false;
-};
-
-Overwrite overwrite_of(const Options& options) {
-    return options.force ? Overwrite::kAllow : Overwrite::kRefuse;
-}
-
-std::vector<HookPoint> points_of(const Options& options, std::int64_t num_layers) {
-    std::vector<HookPoint> points;
-    const Site site = parse_site(options.site);
-    for (const std::int64_t layer : parse_layers(options.layers, num_layers))
-        points.push_back(HookPoint::at(layer, site));
-    return points;
-}
+  musicsteer extract --from-activations a.safetensors --method logistic --out probe.safetensors
+  musicsteer extract --model bundle --positive-audio fast/ --negative-audio slow/ --out recorded.safetensors
+  musicsteer extract --model bundle --audio songs/ --value tempo --method ridge --out ridge.safetensors)";
 
 std::filesystem::path progress_file_of(const std::string& out) {
     const std::filesystem::path path(out);
     return path.parent_path() / ("." + path.filename().string() + ".progress");
 }
 
-ActivationFile record(const Options& options, const Context& context) {
-    options.sampling.validate();
-    const PromptSet prompts = PromptSet::load(options.prompts);
-    ExtractionOptions extraction;
-    // What can be refused without loading the weights is refused here.
-    Bundle bundle = open_bundle(options.model);
-    extraction.points = points_of(options, bundle.manifest().decoder.num_layers);
-    extraction.sampling = options.sampling.resolve(bundle.manifest());
+/// What can be refused without loading the weights is refused here.
+SamplingOptions checked_sampling(const ExtractOptions& options, const Manifest& manifest) {
     SessionOptions session;
-    session.num_frames = bundle.manifest().frames_of(options.sampling.duration_s);
-    session.validate(bundle.manifest());
-    parse_positions(options.positions, session.num_frames, bundle.manifest().codec.frame_rate_hz);
+    session.num_frames = manifest.frames_of(options.sampling.duration_s);
+    session.validate(manifest);
+    parse_positions(options.positions(), session.num_frames, manifest.codec.frame_rate_hz);
+    return options.sampling.resolve(manifest);
+}
+
+ActivationFile record_prompts(const ExtractOptions& options, const Context& context) {
+    const PromptSet prompts = PromptSet::load(options.prompts);
+    const auto count = [&](const PromptSide& side) {
+        const auto size = static_cast<std::int64_t>(side.prompts.size());
+        return options.limit > 0 ? std::min(options.limit, size) : size;
+    };
+    check_usable(options.resolved_method(), prompt_relations(prompts, options.limit), count(prompts.positive),
+                 count(prompts.negative));
+    Bundle bundle = open_bundle(options.model);
+    ExtractionOptions extraction;
+    extraction.points = options.points(bundle.manifest().decoder.num_layers);
+    extraction.sampling = checked_sampling(options, bundle.manifest());
     extraction.duration_s = options.sampling.duration_s;
-    extraction.positions = options.positions;
+    extraction.positions = options.positions();
     extraction.rows = parse_recorded_rows(options.rows);
     extraction.seed = options.seed;
     extraction.limit = options.limit;
@@ -89,36 +73,90 @@ ActivationFile record(const Options& options, const Context& context) {
     }
 }
 
-void check_flags(const Options& options, const CLI::App& command) {
-    if (options.from_activations.empty()) {
-        if (options.model.model.empty()) throw UsageError("--model is required (or --from-activations)");
-        if (options.prompts.empty()) throw UsageError("--prompts is required (or --from-activations)");
-        return;
+RecordingSides load_sides(const ExtractOptions& options, const Manifest& manifest) {
+    RecordingOptions loading;
+    loading.duration_s = options.sampling.duration_s;
+    loading.positions = options.positions();
+    if (!options.value.empty()) loading.value = parse_recording_value(options.value);
+    if (!options.tempo_prior.empty()) loading.tempo_prior = TempoPrior::parse(options.tempo_prior);
+    loading.on_skip = log_warn;
+    RecordingSides sides;
+    if (!options.audio.empty()) {
+        sides =
+            sides_by_value(load_recordings(options.audio, manifest, loading), options.audio, loading.value);
+    } else {
+        RecordingFolder positive = load_recordings(options.positive_audio, manifest, loading);
+        RecordingFolder negative = load_recordings(options.negative_audio, manifest, loading);
+        sides = sides_of(std::move(positive), std::move(negative), options.positive_audio,
+                         options.negative_audio, loading.value);
     }
-    for (const char* flag :
-         {"--model", "--prompts", "--limit", "--duration", "--seed", "--site", "--layers", "--positions",
-          "--rows", "--save-activations", "--guidance", "--top-k", "--top-p", "--temperature"}) {
-        if (command.count(flag) > 0) {
-            throw UsageError(std::string(flag) +
-                             " has no effect with --from-activations: it was decided when the "
-                             "activations were recorded");
-        }
+    if (!options.concept_name.empty()) sides.concept_name = options.concept_name;
+    if (sides.skipped > 0) {
+        log_warn(std::to_string(sides.skipped) + " files skipped, " +
+                 std::to_string(sides.positive.size() + sides.negative.size()) + " recordings used");
     }
+    return sides;
 }
 
-void run(const Options& options, const Context& context, const CLI::App& command) {
-    apply_log_level(options.model.log_level);
-    check_flags(options, command);
-    check_writable(options.out, overwrite_of(options));
-    if (!options.save_activations.empty()) check_writable(options.save_activations, overwrite_of(options));
+ActivationFile record_audio(const ExtractOptions& options, const Context& context) {
+    Bundle bundle = open_bundle(options.model);
+    RecordingExtractionOptions extraction;
+    extraction.points = options.points(bundle.manifest().decoder.num_layers);
+    extraction.sampling = checked_sampling(options, bundle.manifest());
+    extraction.duration_s = options.sampling.duration_s;
+    extraction.positions = options.positions();
+    extraction.rows = parse_recorded_rows(options.rows);
+    extraction.caption = options.caption;
+    extraction.stop = context.stop;
+    extraction.validate();
+    const MethodOptions method = options.resolved_method();
+    if (method.method == DirectionMethod::kRidge && options.value.empty())
+        throw UsageError("--method ridge needs --value tempo or --value centroid on recordings");
+    if (method.method == DirectionMethod::kPca || method.method == DirectionMethod::kPcaCenter)
+        throw UsageError("--method " + options.method + " needs paired prompts: recordings have no pairs");
+    const RecordingSides sides = load_sides(options, bundle.manifest());
 
-    const ActivationFile activations = options.from_activations.empty()
-                                           ? record(options, context)
-                                           : ActivationFile::load(options.from_activations);
-    const VectorFile vectors = compute_directions(activations);
-    if (!options.save_activations.empty()) activations.save(options.save_activations, overwrite_of(options));
-    vectors.save(options.out, overwrite_of(options));
-    if (options.from_activations.empty()) std::filesystem::remove(progress_file_of(options.out));
+    const Model model = load_model(options.model, std::move(bundle));
+    Progress progress("listening to recordings");
+    extraction.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
+    return record_recordings(model, sides, extraction);
+}
+
+ActivationFile load_activations(const std::string& path) {
+    ActivationFile activations = ActivationFile::load(path);
+    if (!activations.unfinished.empty()) {
+        throw InputError(path +
+                         ": belongs to an extraction that was stopped; run its command again to finish it");
+    }
+    return activations;
+}
+
+ActivationFile activations_of(const ExtractOptions& options, const Context& context) {
+    if (!options.from_activations.empty()) return load_activations(options.from_activations);
+    options.sampling.validate();
+    return options.from_recordings() ? record_audio(options, context) : record_prompts(options, context);
+}
+
+VectorFile find_directions(const ActivationFile& activations, const ExtractOptions& options,
+                           const Context& context) {
+    set_num_threads(1);  // the problems are small, and the result should not depend on --threads
+    Progress progress("finding directions");
+    return compute_directions(
+        activations, options.resolved_method(),
+        [&](std::int64_t done, std::int64_t total) { progress.update(done, total); }, context.stop);
+}
+
+void run(const ExtractOptions& options, const Context& context, const CLI::App& command) {
+    apply_log_level(options.model.log_level);
+    check_extract_flags(options, command);
+    check_writable(options.out, options.overwrite());
+    if (!options.save_activations.empty()) check_writable(options.save_activations, options.overwrite());
+
+    const ActivationFile activations = activations_of(options, context);
+    const VectorFile vectors = find_directions(activations, options, context);
+    if (!options.save_activations.empty()) activations.save(options.save_activations, options.overwrite());
+    vectors.save(options.out, options.overwrite());
+    if (!options.prompts.empty()) std::filesystem::remove(progress_file_of(options.out));
     print_vector_table(std::cout, vectors);
     std::cout << "wrote " << options.out << '\n';
 }
@@ -126,32 +164,11 @@ void run(const Options& options, const Context& context, const CLI::App& command
 }  // namespace
 
 void add_extract(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
-    CLI::App* command =
-        app.add_subcommand("extract", "Find a direction from two prompt sets (difference in means)");
+    const auto options = std::make_shared<ExtractOptions>();
+    CLI::App* command = app.add_subcommand(
+        "extract", "Find a direction from two prompt sets, prompts with numbers, or recordings");
     command->footer(kExample);
-    add_model_options(*command, options->model);
-    command->get_option("--model")->required(false);
-    command->add_option("--prompts", options->prompts, "Prompt set, as prompts/tempo.json");
-    command->add_option("--out", options->out, "Vector file to write (safetensors)")->required();
-    command->add_option("--limit", options->limit, "Use only the first N prompts of each side")
-        ->check(CLI::PositiveNumber);
-    command->add_option("--seed", options->seed, "Prompt i of either side gets seed + i")
-        ->capture_default_str();
-    command->add_option("--site", options->site, "Where in the layer to read")->capture_default_str();
-    command->add_option("--layers", options->layers, "Layers to read: 2-5,7 or all")->capture_default_str();
-    command
-        ->add_option("--positions", options->positions,
-                     "Frames that count: generated (all), last, or window:START-END in seconds")
-        ->capture_default_str();
-    command->add_option("--rows", options->rows, "Guidance rows to read: conditional or both")
-        ->capture_default_str();
-    command->add_option("--save-activations", options->save_activations,
-                        "Also keep the pooled activations of every prompt (safetensors)");
-    command->add_option("--from-activations", options->from_activations,
-                        "Compute the vectors from kept activations, without a model");
-    command->add_flag("--force", options->force, "Replace files that exist");
-    add_sampling_flags(*command, options->sampling);
+    add_extract_options(*command, *options);
     command->callback([options, &context, command] {
         context.action = [options, &context, command] { run(*options, context, *command); };
     });

@@ -121,23 +121,34 @@ Report inspect_bundle(const Options& options) {
 }
 
 json provenance_json(const Provenance& p) {
-    return {{"concept", p.concept_name},
-            {"labels", {{"positive", p.positive_label}, {"negative", p.negative_label}}},
-            {"method", p.method},
-            {"model", p.model_name},
-            {"weights_sha256", p.weights_sha256},
-            {"prompts_sha256", p.prompts_sha256},
-            {"positions", p.positions},
-            {"rows", p.rows},
-            {"duration_s", p.duration_s},
-            {"guidance_scale", p.guidance_scale},
-            {"top_k", p.top_k},
-            {"top_p", p.top_p},
-            {"temperature", p.temperature},
-            {"seed", p.seed},
-            {"counts", {{"positive", p.positive_count}, {"negative", p.negative_count}}},
-            {"num_layers", p.num_layers},
-            {"hidden_size", p.hidden_size}};
+    json data = {{"concept", p.concept_name},
+                 {"labels", {{"positive", p.positive_label}, {"negative", p.negative_label}}},
+                 {"method", p.method},
+                 {"model", p.model_name},
+                 {"weights_sha256", p.weights_sha256},
+                 {"prompts_sha256", p.prompts_sha256},
+                 {"positions", p.positions},
+                 {"rows", p.rows},
+                 {"duration_s", p.duration_s},
+                 {"guidance_scale", p.guidance_scale},
+                 {"top_k", p.top_k},
+                 {"top_p", p.top_p},
+                 {"temperature", p.temperature},
+                 {"seed", p.seed},
+                 {"counts", {{"positive", p.positive_count}, {"negative", p.negative_count}}},
+                 {"num_layers", p.num_layers},
+                 {"hidden_size", p.hidden_size}};
+    if (!p.method_settings.empty()) data["method_settings"] = json::parse(p.method_settings);
+    if (!p.value_name.empty()) data["value"] = p.value_name;
+    if (!p.recordings.empty()) data["recordings"] = json::parse(p.recordings);
+    return data;
+}
+
+std::string method_text(const Provenance& p) {
+    std::string text = p.method;
+    const json settings = p.method_settings.empty() ? json::object() : json::parse(p.method_settings);
+    for (const auto& [key, value] : settings.items()) text += ", " + key + " " + value.dump();
+    return text;
 }
 
 Report inspect_vectors(const std::string& path) {
@@ -147,20 +158,19 @@ Report inspect_vectors(const std::string& path) {
     report.data["kind"] = "vectors";
     report.data["sha256"] = sha256_of_file(path);
     for (const auto& [name, stats] : vectors.stats) {
-        report.data["layers"][name] = {{"norm", stats.norm},
-                                       {"mean_residual_norm", stats.mean_residual_norm},
-                                       {"effect_size", stats.effect_size}};
+        report.data["layers"][name] = direction_stats_json(stats);
     }
     report.print = [vectors, sha256 = report.data["sha256"].get<std::string>()](std::ostream& out) {
         const Provenance& p = vectors.provenance;
         print_field(out, "vector file", p.concept_name + ": " + p.positive_label + " - " + p.negative_label);
         print_field(out, "sha256", sha256);
-        print_field(out, "method", p.method);
+        print_field(out, "method", method_text(p));
+        print_field(out, "numbers", p.value_name);
         print_field(out, "model",
                     p.model_name + ", " + std::to_string(p.num_layers) + " layers of " +
                         std::to_string(p.hidden_size));
         print_field(out, "weights", p.weights_sha256);
-        print_field(out, "prompts",
+        print_field(out, p.recordings.empty() ? "prompts" : "recordings",
                     std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
                         ", sha256 " + p.prompts_sha256);
         print_field(out, "recorded",

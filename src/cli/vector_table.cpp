@@ -1,23 +1,46 @@
 #include "vector_table.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "musicsteer/hooks.hpp"
 
 namespace musicsteer::cli {
+namespace {
+
+constexpr std::size_t kNameWidth = 27;  // decoder.23.self_attn_heads
+
+std::string cell(std::size_t width, const std::string& text) {
+    return " " + std::string(width > text.size() ? width - text.size() : 0, ' ') + text;
+}
+
+std::string cell(std::size_t width, const char* format, std::optional<double> value) {
+    if (!value) return cell(width, "-");
+    char text[400];  // %.2f of the largest number
+    std::snprintf(text, sizeof text, format, *value);
+    return cell(width, text);
+}
+
+}  // namespace
 
 void print_vector_table(std::ostream& out, const VectorFile& vectors) {
-    char line[128];
-    std::snprintf(line, sizeof line, "%-32s %12s %14s %12s\n", "hook point", "norm", "residual norm",
-                  "effect size");
-    out << line;
+    const auto name_cell = [](std::string name) {
+        name.resize(std::max(name.size(), kNameWidth), ' ');
+        return name;
+    };
+    out << name_cell("hook point") << cell(9, "norm") << cell(13, "residual norm") << cell(11, "effect size")
+        << cell(10, "held-out d") << cell(10, "silhouette") << cell(8, "accuracy") << cell(6, "r")
+        << cell(13, "cos mean-diff") << '\n';
     for (const HookPoint& point : HookPoint::all(vectors.provenance.num_layers)) {
         const auto found = vectors.stats.find(point.name());
         if (found == vectors.stats.end()) continue;
         const DirectionStats& stats = found->second;
-        std::snprintf(line, sizeof line, "%-32s %12.4g %14.4g %12.2f\n", point.name().c_str(), stats.norm,
-                      stats.mean_residual_norm, stats.effect_size);
-        out << line;
+        out << name_cell(point.name()) << cell(9, "%.4g", stats.norm)
+            << cell(13, "%.4g", stats.mean_residual_norm) << cell(11, "%.2f", stats.effect_size)
+            << cell(10, "%.2f", stats.cohens_d) << cell(10, "%.2f", stats.silhouette)
+            << cell(8, "%.2f", stats.accuracy) << cell(6, "%.2f", stats.r)
+            << cell(13, "%.3f", stats.cosine_to_mean_diff) << '\n';
     }
 }
 

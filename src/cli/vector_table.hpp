@@ -6,7 +6,9 @@
 
 namespace musicsteer::cli {
 
-/// One line a hook point, in order of execution: norm, norm relative to the activations', effect size.
+/// One line a hook point, in order of execution: norms, effect size in sample, held-out statistics
+/// (docs/formats.md),
+/// "-" for what is not known.
 void print_vector_table(std::ostream& out, const VectorFile& vectors);
 
 }  // namespace musicsteer::cli

@@ -63,8 +63,8 @@ def test_sites_layers_positions_and_rows(musicsteer: Runner, bundle: Path, tmp_p
     base = ["extract", "--model", bundle, "--prompts", TEMPO, "--limit", "2", "--layers", "1", *SHORT]
     runs = {
         "all": [],
-        "last": ["--positions", "last"],
-        "window": ["--positions", "window:0.05-0.1"],
+        "last": ["--pool", "last"],
+        "window": ["--pool", "0.05-0.1s"],
         "both": ["--rows", "both"],
         "heads": ["--site", "self_attn_heads"],
     }

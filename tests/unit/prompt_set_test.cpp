@@ -27,6 +27,21 @@ std::vector<std::string> texts_of(const std::vector<Prompt>& prompts) {
     return texts;
 }
 
+TEST(PromptSet, NumberedPromptsAreTwoHalves) {
+    const PromptSet set = PromptSet::parse(
+        R"({"concept":"tempo","description":"d","prompts":[{"text":"a","value":90},{"text":"b","value":150},
+            {"text":"c","value":60},{"text":"d","value":120}]})",
+        "x.json");
+    EXPECT_EQ(set.concept_name, "tempo");
+    EXPECT_EQ(set.positive.label, "high");
+    EXPECT_EQ(set.negative.label, "low");
+    EXPECT_THAT(texts_of(set.positive.prompts), ElementsAre("b", "d"));
+    EXPECT_THAT(texts_of(set.negative.prompts), ElementsAre("a", "c"));
+    EXPECT_EQ(set.negative.prompts[1].value, 60.0);
+    EXPECT_FALSE(set.paired);
+    EXPECT_EQ(set.sha256.size(), 64U);
+}
+
 TEST(PromptSet, ReadsAConceptSet) {
     const PromptSet set = PromptSet::parse(kTempo, "tempo.json");
     EXPECT_EQ(set.concept_name, "tempo");
@@ -95,6 +110,10 @@ const std::vector<Case> kBadSets = {
      "x.json: a plain list of prompts, expected a concept set with a positive and a negative side"},
     {R"({"concept":"c","prompts":["a"]})",
      "x.json: a plain list of prompts, expected a concept set with a positive and a negative side"},
+    {R"({"concept":"c","prompts":[{"text":"a","value":1},"b"]})",
+     "x.json: prompts[1]: has no \"value\", and other prompts have one: expected all or none"},
+    {R"({"concept":"c","prompts":[{"text":"a","value":1},{"text":"b","value":1}]})",
+     "x.json: prompts: expected prompts of at least two different values, found one value"},
     {R"({"positive":{},"negative":{}})", "x.json: concept: missing"},
     {R"({"concept":" "})", "x.json: concept: expected text, found only white space"},
     {R"({"concept":"c","negative":{}})", "x.json: positive: missing"},

@@ -117,6 +117,16 @@ TEST(Statistics, OneUnitHasNoInterval) {
     EXPECT_FALSE(estimate.excludes_zero());
 }
 
+TEST(Statistics, LargerHalf) {
+    const auto half = [](const std::vector<double>& values) { return larger_half(values); };
+    EXPECT_EQ(half({1, 4, 2, 3}), (std::vector<bool>{false, true, false, true}));
+    EXPECT_EQ(half({5, 1, 3}), (std::vector<bool>{true, false, false}));
+    EXPECT_EQ(half({1, 2, 2, 2}), (std::vector<bool>{false, true, true, true}));
+    EXPECT_EQ(half({1, 1, 1, 2}), (std::vector<bool>{false, false, false, true}));
+    EXPECT_THROW(half({1, 1}), UsageError);
+    EXPECT_THROW(half({}), UsageError);
+}
+
 TEST(Statistics, RefusesWhatHasNoAnswer) {
     const std::vector<double> none, one{1.0}, two{1.0, 2.0}, same{3.0, 3.0};
     EXPECT_THROW(mean(none), UsageError);

@@ -44,6 +44,12 @@ VectorFile example() {
     file.directions = {{"decoder.2.resid_post", at::tensor({1.0F, 2.0F, -2.0F})},
                        {"decoder.embed", at::tensor({0.5F, 0.0F, 0.0F})}};
     file.stats = {{"decoder.2.resid_post", {3.0, 17.25, 1.5}}, {"decoder.embed", {0.5, 2.0, -0.25}}};
+    DirectionStats& stats = file.stats["decoder.2.resid_post"];
+    stats.cohens_d = 1.25;
+    stats.silhouette = -0.5;
+    stats.accuracy = 0.75;
+    stats.r = 0.875;
+    stats.cosine_to_mean_diff = 1.0;
     return file;
 }
 
@@ -94,6 +100,8 @@ TEST_F(VectorFileTest, ReturnsWhatWasSaved) {
         EXPECT_EQ(loaded.stats.at(name).norm, saved.stats.at(name).norm);
         EXPECT_EQ(loaded.stats.at(name).mean_residual_norm, saved.stats.at(name).mean_residual_norm);
         EXPECT_EQ(loaded.stats.at(name).effect_size, saved.stats.at(name).effect_size);
+        for (const auto& [key, member] : DirectionStats::optional())
+            EXPECT_EQ(loaded.stats.at(name).*member, saved.stats.at(name).*member) << key;
     }
 }
 
@@ -109,7 +117,14 @@ TEST_F(VectorFileTest, MetadataIsFlatAndReadable) {
     EXPECT_EQ(metadata.at("counts"), R"({"negative":99,"positive":100})");
     EXPECT_EQ(json::parse(metadata.at("labels")).at("positive"), "fast");
     EXPECT_EQ(json::parse(metadata.at("layers")).at("decoder.2.resid_post"),
-              json({{"norm", 3.0}, {"mean_residual_norm", 17.25}, {"effect_size", 1.5}}));
+              json({{"norm", 3.0},
+                    {"mean_residual_norm", 17.25},
+                    {"effect_size", 1.5},
+                    {"cohens_d", 1.25},
+                    {"silhouette", -0.5},
+                    {"accuracy", 0.75},
+                    {"r", 0.875},
+                    {"cosine_to_mean_diff", 1.0}}));
 }
 
 TEST_F(VectorFileTest, SameContentGivesSameBytes) {
@@ -208,6 +223,23 @@ TEST_F(VectorFileTest, RefusesATruncatedFile) {
     }
 }
 
+TEST_F(VectorFileTest, WhatOnlySomeFilesHaveComesBack) {
+    VectorFile file = example();
+    file.provenance.method = "ridge";
+    file.provenance.method_settings = R"({"regularization":0.5})";
+    file.provenance.value_name = "tempo_bpm";
+    file.provenance.recordings = R"({"caption":null,"skipped":2})";
+    file.save(path_, Overwrite::kRefuse);
+    const Provenance loaded = VectorFile::load(path_).provenance;
+    EXPECT_EQ(loaded.method_settings, file.provenance.method_settings);
+    EXPECT_EQ(loaded.value_name, "tempo_bpm");
+    EXPECT_EQ(loaded.recordings, file.provenance.recordings);
+    expect_refused([](TensorFile& content) { content.metadata["recordings"] = "3"; },
+                   "metadata.recordings: expected an object");
+    example().save(path_, Overwrite::kAllow);
+    EXPECT_FALSE(load_tensors(path_).metadata.contains("method_settings"));
+}
+
 TEST_F(VectorFileTest, DoesNotSaveWhatItWouldRefuse) {
     const auto refused = [&](const VectorFile& file, const std::string& message) {
         EXPECT_THAT([&] { file.save(path_, Overwrite::kRefuse); },
@@ -218,6 +250,9 @@ TEST_F(VectorFileTest, DoesNotSaveWhatItWouldRefuse) {
     refused(file, "tempo.safetensors: vector 'decoder.embed': not finite");
     file = example();
     file.stats["decoder.embed"].effect_size = INFINITY;
+    refused(file, "vector 'decoder.embed': not finite");
+    file = example();
+    file.stats["decoder.embed"].silhouette = NAN;
     refused(file, "vector 'decoder.embed': not finite");
     file = example();
     file.directions["decoder.embed"] = at::ones({4});

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "musicsteer/activation_file.hpp"
+#include "musicsteer/activations.hpp"
+#include "musicsteer/model.hpp"
+#include "musicsteer/recordings.hpp"
+#include "musicsteer/sampler.hpp"
+
+namespace musicsteer {
+
+struct RecordingExtractionOptions {
+    std::vector<HookPoint> points;
+    double duration_s = 8.0;
+    std::string positions = "generated";  ///< see parse_positions
+    RecordedRows rows = RecordedRows::kConditional;
+    SamplingOptions sampling;            ///< of it only whether there is guidance: nothing is drawn
+    std::optional<std::string> caption;  ///< what the conditional row is told; none: the null text, one row
+    std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< recordings
+    std::stop_token stop;
+
+    /// @throws UsageError
+    void validate() const;
+};
+
+/// What the model's decoder does while it is fed recordings: each is encoded by the codec, delayed and run
+/// through the decoder once, as if the model were playing it.
+/// @throws InputError if the codec cannot encode; UsageError, ModelError, ResourceError, Interrupted
+ActivationFile record_recordings(const Model& model, const RecordingSides& sides,
+                                 const RecordingExtractionOptions& options);
+
+}  // namespace musicsteer

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli.hpp"
+#include "model_options.hpp"
+#include "musicsteer/atomic_file.hpp"
+#include "musicsteer/direction_methods.hpp"
+#include "musicsteer/hooks.hpp"
+
+namespace musicsteer::cli {
+
+/// What `musicsteer extract` was told.
+struct ExtractOptions {
+    ModelOptions model;
+    SamplingFlags sampling;
+    std::string out;
+    bool force = false;
+
+    std::string method = "mean-diff";
+    MethodOptions method_settings;  ///< all but the method
+
+    // Where activations come from: prompts, recordings, or a file of them.
+    std::string prompts;
+    std::string positive_audio;
+    std::string negative_audio;
+    std::string audio;
+    std::string value;  ///< measured on recordings
+    std::string tempo_prior;
+    std::string concept_name;
+    std::optional<std::string> caption;
+    std::string from_activations;
+    std::string save_activations;
+
+    std::int64_t limit = 0;
+    std::uint64_t seed = 0;
+    std::string site = "resid_post";
+    std::string layers = "all";
+    std::string pool = "mean";
+    std::string rows = "conditional";
+
+    bool from_recordings() const {
+        return !positive_audio.empty() || !negative_audio.empty() || !audio.empty();
+    }
+    Overwrite overwrite() const { return force ? Overwrite::kAllow : Overwrite::kRefuse; }
+    /// @throws UsageError
+    MethodOptions resolved_method() const;
+    /// The hook points that --site and --layers name. @throws UsageError
+    std::vector<HookPoint> points(std::int64_t num_layers) const;
+    /// --pool as parse_positions spells it. @throws UsageError
+    std::string positions() const;
+};
+
+void add_extract_options(CLI::App& command, ExtractOptions& options);
+
+/// @throws UsageError if no source or several are given, or a flag that has no effect with the source
+void check_extract_flags(const ExtractOptions& options, const CLI::App& command);
+
+}  // namespace musicsteer::cli
