@@ -62,12 +62,6 @@ std::int64_t parse_layer(std::string_view text, const std::string& whole, std::i
     return layer;
 }
 
-std::string list_of(const std::vector<std::int64_t>& layers) {
-    std::string text;
-    for (const std::int64_t layer : layers) text += (text.empty() ? "" : ", ") + std::to_string(layer);
-    return text;
-}
-
 std::string list_of(const std::set<Site>& sites) {
     std::string text;
     for (const Site site : sites) text += (text.empty() ? "" : ", ") + site_name(site);
@@ -161,7 +155,7 @@ class Resolver {
     void require_vector(std::int64_t layer) const {
         if (std::find(available_.begin(), available_.end(), layer) != available_.end()) return;
         throw UsageError(origin_ + ": has no vector for layer " + std::to_string(layer) + " at " +
-                         site_name(result_.site) + " (it has layers " + list_of(available_) + ")");
+                         site_name(result_.site) + " (it has layers " + layers_text(available_) + ")");
     }
 
     void inject(std::int64_t source, std::int64_t target) {
@@ -269,6 +263,12 @@ std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num
         start = comma + 1;
     }
     return {layers.begin(), layers.end()};
+}
+
+std::string layers_text(const std::vector<std::int64_t>& layers) {
+    std::string text;
+    for (const std::int64_t layer : layers) text += (text.empty() ? "" : ",") + std::to_string(layer);
+    return text;
 }
 
 ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec,

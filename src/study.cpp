@@ -196,10 +196,7 @@ class Study {
     static SteeringAxes axes_of(const AppliedSteering& steering, std::vector<double> alphas) {
         SteeringAxes axes;
         axes.strategies = {to_string(steering.strategy)};
-        std::string layers;
-        for (const std::int64_t layer : steering.layers)
-            layers += (layers.empty() ? "" : ",") + std::to_string(layer);
-        axes.layers = {layers};
+        axes.layers = {layers_text(steering.layers)};
         if (steering.strategy == Strategy::kOneToAll) axes.source_layers = {*steering.source_layer};
         axes.rows = {to_string(steering.rows)};
         axes.alphas = std::move(alphas);

@@ -60,12 +60,7 @@ std::string read_layer_condition(const JsonView& view) {
         if (conditions.size() > 1) view.fail("one condition is expected here: write [0, 2] or \"0+2\"");
         return conditions.front();
     }
-    std::string text;
-    for (const std::int64_t layer : read_layer_numbers(view)) {
-        if (!text.empty()) text += ',';
-        text += std::to_string(layer);
-    }
-    return text;
+    return layers_text(read_layer_numbers(view));
 }
 
 std::vector<std::string> read_layer_conditions(const JsonView& view) {

@@ -56,6 +56,8 @@ std::string to_string(AlphaUnit unit);
 /// "2-5,7" or "all" -> sorted layers without repetition. @throws UsageError, also for a layer the model
 /// lacks.
 std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num_layers);
+/// "2,3,7": what parse_layers reads back.
+std::string layers_text(const std::vector<std::int64_t>& layers);
 
 /// What is typed about one vector: which of its directions go where, and how strongly.
 struct SteeringSpec {

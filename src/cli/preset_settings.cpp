@@ -10,15 +10,6 @@
 namespace musicsteer::cli {
 namespace {
 
-std::string layers_text(const std::vector<std::int64_t>& layers) {
-    std::string text;
-    for (const std::int64_t layer : layers) {
-        if (!text.empty()) text += ',';
-        text += std::to_string(layer);
-    }
-    return text;
-}
-
 SteerSetting setting_of(const AppliedSteering& steering, const PresetOrigin& origin) {
     SteerSetting setting;
     setting.file = steering.file;

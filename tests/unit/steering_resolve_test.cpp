@@ -62,6 +62,11 @@ TEST(ParseLayers, AreSortedWithoutRepetition) {
     EXPECT_THAT(parse_layers("03", 12), ElementsAre(3));
 }
 
+TEST(ParseLayers, TextIsReadBack) {
+    EXPECT_EQ(layers_text({2, 3, 7}), "2,3,7");
+    EXPECT_THAT(parse_layers(layers_text({0, 4, 11}), 12), ElementsAre(0, 4, 11));
+}
+
 TEST(ParseLayers, Malformed) {
     for (const std::string text :
          {"",   ",",    "3-", "-",   "1,,2", "1,",  ",1",    "all,2", "2,all", "ALL", "2 - 3", " 2",
@@ -148,7 +153,7 @@ TEST(ResolvePerLayer, ChosenLayersMustHaveVectors) {
     spec.layers = {1, 3};
     EXPECT_THAT(resolve(spec).layers, ElementsAre(1, 3));
     spec.layers = {1, 2};
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolvePerLayer, HasNoSourceLayer) {
@@ -181,7 +186,7 @@ TEST(ResolveOneToAll, SourceAndLayersCanBeChosen) {
     EXPECT_THAT(points(resolved), ElementsAre("decoder.1.resid_post", "decoder.2.resid_post"));
     EXPECT_THAT(floats(resolved.plan[1].vector), ElementsAre(3, 4));
     spec.source_layer = 2;
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveOneToAll, UnitsOfAlpha) {
@@ -191,7 +196,7 @@ TEST(ResolveOneToAll, UnitsOfAlpha) {
     spec.layers = {0, 3};  // the residual norm is that of the layer that is steered
     EXPECT_THAT(strengths(resolve(spec)), Pointwise(DoubleEq(), {0.75 * 10, 0.75 * 40}));
     spec.layers.reset();
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveSingle, DefaultsToTheLayerOfLargestEffect) {
@@ -209,7 +214,7 @@ TEST(ResolveSingle, LayerAloneIsItsOwnSource) {
     EXPECT_THAT(resolved.layers, ElementsAre(3));
     EXPECT_THAT(floats(resolved.plan[0].vector), ElementsAre(1, 0));
     spec.layers = {2};
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveSingle, SourceMayGoIntoAnotherLayer) {
