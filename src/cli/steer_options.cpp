@@ -288,7 +288,7 @@ void resolve_vector(AppliedVector& vector, const Manifest& manifest) {
     try {
         vector.vectors.check_fits(manifest, file);
         vector.spec = to_spec(vector.setting, manifest.decoder.num_layers);
-        vector.resolved = resolve_steering(vector.vectors, vector.spec, manifest.decoder.num_layers, file);
+        vector.resolve(manifest.decoder);
     } catch (const Error& error) {
         if (!vector.setting.preset) throw;
         throw InputError(vector.setting.preset->path + ": " + error.what());
@@ -323,6 +323,10 @@ SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors) {
         plan.insert(plan.end(), vector.resolved.plan.begin(), vector.resolved.plan.end());
     }
     return plan;
+}
+
+void AppliedVector::resolve(const DecoderDims& dims) {
+    resolved = resolve_steering(vectors, spec, dims.num_layers, setting.file);
 }
 
 AppliedSteering AppliedVector::applied() const {

@@ -63,6 +63,8 @@ struct AppliedVector {
     ResolvedSteering resolved;
     std::string sha256;  ///< of the vector file
 
+    /// Decides from the spec what goes where. @throws UsageError
+    void resolve(const DecoderDims& dims);
     /// As records have it.
     AppliedSteering applied() const;
 };
