@@ -127,7 +127,7 @@ class Study {
     bool study_layers() {
         SteeringSpec everywhere;
         const ResolvedSteering resolved =
-            resolve_steering(vectors_, everywhere, model_.manifest().decoder.num_layers, request_.vector);
+            resolve_steering(vectors_, everywhere, model_.manifest().decoder, request_.vector);
         StagePlan plan{"layers", {}, choosing_prompts_, screening_seeds(), {controls_.front()}};
         for (const std::int64_t layer : resolved.layers) {
             const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, resolved.site).name());

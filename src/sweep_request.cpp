@@ -87,7 +87,7 @@ SteeringAxes read_axes(const JsonView& view) {
 std::string path_from(const fs::path& folder, const JsonView& view) {
     const std::string text = view.text();
     if (text.empty()) view.fail("expected the name of a file, found empty text");
-    return (folder / text).lexically_normal().string();  // an absolute path stays as it is
+    return reached_from(folder, text);
 }
 
 std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& folder) {
@@ -98,8 +98,11 @@ std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& fold
             continue;
         }
         item.refuse_unknown_keys({"file", "alphas", "layers", "strategies", "source_layers", "sites", "rows",
-                                  "units", "mode", "schedule", "probability", "frame_seed"});
-        vectors.push_back({path_from(folder, item.at("file")), read_axes(item), read_effect(item)});
+                                  "units", "mode", "schedule", "probability", "frame_seed", "weights",
+                                  "heads", "gate", "gate_file"});
+        SteeringEffect effect = read_effect(item);
+        if (effect.gate) effect.gate->file = reached_from(folder, effect.gate->file);
+        vectors.push_back({path_from(folder, item.at("file")), read_axes(item), std::move(effect)});
     }
     if (vectors.empty()) view.fail("expected at least one vector file, found an empty list");
     return vectors;

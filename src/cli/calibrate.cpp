@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "applied_vectors.hpp"
 #include "calibrate_report.hpp"
 #include "cli.hpp"
 #include "model_options.hpp"
@@ -327,6 +328,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     add_steer_flags(*command, options->steering);
     command->remove_option(command->get_option("--alpha"));
     command->remove_option(command->get_option("--preset"));
+    command->remove_option(command->get_option("--steering"));
     command->callback(
         [options, &context] { context.action = [options, &context] { run(*options, context); }; });
 }
