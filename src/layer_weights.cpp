@@ -59,8 +59,8 @@ std::vector<double> LayerWeights::of(std::span<const double> effect_sizes) const
     std::vector<double> weights(effect_sizes.size(), 1.0);
     if (kind_ == Kind::kUniform) return weights;
     if (kind_ == Kind::kTop && static_cast<std::size_t>(count_) > weights.size()) {
-        throw UsageError("weights " + text() + ": only " + std::to_string(weights.size()) +
-                         " layers are steered");
+        throw UsageError("weights " + text() + ": K is larger than the number of steered layers, " +
+                         std::to_string(weights.size()));
     }
     std::vector<std::size_t> by_size(weights.size());
     std::iota(by_size.begin(), by_size.end(), std::size_t{0});

@@ -162,6 +162,8 @@ SteeringFile SteeringFile::parse(const std::string& text, const std::string& ori
                                  const std::filesystem::path& folder) {
     const JsonDocument document(text, origin);
     const JsonView root = document.root();
+    if (root.find("prompt") && root.find("steering"))
+        root.fail("this is a clip's record; how it was steered lies beside it, in CLIP.steering.json");
     root.refuse_unknown_keys(
         {"$schema", "format", "format_version", "oldest_reader", "musicsteer", "model", "steering"});
     check_format(root, origin);

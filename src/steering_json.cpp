@@ -41,6 +41,7 @@ SteeringEffect read_effect(const JsonView& view) {
     if (const auto weights = view.find("weights")) effect.weights = LayerWeights::parse(weights->text());
     if (const auto heads = view.find("heads")) {
         for (const JsonView& head : heads->items()) effect.heads.push_back(head.integer(0, kMostHeads));
+        if (effect.heads.empty()) heads->fail("expected at least one head, found none");
     }
     effect.gate = read_gate(view);
     if (const auto flag = view.find("orthogonalize")) effect.orthogonalize = flag->boolean();

@@ -74,10 +74,10 @@ std::vector<SteeringPart> parts_of(const std::vector<AppliedVector>& vectors) {
 void warn_of_parallel_vectors(const std::vector<AppliedVector>& vectors) {
     const std::vector<SteeringPart> parts = parts_of(vectors);
     for (const ParallelParts& pair : find_parallel_parts(parts)) {
-        const std::string others =
-            pair.places > 1 ? " and " + std::to_string(pair.places - 1) + " more places" : "";
+        const std::string count =
+            pair.places > 1 ? std::to_string(pair.places) + " hook points, such as " : "";
         log_warn(parts[pair.first].name + " and " + parts[pair.second].name + " nearly " +
-                 (pair.cosine > 0 ? "coincide" : "oppose") + " at " + pair.point.name() + others +
+                 (pair.cosine > 0 ? "coincide" : "oppose") + " at " + count + pair.point.name() +
                  " (cosine " + number_text(rounded_to_digits(pair.cosine, 3)) +
                  "): what one does, the other does " + (pair.cosine > 0 ? "as well" : "backwards"));
     }

@@ -220,8 +220,8 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags) {
         ->group(group);
     command
         .add_option("--steer", flags.steer,
-                    "Vector file, with settings of its own: FILE:alpha=1.5:layers=2-5:source-layer=4:\n"
-                    "strategy=one-to-all:site=resid_post:rows=both:unit=difference. May be repeated.")
+                    "Vector file, with settings of its own, named as the flags below: FILE:alpha=1.5:\n"
+                    "layers=2-5:rows=conditional. May be repeated.")
         ->allow_extra_args(false)
         ->group(group);
     command.add_option("--alpha", flags.bare.alpha, "Strength; negative goes the other way, 0 is off [1]")

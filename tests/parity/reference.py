@@ -307,7 +307,7 @@ class Watch:
     def __call__(self, x: Tensor) -> Tensor:
         cosine = float(torch.cosine_similarity(x[self.row, 0].double(), self.gate.vector.double(), dim=0))
         distance = cosine - self.gate.threshold
-        assert abs(distance) > 1e-4, "too near the threshold to compare: choose another"
+        assert abs(distance) > 1e-5, "too near the threshold to compare: choose another"
         self.open.append(distance < 0 if self.gate.below else distance > 0)
         return x
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,13 @@ def test_modes_and_schedules(sides: Sides, report: ParityReport) -> None:
         assert not worst(found), name
 
 
-def cosines(sides: Sides, run: Run, point: str, vector: Tensor, request: int = 0) -> list[float]:
-    """Of a request's conditional row at a hook point with a vector, unsteered, position by position."""
+def middles(sides: Sides, run: Run, point: str, vector: Tensor) -> list[float]:
+    """For each request, a threshold that halves its cosines with a vector at a hook point, unsteered."""
     plain = [dataclasses.replace(each, injections=()) for each in run.requests]
     there = sides.reference.run(dataclasses.replace(run, requests=tuple(plain)).dumping("activations"))[point]
-    return torch.cosine_similarity(there[request], vector[None], dim=-1).tolist()
+    along = torch.cosine_similarity(there[: len(plain)], vector, dim=-1).sort(dim=-1).values
+    half = along.size(1) // 2
+    return ((along[:, half - 1] + along[:, half]) / 2).tolist()
 
 
 def heads_batch(sides: Sides) -> tuple[Request, ...]:
@@ -168,19 +171,20 @@ def gated_batch(sides: Sides, frames: int) -> tuple[Request, ...]:
     point = f"decoder.{(sides.reference.layers - 1) // 2}.resid_post"
     vector = random_vector(sides.reference, 70)
     requests = tuple(Request(prompt) for prompt in PROMPTS)
-    along = sorted(cosines(sides, teacher_forced(sides.reference, requests, frames), point, vector))
-    middle = (along[len(along) // 2 - 1] + along[len(along) // 2]) / 2
-    below, above = (Gate(point, vector, is_below, middle) for is_below in (True, False))
+    thresholds = middles(sides, teacher_forced(sides.reference, requests, frames), point, vector)
+    below = [Gate(point, vector, True, threshold) for threshold in thresholds]
+    above = Gate(point, vector, False, thresholds[0])
 
     def injection(seed: int, place: str, gate: Gate, **way: Any) -> Injection:
         return Injection(place, random_vector(sides.reference, seed), 0.6, gate=gate, **way)
 
     behind, before = f"decoder.{sides.reference.layers - 1}.resid_post", "decoder.0.mlp_out"
     return (
-        Request(PROMPTS[0], injections=(injection(71, behind, above), injection(72, before, below))),
-        Request(PROMPTS[1], injections=(injection(73, point, below, mode="ablate"),)),
+        Request(PROMPTS[0], injections=(injection(71, behind, above), injection(72, before, below[0]))),
+        Request(PROMPTS[1], injections=(injection(73, point, below[1], mode="ablate"),)),
         Request(
-            PROMPTS[2], injections=(injection(74, behind, below, rows="conditional", schedule="decay,0.9,0"),)
+            PROMPTS[2],
+            injections=(injection(74, behind, below[2], rows="conditional", schedule="decay,0.9,0"),),
         ),
         Request(PROMPTS[3]),
     )
@@ -229,6 +233,42 @@ def test_gates_open_and_shut(tiny: Sides) -> None:
     assert torch.equal(gated[3], never[3])
 
 
+def test_mistakes_are_noticed(tiny: Sides) -> None:
+    """The comparisons above fail where heads or gates are taken for others."""
+    frames = 10
+    gated = teacher_forced(tiny.reference, gated_batch(tiny, frames), frames).dumping("logits")
+    of_heads = teacher_forced(tiny.reference, heads_batch(tiny), frames).dumping("logits")
+
+    def with_gate(run: Run, **changes: Any) -> Run:
+        def changed(injection: Injection) -> Injection:
+            return dataclasses.replace(injection, gate=dataclasses.replace(injection.gate, **changes))
+
+        requests = [
+            dataclasses.replace(r, injections=tuple(map(changed, r.injections))) for r in run.requests
+        ]
+        return dataclasses.replace(run, requests=tuple(requests))
+
+    def with_heads(run: Run, heads: Callable[[Injection], tuple[int, ...]]) -> Run:
+        requests = [
+            dataclasses.replace(
+                r, injections=tuple(dataclasses.replace(i, heads=heads(i)) for i in r.injections)
+            )
+            for r in run.requests
+        ]
+        return dataclasses.replace(run, requests=tuple(requests))
+
+    mistakes = {
+        "gates the other way round": (gated, with_gate(gated, below=True)),
+        "gates read elsewhere": (gated, with_gate(gated, point="decoder.2.resid_post_self")),
+        "gates with another direction": (gated, with_gate(gated, vector=random_vector(tiny.reference, 90))),
+        "all heads": (of_heads, with_heads(of_heads, lambda _: ())),
+        "the next head": (of_heads, with_heads(of_heads, lambda i: tuple((h + 1) % 6 for h in i.heads))),
+    }
+    results = tiny.engine({name: mistaken for name, (_, mistaken) in mistakes.items()})
+    for name, (honest, _) in mistakes.items():
+        assert worst(compare_tensors(tiny.reference.run(honest), results.run(name))), name
+
+
 def directions(sides: Sides, seed: int, site: str = "resid_post") -> Directions:
     layers = sides.reference.layers
     vectors = [random_vector(sides.reference, seed + i) for i in range(layers)]
@@ -246,8 +286,8 @@ def test_steering_files(sides: Sides, report: ParityReport, tmp_path: Path) -> N
     requests = (Request(PROMPTS[0]), Request(PROMPTS[1]), Request(PROMPTS[2]))
     run = teacher_forced(sides.reference, requests, frames).dumping("logits", "activations")
     gate_point = "decoder.0.resid_post"
-    along = sorted(cosines(sides, run, gate_point, third.vectors[0], request=2))
-    gate = Gate(gate_point, third.vectors[0], below=False, threshold=(along[4] + along[5]) / 2)
+    threshold = middles(sides, run, gate_point, third.vectors[0])[2]
+    gate = Gate(gate_point, third.vectors[0], below=False, threshold=threshold)
     top = max(range(layers), key=lambda i: (first.effect_sizes[i], -i))
     weights = exponential_weights(second.effect_sizes, 0.6)
     files: list[list[dict[str, Any]]] = [
@@ -296,20 +336,21 @@ def test_steering_files(sides: Sides, report: ParityReport, tmp_path: Path) -> N
         assert not worst(found), name
 
 
-def test_modes_do_not_mix_rows(tiny: Sides) -> None:
-    """A clip keeps its bits whatever is done to its companions, with every mode."""
+def test_rows_do_not_mix(tiny: Sides) -> None:
+    """A clip keeps its bits whatever is done to its companions, with every mode, heads and gates."""
     frames = 12
-    requests = teacher_forced(tiny.reference, modes_batch(tiny, frames), frames).requests
-    run = Run(requests, frames, given_chunk=1).dumping("logits")
-    plain = [dataclasses.replace(request, injections=()) for request in requests]
-    runs = {"together": run}
-    for i, request in enumerate(requests):
-        companions = (*plain[:i], request, *plain[i + 1 :])
-        runs[str(i)] = dataclasses.replace(run, requests=tuple(companions))
-    results = tiny.engine(runs)
-    for i in range(len(requests)):
-        together, apart = results.run("together")["guided"][i], results.run(str(i))["guided"][i]
-        assert torch.equal(together, apart), f"request {i}"
+    for batch in (modes_batch(tiny, frames), heads_batch(tiny), gated_batch(tiny, frames)):
+        requests = teacher_forced(tiny.reference, batch, frames).requests
+        run = Run(requests, frames, given_chunk=1).dumping("logits")
+        plain = [dataclasses.replace(request, injections=()) for request in requests]
+        runs = {"together": run}
+        for i, request in enumerate(requests):
+            companions = (*plain[:i], request, *plain[i + 1 :])
+            runs[str(i)] = dataclasses.replace(run, requests=tuple(companions))
+        results = tiny.engine(runs)
+        for i in range(len(requests)):
+            together, apart = results.run("together")["guided"][i], results.run(str(i))["guided"][i]
+            assert torch.equal(together, apart), f"request {i}"
 
 
 def test_strength_zero_is_no_steering(sides: Sides) -> None:

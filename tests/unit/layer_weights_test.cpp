@@ -28,8 +28,9 @@ TEST(LayerWeights, TopKeepsTheLargestAndOfEqualOnesTheFirst) {
     EXPECT_THAT(weights("top-1"), ElementsAre(0, 1, 0, 0, 0));
     EXPECT_THAT(weights("top-3"), ElementsAre(0, 1, 0, 1, 1));
     EXPECT_THAT(weights("top-5"), ElementsAre(1, 1, 1, 1, 1));
-    EXPECT_THAT([] { weights("top-6"); },
-                ThrowsMessage<UsageError>(StrEq("weights top-6: only 5 layers are steered")));
+    EXPECT_THAT(
+        [] { weights("top-6"); },
+        ThrowsMessage<UsageError>(StrEq("weights top-6: K is larger than the number of steered layers, 5")));
 }
 
 TEST(LayerWeights, ExponentialFallsWithTheRank) {

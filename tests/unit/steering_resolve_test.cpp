@@ -301,7 +301,7 @@ TEST(ResolveWeights, LayersByEffectSize) {
     spec.layers = best.layers;  // as a record has it
     EXPECT_THAT(resolve(spec).layers, ElementsAre(1, 3));
     spec.layers = {1};
-    expect_error(spec, "weights top-2: only 1 layers are steered");
+    expect_error(spec, "weights top-2: K is larger than the number of steered layers, 1");
 }
 
 TEST(ResolveWeights, OfOneToAllNeedVectorsAtItsLayers) {
