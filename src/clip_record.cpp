@@ -25,6 +25,7 @@ json steering_identity(const AppliedSteering& steering) {
     };
     if (steering.source_layer) identity["source_layer"] = *steering.source_layer;
     identity.update(effect_json(steering.effect));
+    identity.erase("gate_file");  // its hash counts
     return identity;
 }
 
@@ -90,6 +91,7 @@ ClipSettings ClipSettings::of(const Manifest& manifest, double duration_s, const
 json steering_json(const AppliedSteering& steering) {
     json entry = steering_identity(steering);
     entry["file"] = steering.file;
+    if (steering.effect.gate) entry["gate_file"] = steering.effect.gate->file;
     entry["concept"] = steering.concept_name;
     entry["labels"] = {{"positive", steering.positive_label}, {"negative", steering.negative_label}};
     return entry;

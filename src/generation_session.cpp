@@ -127,11 +127,13 @@ void GenerationSession::fill_given_codes() {
 void GenerationSession::set_steering(const std::vector<SteeringPlan>& plans) {
     const c10::InferenceMode guard;
     if (plans.size() != requests_.size()) throw UsageError("one steering plan is needed for each request");
+    one_by_one_ = std::any_of(plans.begin(), plans.end(), looks_back);
     steering_.reset();
     steering_.emplace(hooks_, plans, rows_, model_.manifest().codec.frame_rate_hz, model_.decoder.device());
 }
 
 std::int64_t GenerationSession::next_columns() const {
+    if (one_by_one_) return 1;
     // Columns before T0 decide nothing: all that they predict is given.
     return position_ < given_frames_ ? std::min(options_.given_chunk, given_frames_ - position_) : 1;
 }

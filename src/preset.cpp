@@ -16,7 +16,6 @@ using nlohmann::json;
 
 constexpr int kFormatVersion = 1;
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-constexpr std::size_t kSha256Digits = 64;
 
 void check_format(const JsonView& root, const std::string& origin) {
     if (const std::string format = root.at("format").text(); format != kPresetFormat)
@@ -27,14 +26,6 @@ void check_format(const JsonView& root, const std::string& origin) {
                          std::to_string(oldest_reader) + ", this one reads up to " +
                          std::to_string(kFormatVersion) + "); update musicsteer");
     }
-}
-
-std::string read_sha256(const JsonView& view) {
-    std::string digits = view.text();
-    const bool well_formed =
-        digits.size() == kSha256Digits && digits.find_first_not_of("0123456789abcdef") == std::string::npos;
-    if (!well_formed) view.fail("expected a SHA-256 (64 digits 0-9, a-f), found " + in_quotes(digits));
-    return digits;
 }
 
 /// A word of a closed set: the parser's complaint, with the place.
@@ -65,7 +56,7 @@ PresetEntry read_entry(const JsonView& view, const std::filesystem::path& folder
     AppliedSteering& steering = entry.steering;
     const std::string file = view.at("file").text();
     if (file.empty()) view.at("file").fail("expected the path of a vector file, found ''");
-    steering.file = (folder / file).lexically_normal().string();
+    steering.file = reached_from(folder, file);
     steering.sha256 = read_sha256(view.at("sha256"));
     steering.concept_name = view.at("concept").text();
     steering.positive_label = view.at("labels").at("positive").text();
@@ -83,6 +74,7 @@ PresetEntry read_entry(const JsonView& view, const std::filesystem::path& folder
     } catch (const UsageError& error) {
         view.fail(error.what());
     }
+    if (std::optional<Gate>& gate = steering.effect.gate) gate->file = reached_from(folder, gate->file);
     read_alpha_range(view.at("alpha_range"), entry);
     steering.alpha = view.at("alpha").number();
     if (steering.alpha < entry.lowest_alpha || steering.alpha > entry.highest_alpha) {
@@ -90,13 +82,6 @@ PresetEntry read_entry(const JsonView& view, const std::filesystem::path& folder
                               json(steering.alpha).dump());
     }
     return entry;
-}
-
-std::filesystem::path seen_from(const std::filesystem::path& folder, const std::string& file) {
-    std::error_code ignored;
-    const auto target = std::filesystem::weakly_canonical(file, ignored);
-    const auto base = std::filesystem::weakly_canonical(folder.empty() ? "." : folder, ignored);
-    return target.lexically_proximate(base);
 }
 
 void check_entry(const PresetEntry& entry) {
@@ -110,8 +95,7 @@ void check_entry(const PresetEntry& entry) {
 }
 
 json entry_json(const PresetEntry& entry, const std::filesystem::path& folder) {
-    json result = steering_json(entry.steering);
-    result["file"] = seen_from(folder, entry.steering.file).generic_string();
+    json result = steering_json_seen_from(folder, entry.steering);
     result["alpha_range"] = {entry.lowest_alpha, entry.highest_alpha};
     return result;
 }

@@ -1,8 +1,6 @@
 #include "musicsteer/schedule.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 
 #include "musicsteer/errors.hpp"
@@ -22,20 +20,11 @@ constexpr const char* kExpected =
 std::vector<double> numbers_after(const std::vector<std::string>& parts, const std::string& text) {
     std::vector<double> numbers;
     for (std::size_t i = 1; i < parts.size(); ++i) {
-        double number = 0.0;
-        const std::string& part = parts[i];
-        const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
-        if (error != std::errc() || end != part.data() + part.size() || !std::isfinite(number))
-            refuse(text, in_quotes(part) + " is not a number; " + kExpected);
-        numbers.push_back(number);
+        const auto number = parse_number(parts[i]);
+        if (!number) refuse(text, in_quotes(parts[i]) + " is not a number; " + kExpected);
+        numbers.push_back(*number);
     }
     return numbers;
-}
-
-std::string shortest(double number) {
-    std::array<char, 32> digits{};
-    const auto result = std::to_chars(digits.data(), digits.data() + digits.size(), number);
-    return {digits.data(), result.ptr};
 }
 
 }  // namespace
@@ -75,15 +64,15 @@ std::string Schedule::text() const {
         case Kind::kConstant:
             return "constant";
         case Kind::kDecay:
-            return "decay," + shortest(first_) + "," + shortest(second_);
+            return "decay," + number_text(first_) + "," + number_text(second_);
         case Kind::kLinear:
-            return "linear," + shortest(first_) + "," + shortest(second_);
+            return "linear," + number_text(first_) + "," + number_text(second_);
         case Kind::kWindow:
             break;
     }
     std::string text = "window";
     for (const auto& [from, to] : windows_) {
-        for (const double time_s : {from, to}) text.append(",").append(shortest(time_s));
+        for (const double time_s : {from, to}) text.append(",").append(number_text(time_s));
     }
     return text;
 }

@@ -75,6 +75,27 @@ Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests
     return sums;
 }
 
+/// Places of requests, batch by batch. Those whose plans look back make their batch take columns one by one,
+/// which gives other last bits than chunks, so they stay among themselves: a score must not depend on
+/// companions.
+std::vector<std::vector<std::size_t>> batches_of(std::span<const SessionRequest> requests,
+                                                 std::int64_t batch_size) {
+    std::vector<std::vector<std::size_t>> batches;
+    for (const bool looking_back : {false, true}) {
+        std::size_t room = 0;
+        for (std::size_t place = 0; place < requests.size(); ++place) {
+            if (looks_back(requests[place].steering) != looking_back) continue;
+            if (room == 0) {
+                batches.emplace_back();
+                room = static_cast<std::size_t>(batch_size);
+            }
+            batches.back().push_back(place);
+            --room;
+        }
+    }
+    return batches;
+}
+
 void check_memory(const Model& model, const SessionOptions& options, std::int64_t batch_size) {
     BatchShape shape;
     shape.rows = batch_size * (options.sampling.guided() ? 4 : 2);
@@ -103,18 +124,16 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     session_options.text_length = std::max(options.text_length, text_length_for(model.tokenizer, requests));
     check_memory(model, session_options, options.batch_size);
 
-    std::vector<ClipScore> scores;
+    std::vector<ClipScore> scores(requests.size());
     const double codes = static_cast<double>(requests.front().given_codes.numel());
-    for (std::size_t first = 0; first < requests.size();
-         first += static_cast<std::size_t>(options.batch_size)) {
-        const std::size_t count =
-            std::min(static_cast<std::size_t>(options.batch_size), requests.size() - first);
-        const auto part = requests.subspan(first, count);
-        const Sums sums = score_batch(model, fill_batch({part.begin(), part.end()}, options.batch_size),
+    for (const std::vector<std::size_t>& batch : batches_of(requests, options.batch_size)) {
+        std::vector<SessionRequest> clips;
+        for (const std::size_t place : batch) clips.push_back(requests[place]);
+        const Sums sums = score_batch(model, fill_batch(std::move(clips), options.batch_size),
                                       session_options, options.stop);
-        for (std::size_t i = 0; i < count; ++i) {
+        for (std::size_t i = 0; i < batch.size(); ++i) {
             const auto row = static_cast<std::int64_t>(i);
-            scores.push_back({sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes});
+            scores[batch[i]] = {sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes};
         }
     }
     return scores;

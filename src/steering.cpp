@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -13,6 +14,8 @@
 
 namespace musicsteer {
 namespace {
+
+constexpr std::int64_t kMostHeads = 1024;
 
 template <typename Value, std::size_t N>
 using Names = std::array<std::pair<const char*, Value>, N>;
@@ -48,25 +51,43 @@ std::string name_of(const Names<Value, N>& names, Value value) {
     return found->first;
 }
 
-std::int64_t parse_layer(std::string_view text, const std::string& whole, std::int64_t num_layers) {
-    std::int64_t layer = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
-    if (error == std::errc::invalid_argument || end != text.data() + text.size()) {
-        throw UsageError("layers " + in_quotes(whole) +
-                         ": expected numbers and ranges such as 2-5,7, or all");
-    }
-    if (error == std::errc::result_out_of_range || layer < 0 || layer >= num_layers) {
-        throw UsageError("layers " + in_quotes(whole) + ": the model has layers 0 to " +
-                         std::to_string(num_layers - 1));
-    }
-    return layer;
-}
+/// A list of layers or heads: numbers from 0 to `count`, without it.
+struct IndexList {
+    const char* what;  ///< "layers"
+    const std::string& text;
+    std::int64_t count;
+    std::string too_large;  ///< what is said of a number beyond
 
-std::string list_of(const std::vector<std::int64_t>& layers) {
-    std::string text;
-    for (const std::int64_t layer : layers) text += (text.empty() ? "" : ", ") + std::to_string(layer);
-    return text;
-}
+    [[noreturn]] void fail(const std::string& why) const {
+        throw UsageError(std::string(what) + " " + in_quotes(text) + ": " + why);
+    }
+
+    std::int64_t parse_one(std::string_view item) const {
+        std::int64_t number = 0;
+        const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), number);
+        if (error == std::errc::invalid_argument || end != item.data() + item.size())
+            fail("expected numbers and ranges such as 2-5,7, or all");
+        if (error == std::errc::result_out_of_range || number < 0 || number >= count) fail(too_large);
+        return number;
+    }
+
+    std::vector<std::int64_t> parse() const {
+        std::set<std::int64_t> numbers;
+        std::size_t start = 0;
+        while (start <= text.size()) {
+            const std::size_t comma = std::min(text.find(',', start), text.size());
+            const std::string_view item = std::string_view(text).substr(start, comma - start);
+            const std::size_t dash = item.find('-', 1);
+            const std::int64_t first = parse_one(item.substr(0, dash));
+            const std::int64_t last =
+                dash == std::string_view::npos ? first : parse_one(item.substr(dash + 1));
+            if (last < first) fail("a range runs from low to high");
+            for (std::int64_t number = first; number <= last; ++number) numbers.insert(number);
+            start = comma + 1;
+        }
+        return {numbers.begin(), numbers.end()};
+    }
+};
 
 std::string list_of(const std::set<Site>& sites) {
     std::string text;
@@ -77,12 +98,17 @@ std::string list_of(const std::set<Site>& sites) {
 /// Turns one spec into a plan; a class only to share what every step needs.
 class Resolver {
   public:
-    Resolver(const VectorFile& vectors, const SteeringSpec& spec, std::int64_t num_layers, std::string origin)
-        : vectors_(vectors), spec_(spec), num_layers_(num_layers), origin_(std::move(origin)) {}
+    Resolver(const VectorFile& vectors, const SteeringSpec& spec, const DecoderDims& dims, std::string origin)
+        : vectors_(vectors),
+          spec_(spec),
+          dims_(dims),
+          num_layers_(dims.num_layers),
+          origin_(std::move(origin)) {}
 
     ResolvedSteering resolve() {
         check_numbers();
         result_.site = choose_site();
+        choose_heads();
         collect_layers();
         switch (spec_.strategy) {
             case Strategy::kPerLayer:
@@ -95,6 +121,7 @@ class Resolver {
                 single();
                 break;
         }
+        inject_all();
         return std::move(result_);
     }
 
@@ -117,6 +144,17 @@ class Resolver {
         }
         if (!(spec_.effect.frames.probability >= 0.0 && spec_.effect.frames.probability <= 1.0))
             throw UsageError("a probability lies between 0 and 1");
+        if (spec_.effect.gate && !spec_.effect.gate->direction.defined())
+            throw UsageError("gate " + spec_.effect.gate->condition() + ": its direction is not loaded");
+    }
+
+    void choose_heads() {
+        if (spec_.effect.heads.empty()) return;
+        if (result_.site != Site::kSelfAttnHeads) {
+            throw UsageError("heads are chosen at site self_attn_heads, and " + origin_ + " steers " +
+                             site_name(result_.site));
+        }
+        mask_ = head_mask(spec_.effect.heads, dims_);
     }
 
     Site choose_site() const {
@@ -161,11 +199,30 @@ class Resolver {
     void require_vector(std::int64_t layer) const {
         if (std::find(available_.begin(), available_.end(), layer) != available_.end()) return;
         throw UsageError(origin_ + ": has no vector for layer " + std::to_string(layer) + " at " +
-                         site_name(result_.site) + " (it has layers " + list_of(available_) + ")");
+                         site_name(result_.site) + " (it has layers " + layers_text(available_) + ")");
     }
 
-    void inject(std::int64_t source, std::int64_t target) {
-        const at::Tensor& vector = vectors_.directions.at(point(source).name());
+    /// The vector of layer `source` will go into layer `target`.
+    void plan(std::int64_t source, std::int64_t target) { routes_.emplace_back(source, target); }
+
+    void inject_all() {
+        const LayerWeights& weights = spec_.effect.weights;
+        if (!weights.is_uniform() && spec_.strategy == Strategy::kSingle)
+            throw UsageError("weights " + weights.text() + " have no meaning with strategy single");
+        std::vector<double> effect_sizes;
+        for (const auto& [source, target] : routes_) {
+            if (!weights.is_uniform()) require_vector(target);  // its file entry holds the effect size
+            effect_sizes.push_back(weights.is_uniform() ? 0.0 : stats(target).effect_size);
+        }
+        const std::vector<double> shares = weights.of(effect_sizes);
+        for (std::size_t i = 0; i < routes_.size(); ++i) {
+            if (shares[i] != 0.0) inject(routes_[i].first, routes_[i].second, shares[i]);
+        }
+    }
+
+    void inject(std::int64_t source, std::int64_t target, double share) {
+        at::Tensor vector = vectors_.directions.at(point(source).name());
+        if (mask_.defined()) vector = vector * mask_;
         double strength = spec_.effect.mode == SteeringMode::kClamp ? 1.0 : spec_.alpha;
         if (!adds() || spec_.unit != AlphaUnit::kDifference) {
             const double norm = vector.norm().item<double>();
@@ -177,7 +234,7 @@ class Resolver {
             require_vector(target);  // its file entry holds the residual norm
             strength *= stats(target).mean_residual_norm;
         }
-        result_.plan.push_back({point(target), vector, strength, spec_.rows, spec_.effect});
+        result_.plan.push_back({point(target), vector, strength * share, spec_.rows, spec_.effect, mask_});
         result_.layers.push_back(target);
     }
 
@@ -188,16 +245,16 @@ class Resolver {
         }
         for (const std::int64_t layer : spec_.layers.value_or(available_)) {
             require_vector(layer);
-            inject(layer, layer);
+            plan(layer, layer);
         }
     }
 
     void one_to_all() {
         result_.source_layer = source_layer();
         if (spec_.layers) {
-            for (const std::int64_t layer : *spec_.layers) inject(*result_.source_layer, layer);
+            for (const std::int64_t layer : *spec_.layers) plan(*result_.source_layer, layer);
         } else {
-            for (std::int64_t layer = 0; layer < num_layers_; ++layer) inject(*result_.source_layer, layer);
+            for (std::int64_t layer = 0; layer < num_layers_; ++layer) plan(*result_.source_layer, layer);
         }
     }
 
@@ -212,14 +269,17 @@ class Resolver {
         } else {
             result_.source_layer = source_layer();
         }
-        inject(*result_.source_layer, spec_.layers ? spec_.layers->front() : *result_.source_layer);
+        plan(*result_.source_layer, spec_.layers ? spec_.layers->front() : *result_.source_layer);
     }
 
     const VectorFile& vectors_;
     const SteeringSpec& spec_;
+    const DecoderDims& dims_;
     std::int64_t num_layers_;
     std::string origin_;
+    at::Tensor mask_;  ///< [D] bool, if heads are chosen
     std::vector<std::int64_t> available_;
+    std::vector<std::pair<std::int64_t, std::int64_t>> routes_;  ///< source layer -> target layer
     ResolvedSteering result_;
 };
 
@@ -251,29 +311,50 @@ std::string to_string(AlphaUnit unit) {
 }
 
 std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num_layers) {
-    std::set<std::int64_t> layers;
     if (text == "all") {
-        for (std::int64_t layer = 0; layer < num_layers; ++layer) layers.insert(layer);
-        return {layers.begin(), layers.end()};
+        std::vector<std::int64_t> layers(static_cast<std::size_t>(num_layers));
+        std::iota(layers.begin(), layers.end(), std::int64_t{0});
+        return layers;
     }
-    std::size_t start = 0;
-    while (start <= text.size()) {
-        const std::size_t comma = std::min(text.find(',', start), text.size());
-        const std::string_view item = std::string_view(text).substr(start, comma - start);
-        const std::size_t dash = item.find('-', 1);
-        const std::int64_t first = parse_layer(item.substr(0, dash), text, num_layers);
-        const std::int64_t last =
-            dash == std::string_view::npos ? first : parse_layer(item.substr(dash + 1), text, num_layers);
-        if (last < first) throw UsageError("layers " + in_quotes(text) + ": a range runs from low to high");
-        for (std::int64_t layer = first; layer <= last; ++layer) layers.insert(layer);
-        start = comma + 1;
+    return IndexList{"layers", text, num_layers,
+                     "the model has layers 0 to " + std::to_string(num_layers - 1)}
+        .parse();
+}
+
+std::vector<std::int64_t> parse_heads(const std::string& text) {
+    if (text == "all") return {};
+    return IndexList{"heads", text, kMostHeads, "no model has that many heads"}.parse();
+}
+
+at::Tensor head_mask(const std::vector<std::int64_t>& heads, const DecoderDims& dims) {
+    const at::Tensor mask = at::zeros({dims.num_heads, dims.head_size}, at::kBool);
+    for (const std::int64_t head : heads) {
+        if (head < 0 || head >= dims.num_heads) {
+            throw UsageError("heads " + in_quotes(layers_text(heads)) + ": the model has heads 0 to " +
+                             std::to_string(dims.num_heads - 1));
+        }
+        mask[head].fill_(true);
     }
-    return {layers.begin(), layers.end()};
+    return mask.flatten();
+}
+
+std::string layers_text(const std::vector<std::int64_t>& layers) {
+    std::string text;
+    for (const std::int64_t layer : layers)
+        text.append(text.empty() ? "" : ",").append(std::to_string(layer));
+    return text;
 }
 
 ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec,
-                                  std::int64_t num_layers, const std::string& origin) {
-    return Resolver(vectors, spec, num_layers, origin).resolve();
+                                  const DecoderDims& dims, const std::string& origin) {
+    return Resolver(vectors, spec, dims, origin).resolve();
+}
+
+bool looks_back(const SteeringPlan& plan) {
+    return std::any_of(plan.begin(), plan.end(), [](const Injection& injection) {
+        const std::optional<Gate>& gate = injection.effect.gate;
+        return gate && injection.strength != 0.0 && !gate->point.runs_before(injection.point);
+    });
 }
 
 }  // namespace musicsteer

@@ -101,7 +101,7 @@ class Study {
     bool study_layers() {
         SteeringSpec everywhere;
         const ResolvedSteering resolved =
-            resolve_steering(vectors_, everywhere, model_.manifest().decoder.num_layers, request_.vector);
+            resolve_steering(vectors_, everywhere, model_.manifest().decoder, request_.vector);
         StagePlan plan{"layers", {}, split_.choosing_prompts, split_.screening_seeds, {controls_.front()}};
         for (const std::int64_t layer : resolved.layers) {
             const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, resolved.site).name());
@@ -171,10 +171,7 @@ class Study {
     static SteeringAxes axes_of(const AppliedSteering& steering, std::vector<double> alphas) {
         SteeringAxes axes;
         axes.strategies = {to_string(steering.strategy)};
-        std::string layers;
-        for (const std::int64_t layer : steering.layers)
-            layers += (layers.empty() ? "" : ",") + std::to_string(layer);
-        axes.layers = {layers};
+        axes.layers = {layers_text(steering.layers)};
         if (steering.strategy == Strategy::kOneToAll) axes.source_layers = {*steering.source_layer};
         axes.rows = {to_string(steering.rows)};
         axes.alphas = std::move(alphas);

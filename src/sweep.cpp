@@ -13,6 +13,7 @@
 #include "musicsteer/metrics.hpp"
 #include "musicsteer/scoring.hpp"
 #include "musicsteer/sha256.hpp"
+#include "musicsteer/steering_combination.hpp"
 
 namespace musicsteer {
 namespace {
@@ -47,21 +48,28 @@ class VectorFiles {
   public:
     explicit VectorFiles(const Manifest& manifest) : manifest_(manifest) {}
 
-    SteeringPlan injections(const AppliedSteering& steering) {
-        auto found = files_.find(steering.file);
-        if (found == files_.end()) {
-            if (sha256_of_file(steering.file) != steering.sha256) {
-                throw InputError(steering.file +
-                                 ": is not the file that the plan was made with (its SHA-256 differs)");
-            }
-            found = files_.emplace(steering.file, VectorFile::load(steering.file)).first;
-            found->second.check_fits(manifest_, steering.file);
-        }
-        return resolve_steering(found->second, steering.spec(), manifest_.decoder.num_layers, steering.file)
-            .plan;
+    SteeringPart part(const AppliedSteering& steering) {
+        SteeringSpec spec = steering.spec();
+        if (std::optional<Gate>& gate = spec.effect.gate)
+            gate->take_direction(load(gate->file, gate->sha256), manifest_.decoder.num_layers);
+        const VectorFile& vectors = load(steering.file, steering.sha256);
+        return {steering.file, resolve_steering(vectors, spec, manifest_.decoder, steering.file).plan};
     }
 
   private:
+    const VectorFile& load(const std::string& file, const std::string& sha256) {
+        auto found = files_.find(file);
+        if (found == files_.end()) {
+            if (sha256_of_file(file) != sha256) {
+                throw InputError(file +
+                                 ": is not the file that the plan was made with (its SHA-256 differs)");
+            }
+            found = files_.emplace(file, VectorFile::load(file)).first;
+            found->second.check_fits(manifest_, file);
+        }
+        return found->second;
+    }
+
     const Manifest& manifest_;
     std::map<std::string, VectorFile> files_;
 };
@@ -110,10 +118,9 @@ class Runner {
         request.unconditional = !spec.prompt;
         request.negative_prompt = spec.negative_prompt;
         request.seed = spec.seed;
-        for (const AppliedSteering& steering : spec.steering) {
-            const SteeringPlan injections = vectors_.injections(steering);
-            request.steering.insert(request.steering.end(), injections.begin(), injections.end());
-        }
+        std::vector<SteeringPart> parts;
+        for (const AppliedSteering& steering : spec.steering) parts.push_back(vectors_.part(steering));
+        request.steering = combine_parts(parts);
         return request;
     }
 

@@ -43,13 +43,14 @@ class ConditionGrid {
         : file_(vector.file),
           axes_(axes),
           effect_(vector.effect),
-          num_layers_(manifest.decoder.num_layers),
+          dims_(manifest.decoder),
           vectors_(VectorFile::load(file_)),
           sha256_(sha256_of_file(file_)) {
         vectors_.check_fits(manifest, file_);
         check_alphas();
         if (effect_.mode == SteeringMode::kClamp)
             throw UsageError(file_ + ": mode clamp has no alpha, so there is nothing to sweep");
+        if (effect_.gate) load_gate(manifest);
     }
 
     const VectorFile& vectors() const { return vectors_; }
@@ -70,6 +71,14 @@ class ConditionGrid {
     }
 
   private:
+    void load_gate(const Manifest& manifest) {
+        Gate& gate = *effect_.gate;
+        const VectorFile directions = VectorFile::load(gate.file);
+        directions.check_fits(manifest, gate.file);
+        gate.sha256 = sha256_of_file(gate.file);
+        gate.take_direction(directions, manifest.decoder.num_layers);
+    }
+
     void check_alphas() const {
         if (axes_.alphas.empty()) throw UsageError(file_ + ": no strength is given: --alphas -2:2:0.5");
         for (const double alpha : axes_.alphas) {
@@ -106,9 +115,10 @@ class ConditionGrid {
         if (!item) return {std::nullopt};
         const bool all = *item == "all";
         if (spec.strategy != Strategy::kSingle)
-            return {all ? std::nullopt : Layers(parse_layers(*item, num_layers_))};
+            return {all ? std::nullopt : Layers(parse_layers(*item, dims_.num_layers))};
         std::vector<Layers> single;
-        for (const std::int64_t layer : all ? layers_with_vector(spec) : parse_layers(*item, num_layers_))
+        for (const std::int64_t layer :
+             all ? layers_with_vector(spec) : parse_layers(*item, dims_.num_layers))
             single.push_back(std::vector<std::int64_t>{layer});
         return single;
     }
@@ -117,19 +127,19 @@ class ConditionGrid {
         spec.strategy = Strategy::kPerLayer;
         spec.source_layer = std::nullopt;
         spec.layers = std::nullopt;
-        return resolve_steering(vectors_, spec, num_layers_, file_).layers;
+        return resolve_steering(vectors_, spec, dims_, file_).layers;
     }
 
     void append_rows_and_units(SteeringSpec spec, std::vector<SweepCondition>& conditions) const {
-        if (spec.source_layer && *spec.source_layer >= num_layers_) {
+        if (spec.source_layer && *spec.source_layer >= dims_.num_layers) {
             throw UsageError("source layer " + std::to_string(*spec.source_layer) +
-                             ": the model has layers 0 to " + std::to_string(num_layers_ - 1));
+                             ": the model has layers 0 to " + std::to_string(dims_.num_layers - 1));
         }
         for (const auto& rows : or_default(axes_.rows)) {
             if (rows) spec.rows = parse_steered_rows(*rows);
             for (const auto& unit : or_default(axes_.units)) {
                 if (unit) spec.unit = parse_alpha_unit(*unit);
-                const ResolvedSteering resolved = resolve_steering(vectors_, spec, num_layers_, file_);
+                const ResolvedSteering resolved = resolve_steering(vectors_, spec, dims_, file_);
                 append({AppliedSteering::of(file_, sha256_, vectors_.provenance, spec, resolved), {}},
                        conditions);
             }
@@ -153,7 +163,7 @@ class ConditionGrid {
     std::string file_;
     const SteeringAxes& axes_;
     SteeringEffect effect_;
-    std::int64_t num_layers_;
+    const DecoderDims& dims_;
     VectorFile vectors_;
     std::string sha256_;
 };

@@ -175,7 +175,10 @@ std::string describe(const ClipSpec& clip) {
 
 json without_places(json plan) {
     plan["model"].erase("path");
-    for (json& condition : plan["steering"]) condition.erase("file");
+    for (json& condition : plan["steering"]) {
+        condition.erase("file");
+        condition.erase("gate_file");
+    }
     return plan;
 }
 

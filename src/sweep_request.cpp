@@ -60,12 +60,7 @@ std::string read_layer_condition(const JsonView& view) {
         if (conditions.size() > 1) view.fail("one condition is expected here: write [0, 2] or \"0+2\"");
         return conditions.front();
     }
-    std::string text;
-    for (const std::int64_t layer : read_layer_numbers(view)) {
-        if (!text.empty()) text += ',';
-        text += std::to_string(layer);
-    }
-    return text;
+    return layers_text(read_layer_numbers(view));
 }
 
 std::vector<std::string> read_layer_conditions(const JsonView& view) {
@@ -92,7 +87,7 @@ SteeringAxes read_axes(const JsonView& view) {
 std::string path_from(const fs::path& folder, const JsonView& view) {
     const std::string text = view.text();
     if (text.empty()) view.fail("expected the name of a file, found empty text");
-    return (folder / text).lexically_normal().string();  // an absolute path stays as it is
+    return reached_from(folder, text);
 }
 
 std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& folder) {
@@ -103,8 +98,11 @@ std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& fold
             continue;
         }
         item.refuse_unknown_keys({"file", "alphas", "layers", "strategies", "source_layers", "sites", "rows",
-                                  "units", "mode", "schedule", "probability", "frame_seed"});
-        vectors.push_back({path_from(folder, item.at("file")), read_axes(item), read_effect(item)});
+                                  "units", "mode", "schedule", "probability", "frame_seed", "weights",
+                                  "heads", "gate", "gate_file"});
+        SteeringEffect effect = read_effect(item);
+        if (effect.gate) effect.gate->file = reached_from(folder, effect.gate->file);
+        vectors.push_back({path_from(folder, item.at("file")), read_axes(item), std::move(effect)});
     }
     if (vectors.empty()) view.fail("expected at least one vector file, found an empty list");
     return vectors;

@@ -11,9 +11,9 @@ namespace {
 using nlohmann::json;
 
 constexpr std::array kClipColumns = {"id", "file", "prompt", "negative_prompt", "seed"};
-constexpr std::array kSteeringColumns = {"concept",  "alpha",       "strategy",  "layers", "source_layer",
-                                         "site",     "rows",        "unit",      "mode",   "value",
-                                         "schedule", "probability", "frame_seed"};
+constexpr std::array kSteeringColumns = {
+    "concept", "alpha", "strategy", "layers",      "source_layer", "site",    "rows",  "unit",
+    "mode",    "value", "schedule", "probability", "frame_seed",   "weights", "heads", "gate"};
 
 /// Text that holds a comma, a quote or a line's end stands in quotes.
 std::string cell(const json& value) {

@@ -1,11 +1,10 @@
 #include "musicsteer/value_lists.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <optional>
-#include <string_view>
 
 #include "musicsteer/errors.hpp"
 
@@ -135,6 +134,20 @@ double rounded_to_digits(double value, int digits) {
     char text[64];
     std::snprintf(text, sizeof text, "%.*g", digits, value);
     return std::strtod(text, nullptr);
+}
+
+std::optional<double> parse_number(std::string_view text) {
+    double number = 0.0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(number))
+        return std::nullopt;
+    return number;
+}
+
+std::string number_text(double number) {
+    std::array<char, 32> digits{};
+    const auto result = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+    return {digits.data(), result.ptr};
 }
 
 std::vector<std::string> split_list(const std::string& text, const std::string& what) {

@@ -37,8 +37,9 @@ enum class NonFinitePolicy {
 struct SessionOptions {
     std::int64_t num_frames = 0;  ///< N of every clip
     SamplingOptions sampling;
-    std::int64_t given_chunk = 64;  ///< columns of given codes that one step may take
-    std::int64_t text_length = 0;   ///< pad texts to at least this; see text_length_for
+    std::int64_t given_chunk =
+        64;  ///< columns of given codes that one step may take; one if a plan looks back
+    std::int64_t text_length = 0;  ///< pad texts to at least this; see text_length_for
     NonFinitePolicy on_non_finite = NonFinitePolicy::kThrow;
 
     /// @throws UsageError
@@ -115,6 +116,7 @@ class GenerationSession {
     DelayPattern pattern_;
     HookRegistry hooks_;
     std::optional<Steering> steering_;
+    bool one_by_one_ = false;  ///< columns, since a gate needs the frame before
 
     std::vector<Row> rows_;
     std::vector<std::int64_t> null_row_of_request_;  ///< its own row where it has none

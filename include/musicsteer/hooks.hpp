@@ -49,6 +49,8 @@ class HookPoint {
     std::string name() const;
     /// Dense index in order of execution: embed 0, then 8 a layer; final_norm last.
     std::size_t index(std::int64_t num_layers) const;
+    /// In order of execution.
+    bool runs_before(const HookPoint& other) const;
 
     auto operator<=>(const HookPoint&) const = default;
 

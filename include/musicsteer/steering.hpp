@@ -7,7 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "musicsteer/gate.hpp"
 #include "musicsteer/hooks.hpp"
+#include "musicsteer/layer_weights.hpp"
+#include "musicsteer/manifest.hpp"
 #include "musicsteer/schedule.hpp"
 #include "musicsteer/vector_file.hpp"
 
@@ -35,12 +38,17 @@ enum class SteeringMode {
     kClamp,      ///< h + s (value - h . u) u: at s = 1, the projection on u is `value`
 };
 
-/// What is done with a vector where it is applied, and at which frames.
+/// What is done with a vector where it is applied: how, to which heads, with what share at which layer, and
+/// at which frames.
 struct SteeringEffect {
     SteeringMode mode = SteeringMode::kAdd;
     std::optional<double> value;  ///< of mode clamp, which needs it and has no alpha
     Schedule schedule;
     RandomFrames frames;
+    LayerWeights weights{};
+    std::vector<std::int64_t> heads{};  ///< of site self_attn_heads; none: all of them
+    std::optional<Gate> gate{};
+    bool orthogonalize = false;  ///< to the vectors before it (steering_combination.hpp)
 };
 
 /// @throws UsageError with the known names
@@ -56,6 +64,10 @@ std::string to_string(AlphaUnit unit);
 /// "2-5,7" or "all" -> sorted layers without repetition. @throws UsageError, also for a layer the model
 /// lacks.
 std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num_layers);
+/// "2,3,7": what parse_layers and parse_heads read back.
+std::string layers_text(const std::vector<std::int64_t>& layers);
+/// "0,3-5" -> sorted heads without repetition, "all" -> none. @throws UsageError
+std::vector<std::int64_t> parse_heads(const std::string& text);
 
 /// What is typed about one vector: which of its directions go where, and how strongly.
 struct SteeringSpec {
@@ -72,11 +84,15 @@ struct SteeringSpec {
 /// One vector's effect at one hook point.
 struct Injection {
     HookPoint point = HookPoint::embed();
-    at::Tensor vector;      ///< [D] float32
+    at::Tensor vector;      ///< [D] float32; zero outside of the mask
     double strength = 0.0;  ///< what stands before the schedule: alpha in multiples of `vector`, 1 for clamp
     SteeredRows rows = SteeredRows::kBoth;
     SteeringEffect effect;
+    at::Tensor mask{};  ///< [D] bool: the chosen heads' numbers, the only ones that change; undefined: all
 };
+
+/// [D] bool, true at the numbers of the heads. @throws UsageError for a head that the model lacks
+at::Tensor head_mask(const std::vector<std::int64_t>& heads, const DecoderDims& dims);
 
 /// Everything that is done to one request's activations. At one hook point, in this order.
 using SteeringPlan = std::vector<Injection>;
@@ -89,10 +105,15 @@ struct ResolvedSteering {
     Site site = Site::kResidPost;
 };
 
+/// A gate must have its direction.
 /// @throws UsageError if the file has no vector at a layer or site that is asked for, several sites and none
-/// chosen, a strategy and layers that contradict, or an alpha that is not finite.
+/// chosen, a strategy, layers, weights or heads that contradict, or an alpha that is not finite.
 ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSpec& spec,
-                                  std::int64_t num_layers, const std::string& origin);
+                                  const DecoderDims& dims, const std::string& origin);
+
+/// True if a gate acts on its own place or an earlier one, which it does from the next frame on: columns then
+/// have to be taken one by one.
+bool looks_back(const SteeringPlan& plan);
 
 /// Edit hooks that do each request's plan to its rows. Injections of strength zero are skipped, also at
 /// single frames, so alpha 0 is bit-identical to no steering.

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace musicsteer {
@@ -19,6 +21,11 @@ std::vector<double> parse_alphas(const std::string& text);
 
 /// The number that is written with so many significant digits: what a search finds, as it can be typed.
 double rounded_to_digits(double value, int digits);
+
+/// The whole text as a finite number, or nothing.
+std::optional<double> parse_number(std::string_view text);
+/// The shortest text that reads back as that number.
+std::string number_text(double number);
 
 /// "a,b,c" -> its items. @param what  "layers", for messages. @throws UsageError for an empty item
 std::vector<std::string> split_list(const std::string& text, const std::string& what);

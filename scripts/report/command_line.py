@@ -40,9 +40,18 @@ def steer_text(steering: dict[str, Any]) -> str:
     }
     for key in EFFECT_KEYS:
         if key in steering:
-            keys[key.replace("_", "-")] = number_text(steering[key])
+            keys[key.replace("_", "-")] = effect_value(steering, key)
     given = [f"{key}={value}" for key, value in keys.items() if value is not None]
     return ":".join([steering.get("file") or "VECTOR.safetensors", *given])
+
+
+def effect_value(steering: dict[str, Any], key: str) -> str:
+    """One of the EFFECT_KEYS as `--steer` takes it."""
+    if key == "heads":
+        return ",".join(map(str, steering[key]))
+    if key == "gate":
+        return f"{steering.get('gate_file') or 'GATE.safetensors'}@{steering[key]}"
+    return number_text(steering[key])
 
 
 def arguments_of(record: dict[str, Any], model: str, out: str) -> list[str]:

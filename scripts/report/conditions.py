@@ -21,7 +21,7 @@ _SETTINGS = {
 }
 
 # Fields of a steering entry that are there only where they say something else than the default.
-EFFECT_KEYS = ("mode", "value", "schedule", "probability", "frame_seed")
+EFFECT_KEYS = ("mode", "value", "schedule", "probability", "frame_seed", "weights", "heads", "gate")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Term:
             site=steering.get("site") or "",
             rows=steering.get("rows") or "",
             unit=steering.get("unit") or "",
-            effect=tuple((key, str(steering[key])) for key in EFFECT_KEYS if key in steering),
+            effect=tuple((key, effect_text(steering, key)) for key in EFFECT_KEYS if key in steering),
         )
 
     def parts(self) -> dict[str, str]:
@@ -122,6 +122,13 @@ class Condition:
         for index, (term, alpha) in enumerate(self.others):
             parts[f"and {index}"] = f"with {' '.join(term.parts().values())} at {alpha_text(alpha)}"
         return parts | {name: f"{name} {value}" for name, value in self.settings.parts().items()}
+
+
+def effect_text(steering: dict[str, Any], key: str) -> str:
+    """One of the EFFECT_KEYS of an entry as text; a gate with the direction that it compares with."""
+    if key == "gate":
+        return f"{steering[key]} of {(steering.get('gate_sha256') or 'a file')[:8]}"
+    return ",".join(map(str, steering[key])) if key == "heads" else str(steering[key])
 
 
 def alpha_text(alpha: float) -> str:

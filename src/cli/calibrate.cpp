@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "applied_vectors.hpp"
 #include "calibrate_report.hpp"
 #include "cli.hpp"
 #include "model_options.hpp"
@@ -136,7 +137,7 @@ class ClipObserver {
                  TrialOptions options)
         : setup_(setup),
           vectors_(vectors),
-          num_layers_(model.manifest().decoder.num_layers),
+          dims_(model.manifest().decoder),
           runner_(model, with_progress(std::move(options))),
           expected_(setup.options.expected_clips(vectors.size())) {}
 
@@ -166,15 +167,12 @@ class ClipObserver {
     }
 
     SteeringPlan plan_at(const std::vector<double>& strengths) const {
-        SteeringPlan plan;
-        for (std::size_t j = 0; j < vectors_.size(); ++j) {
-            SteeringSpec spec = vectors_[j].spec;
-            spec.alpha = strengths[j];
-            const ResolvedSteering resolved =
-                resolve_steering(vectors_[j].vectors, spec, num_layers_, vectors_[j].setting.file);
-            plan.insert(plan.end(), resolved.plan.begin(), resolved.plan.end());
+        std::vector<AppliedVector> vectors = vectors_;  // tensors are shared
+        for (std::size_t j = 0; j < vectors.size(); ++j) {
+            vectors[j].spec.alpha = strengths[j];
+            vectors[j].resolve(dims_);
         }
-        return plan;
+        return combined_plan(vectors);
     }
 
     SessionRequest request(std::size_t pair, const SteeringPlan& plan) const {
@@ -207,7 +205,7 @@ class ClipObserver {
 
     const CalibrationSetup& setup_;
     const std::vector<AppliedVector>& vectors_;
-    std::int64_t num_layers_;
+    const DecoderDims& dims_;
     TrialRunner runner_;
     std::int64_t expected_;
     double done_ = 0.0;
@@ -329,6 +327,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     add_steer_flags(*command, options->steering);
     command->remove_option(command->get_option("--alpha"));
     command->remove_option(command->get_option("--preset"));
+    command->remove_option(command->get_option("--steering"));
     command->callback(
         [options, &context] { context.action = [options, &context] { run(*options, context); }; });
 }

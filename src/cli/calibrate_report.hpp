@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "applied_vectors.hpp"
 #include "musicsteer/calibration.hpp"
 #include "musicsteer/clip_record.hpp"
 #include "musicsteer/preset.hpp"
 #include "musicsteer/tempo.hpp"
-#include "steer_options.hpp"
 
 namespace musicsteer::cli {
 

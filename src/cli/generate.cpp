@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "applied_vectors.hpp"
 #include "cli.hpp"
 #include "generate_plan.hpp"
 #include "model_options.hpp"
@@ -24,7 +25,8 @@ Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
-  musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav)";
+  musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav
+  musicsteer generate --model bundle --prompt "organ music" --steering fast.steering.json --out fast-organ.wav)";
 
 struct Options {
     ModelOptions model;
@@ -49,13 +51,13 @@ ClipSettings clip_settings(const Options& options, const Manifest& manifest,
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
-                   const std::vector<AppliedVector>& vectors) {
+                   const std::vector<AppliedSteering>& steering) {
     ClipSpec clip;
     if (!request.unconditional) clip.prompt = request.prompt;
     clip.negative_prompt = request.negative_prompt;
     clip.seed = request.seed;
     clip.text_length = text_length;
-    for (const AppliedVector& vector : vectors) clip.steering.push_back(vector.applied());
+    clip.steering = steering;
     return clip;
 }
 
@@ -100,19 +102,23 @@ void run(const Options& options, const Context& context) {
     generator.stop = context.stop;
     generator.validate(bundle.manifest());
     resolve_vectors(vectors, bundle.manifest());
-    for (SessionRequest& request : requests) request.steering = combined_plan(vectors);
+    const SteeringPlan plan = combined_plan(vectors);
+    std::vector<AppliedSteering> steering;
+    for (const AppliedVector& vector : vectors) steering.push_back(vector.applied());
+    for (SessionRequest& request : requests) request.steering = plan;
 
     const Model model = load_model(options.model, std::move(bundle));
     const ClipSettings settings = clip_settings(options, model.manifest(), generator, requests.size());
     const std::int64_t text_length = text_length_for(model.tokenizer, requests);
     const auto record_of = [&](const SessionRequest& request) {
-        return clip_record(settings, clip_spec(request, text_length, vectors));
+        return clip_record(settings, clip_spec(request, text_length, steering));
     };
     std::vector<at::Tensor> codes;
     Progress progress("generating");
     generator.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
     generate(model, requests, generator, [&](std::size_t index, Clip clip) {
         const std::filesystem::path file = files.wav(index);
+        if (index == 0) files.steering(settings, steering);
         const WriteReport written = write_wav(file, clip.audio, format, overwrite);
         nlohmann::json record = record_of(requests[index]);
         record["file"] = file.filename().string();
@@ -144,8 +150,8 @@ void add_generate(CLI::App& app, Context& context) {
         ->allow_extra_args(false);
     command
         ->add_option("--out", options->out,
-                     "WAV file (its record goes beside it as .json), or for several clips a\n"
-                     "folder of WAVs with clips.jsonl")
+                     "WAV file (its record goes beside it as .json, its steering as .steering.json), or for\n"
+                     "several clips a folder of WAVs with clips.jsonl and steering.json")
         ->required();
     command->add_option("--format", options->format, "pcm16, pcm24 or float")->capture_default_str();
     command->add_option("--save-codes", options->save_codes,

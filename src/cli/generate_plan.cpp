@@ -10,6 +10,7 @@
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
+#include "musicsteer/steering_file.hpp"
 #include "musicsteer/value_lists.hpp"
 
 namespace musicsteer::cli {
@@ -97,6 +98,7 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
                          " clips need a folder, not one WAV file");
     }
+    check_writable(steering_file(), overwrite_);
     if (!is_folder_) {
         check_writable(out_, overwrite_);
         check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_);
@@ -111,6 +113,20 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
 
 std::filesystem::path ClipFiles::wav(std::size_t index) const {
     return is_folder_ ? out_ / names_.at(index) : out_;
+}
+
+std::filesystem::path ClipFiles::steering_file() const {
+    return is_folder_ ? out_ / "steering.json"
+                      : std::filesystem::path(out_).replace_extension(".steering.json");
+}
+
+void ClipFiles::steering(const ClipSettings& settings, const std::vector<AppliedSteering>& steering) const {
+    std::error_code ignored;
+    if (steering.empty()) {
+        std::filesystem::remove(steering_file(), ignored);  // of a run that is replaced
+    } else {
+        save_steering(steering_file(), settings, steering, overwrite_);
+    }
 }
 
 void ClipFiles::record(std::size_t index, const std::string& json_line) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "musicsteer/clip_record.hpp"
 #include "musicsteer/generation_session.hpp"
 
 namespace musicsteer::cli {
@@ -22,7 +23,8 @@ struct ClipFlags {
 /// Every prompt with every seed: one request a clip, without steering. @throws UsageError, InputError
 std::vector<SessionRequest> expand_clips(const ClipFlags& flags);
 
-/// Where clips and their records go: one WAV with a JSON beside it, or a folder of WAVs with clips.jsonl.
+/// Where clips and their records go: one WAV with a JSON beside it, or a folder of WAVs with clips.jsonl; and
+/// how they were steered.
 class ClipFiles {
   public:
     /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
@@ -31,8 +33,12 @@ class ClipFiles {
     std::filesystem::path wav(std::size_t index) const;
     /// Stores the record of a finished clip (a JSON object on one line).
     void record(std::size_t index, const std::string& json_line);
+    /// What all clips are steered with goes beside them; nothing stays there if they are not.
+    void steering(const ClipSettings& settings, const std::vector<AppliedSteering>& steering) const;
 
   private:
+    std::filesystem::path steering_file() const;
+
     bool is_folder_;
     std::filesystem::path out_;
     std::vector<std::string> names_;

@@ -12,6 +12,7 @@
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/safetensors.hpp"
 #include "musicsteer/sha256.hpp"
+#include "musicsteer/steering_file.hpp"
 #include "musicsteer/vector_file.hpp"
 #include "vector_table.hpp"
 
@@ -208,6 +209,16 @@ Report inspect_tensors(const std::string& path, const TensorFileInfo& info) {
     return report;
 }
 
+/// What differs from adding the vector whole, at every frame and layer alike.
+void print_effect(std::ostream& out, const json& steering) {
+    for (const char* key : {"mode", "value", "schedule", "probability", "frame_seed", "weights", "heads",
+                            "gate", "gate_file", "orthogonalize"}) {
+        if (!steering.contains(key)) continue;
+        const json& value = steering[key];
+        print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
+    }
+}
+
 void print_entry(std::ostream& out, const PresetEntry& entry) {
     const AppliedSteering& steering = entry.steering;
     out << '\n';
@@ -224,6 +235,7 @@ void print_entry(std::ostream& out, const PresetEntry& entry) {
                 to_string(steering.strategy) + source + ", layers " + json(steering.layers).dump() + " at " +
                     site_name(steering.site) + ", rows " + to_string(steering.rows) + ", unit " +
                     to_string(steering.unit));
+    print_effect(out, steering_json(steering));
 }
 
 Report inspect_preset(const std::string& path) {
@@ -251,12 +263,34 @@ Report inspect_preset(const std::string& path) {
     return report;
 }
 
-/// JSON of ours: a preset, a prompt list or a prompt set.
+Report inspect_steering(const std::string& path, const json& content) {
+    const SteeringFile file = SteeringFile::load(path);  // says what is wrong with it
+    Report report;
+    report.data = {
+        {"kind", "steering"}, {"sha256", sha256_of_file(path)}, {"steering", content.at("steering")}};
+    if (content.contains("model")) report.data["model"] = content["model"];
+    report.print = [data = report.data, model = file.model_name](std::ostream& out) {
+        print_field(out, "steering", std::to_string(data["steering"].size()) + " vectors");
+        print_field(out, "sha256", data["sha256"].get<std::string>());
+        if (!model.empty()) print_field(out, "made on", model);
+        for (const json& entry : data["steering"]) {
+            out << '\n';
+            for (const auto& [key, value] : entry.items())
+                print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
+        }
+    };
+    return report;
+}
+
+/// JSON of ours: a preset, a steering file, a prompt list or a prompt set.
 Report inspect_json(const std::string& path) {
     Report report;
     std::ifstream file(path);
     const json content = json::parse(file, nullptr, /*allow_exceptions=*/false);
     if (content.is_object() && content.value("format", json()) == kPresetFormat) return inspect_preset(path);
+    if (content.is_object() && content.contains("steering") && !content.contains("prompt") &&
+        content.value("format", json(kSteeringFormat)) == kSteeringFormat)
+        return inspect_steering(path, content);
     if (content.is_object() && content.contains("prompts")) {
         const std::vector<Prompt> prompts = load_prompt_list(path);
         report.data = {
@@ -323,13 +357,13 @@ void run(const Options& options) {
 
 void add_inspect(CLI::App& app, Context& context) {
     const auto options = std::make_shared<Options>();
-    CLI::App* command = app.add_subcommand(
-        "inspect",
-        "Say what a bundle, vector file, other tensor file, prompt set or preset is, and where it is from");
+    CLI::App* command = app.add_subcommand("inspect",
+                                           "Say what a bundle, vector file, other tensor file, prompt set, "
+                                           "steering file or preset is, and where it is from");
     command->footer(kExample);
     command
         ->add_option("path", options->path,
-                     "Bundle folder, .safetensors file, or JSON: a prompt set or a preset")
+                     "Bundle folder, .safetensors file, or JSON: a prompt set, a steering file or a preset")
         ->required();
     command->add_flag("--json", options->as_json, "JSON, with everything");
     command->add_flag("--no-verify", options->no_verify, "Don't check the hashes of a bundle's files");

@@ -10,36 +10,10 @@
 namespace musicsteer::cli {
 namespace {
 
-std::string layers_text(const std::vector<std::int64_t>& layers) {
-    std::string text;
-    for (const std::int64_t layer : layers) {
-        if (!text.empty()) text += ',';
-        text += std::to_string(layer);
-    }
-    return text;
-}
-
-SteerSetting setting_of(const AppliedSteering& steering, const PresetOrigin& origin) {
+SteerSetting setting_of(const AppliedSteering& steering, const SettingOrigin& origin) {
     SteerSetting setting;
-    setting.file = steering.file;
-    setting.alpha = steering.alpha;
-    setting.layers = layers_text(steering.layers);
-    setting.source_layer = steering.source_layer;
-    setting.strategy = to_string(steering.strategy);
-    setting.site = site_name(steering.site);
-    setting.rows = to_string(steering.rows);
-    setting.unit = to_string(steering.unit);
-    const SteeringEffect& effect = steering.effect;
-    setting.mode = to_string(effect.mode);
-    setting.value = effect.value;
-    setting.schedule = effect.schedule.text();
-    if (!effect.frames.all()) {
-        setting.probability = effect.frames.probability;
-        setting.frame_seed = effect.frames.seed;
-    }
-    if (effect.mode == SteeringMode::kClamp) setting.alpha.reset();  // it has none
-    setting.preset = origin;
-    setting.preset->vector_sha256 = steering.sha256;
+    static_cast<SteeringEntry&>(setting) = SteeringEntry::of(steering);
+    setting.origin = origin;
     return setting;
 }
 
@@ -58,13 +32,25 @@ std::vector<SteerSetting> preset_settings(const std::string& path, std::optional
         throw UsageError("--alpha: " + path + " steers with " + std::to_string(preset.entries.size()) +
                          " vectors, each with a strength of its own; edit it, or use --steer");
     }
-    const PresetOrigin origin{path, preset.model_name, preset.weights_sha256, ""};
+    const SettingOrigin origin{path, preset.model_name, preset.weights_sha256};
     std::vector<SteerSetting> settings;
     for (const PresetEntry& entry : preset.entries) {
         settings.push_back(setting_of(entry.steering, origin));
         if (!alpha) continue;
         settings.back().alpha = alpha;
         if (std::isfinite(*alpha)) warn_if_outside(entry, *alpha, path);
+    }
+    return settings;
+}
+
+std::vector<SteerSetting> steering_file_settings(const std::string& path) {
+    const SteeringFile file = SteeringFile::load(path);
+    const SettingOrigin origin{path, file.model_name, file.weights_sha256};
+    std::vector<SteerSetting> settings;
+    for (const SteeringEntry& entry : file.entries) {
+        SteerSetting& setting = settings.emplace_back();
+        static_cast<SteeringEntry&>(setting) = entry;
+        setting.origin = origin;
     }
     return settings;
 }

@@ -14,4 +14,7 @@ namespace musicsteer::cli {
 /// vectors
 std::vector<SteerSetting> preset_settings(const std::string& path, std::optional<double> alpha);
 
+/// The steering of a steering file, the same way. @throws InputError
+std::vector<SteerSetting> steering_file_settings(const std::string& path);
+
 }  // namespace musicsteer::cli

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "applied_vectors.hpp"
 #include "cli.hpp"
 #include "model_options.hpp"
 #include "musicsteer/activations.hpp"

@@ -2,21 +2,17 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <map>
-#include <nlohmann/json.hpp>
 
 #include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/sha256.hpp"
 #include "musicsteer/value_lists.hpp"
 #include "preset_settings.hpp"
 
 namespace musicsteer::cli {
 namespace {
 
-const std::vector<std::string> kKeys = {"alpha", "layers",   "source-layer", "strategy",
-                                        "site",  "rows",     "unit",         "mode",
-                                        "value", "schedule", "probability",  "frame-seed"};
+const std::vector<std::string> kKeys = {"alpha",       "layers",     "source-layer", "strategy", "site",
+                                        "rows",        "unit",       "mode",         "value",    "schedule",
+                                        "probability", "frame-seed", "heads",        "weights",  "gate"};
 
 bool starts_with_key(const std::string& text) {
     const std::size_t equals = text.find('=');
@@ -76,6 +72,12 @@ void set_key(SteerSetting& setting, const std::string& key, const std::string& v
         set_once(setting.probability, parse_number(value, where), where);
     } else if (key == "frame-seed") {
         set_once(setting.frame_seed, parse_seed_number(value, where), where);
+    } else if (key == "heads") {
+        set_once(setting.heads, value, where);
+    } else if (key == "weights") {
+        set_once(setting.weights, value, where);
+    } else if (key == "gate") {
+        set_once(setting.gate, Gate::parse(value), where);
     } else {
         throw UsageError("--steer " + setting.file + ": unknown key '" + key + "'" +
                          did_you_mean(key, kKeys));
@@ -85,7 +87,7 @@ void set_key(SteerSetting& setting, const std::string& key, const std::string& v
 bool has_any(const SteerSetting& setting) {
     return setting.alpha || setting.layers || setting.source_layer || setting.strategy || setting.site ||
            setting.rows || setting.unit || setting.mode || setting.value || setting.schedule ||
-           setting.probability || setting.frame_seed;
+           setting.probability || setting.frame_seed || setting.heads || setting.weights || setting.gate;
 }
 
 /// The strength of a preset may be given; everything else it says itself.
@@ -109,38 +111,31 @@ void complete(std::optional<Value>& slot, const std::optional<Value>& bare, cons
     if (!slot) slot = bare;
 }
 
-SteeringSpec to_spec(const SteerSetting& setting, std::int64_t num_layers) {
-    SteeringSpec spec;
-    spec.alpha = setting.alpha.value_or(1.0);
-    if (setting.layers) spec.layers = parse_layers(*setting.layers, num_layers);
-    spec.source_layer = setting.source_layer;
-    if (setting.source_layer && *setting.source_layer >= num_layers) {
-        throw UsageError("source layer " + std::to_string(*setting.source_layer) +
-                         ": the model has layers 0 to " + std::to_string(num_layers - 1));
+/// The bare flags, given to the one vector that there is.
+void complete_only(std::vector<SteerSetting>& settings, const SteerSetting& bare) {
+    if (settings.empty()) throw UsageError("--alpha, --layers and the like need a --steer FILE");
+    if (settings.size() > 1) {
+        throw UsageError("with several vectors write their settings into --steer FILE:alpha=1.5:layers=2-5");
     }
-    // A source layer only makes sense for a strategy that has one, so it chooses the paper's.
-    spec.strategy = setting.source_layer ? Strategy::kOneToAll : Strategy::kPerLayer;
-    if (setting.strategy) spec.strategy = parse_strategy(*setting.strategy);
-    if (setting.site) spec.site = parse_site(*setting.site);
-    if (setting.rows) spec.rows = parse_steered_rows(*setting.rows);
-    if (setting.unit) spec.unit = parse_alpha_unit(*setting.unit);
-    spec.effect = setting.effect();
-    return spec;
+    SteerSetting& only = settings.front();
+    complete(only.alpha, bare.alpha, "--alpha");
+    complete(only.layers, bare.layers, "--layers");
+    complete(only.source_layer, bare.source_layer, "--source-layer");
+    complete(only.strategy, bare.strategy, "--strategy");
+    complete(only.site, bare.site, "--site");
+    complete(only.rows, bare.rows, "--rows");
+    complete(only.unit, bare.unit, "--unit");
+    complete(only.mode, bare.mode, "--mode");
+    complete(only.value, bare.value, "--value");
+    complete(only.schedule, bare.schedule, "--schedule");
+    complete(only.probability, bare.probability, "--probability");
+    complete(only.frame_seed, bare.frame_seed, "--frame-seed");
+    complete(only.heads, bare.heads, "--heads");
+    complete(only.weights, bare.weights, "--weights");
+    complete(only.gate, bare.gate, "--gate");
 }
 
 }  // namespace
-
-SteeringEffect SteerSetting::effect() const {
-    SteeringEffect effect;
-    if (mode) effect.mode = parse_steering_mode(*mode);
-    if (effect.mode == SteeringMode::kClamp && alpha)
-        throw UsageError("mode clamp has no alpha: value says where the projection on the vector goes");
-    effect.value = value;
-    if (schedule) effect.schedule = Schedule::parse(*schedule);
-    if (frame_seed && !probability) throw UsageError("a frame seed makes sense with a probability");
-    effect.frames = {probability.value_or(1.0), frame_seed.value_or(0)};
-    return effect;
-}
 
 SteerSetting SteerSetting::parse(const std::string& text) {
     // The path may hold colons itself: the keys begin at the first colon that a "word=" follows.
@@ -164,35 +159,51 @@ SteerSetting SteerSetting::parse(const std::string& text) {
 }
 
 std::vector<SteerSetting> SteerFlags::settings() const {
+    SteerSetting only = bare;
+    if (gate) only.gate = Gate::parse(*gate);
     std::vector<SteerSetting> settings;
-    for (const std::string& text : steer) settings.push_back(SteerSetting::parse(text));
     if (!preset.empty()) {
-        check_beside_preset(bare, settings.size());
-        std::vector<SteerSetting> of_preset = preset_settings(preset, bare.alpha);
-        settings.insert(settings.begin(), std::make_move_iterator(of_preset.begin()),
-                        std::make_move_iterator(of_preset.end()));
-        return settings;
+        check_beside_preset(only, steer.size() + (steering.empty() ? 0 : 1));
+        settings = preset_settings(preset, only.alpha);
     }
-    if (!has_any(bare)) return settings;
-    if (settings.empty()) throw UsageError("--alpha, --layers and the like need a --steer FILE");
-    if (settings.size() > 1) {
-        throw UsageError("with several vectors write their settings into --steer FILE:alpha=1.5:layers=2-5");
+    if (!steering.empty()) {
+        if (has_any(only) && preset.empty())
+            throw UsageError(
+                "--alpha, --layers and the like have no effect with --steering, which says them");
+        for (SteerSetting& setting : steering_file_settings(steering)) settings.push_back(std::move(setting));
     }
-    SteerSetting& only = settings.front();
-    complete(only.alpha, bare.alpha, "--alpha");
-    complete(only.layers, bare.layers, "--layers");
-    complete(only.source_layer, bare.source_layer, "--source-layer");
-    complete(only.strategy, bare.strategy, "--strategy");
-    complete(only.site, bare.site, "--site");
-    complete(only.rows, bare.rows, "--rows");
-    complete(only.unit, bare.unit, "--unit");
-    complete(only.mode, bare.mode, "--mode");
-    complete(only.value, bare.value, "--value");
-    complete(only.schedule, bare.schedule, "--schedule");
-    complete(only.probability, bare.probability, "--probability");
-    complete(only.frame_seed, bare.frame_seed, "--frame-seed");
+    for (const std::string& text : steer) settings.push_back(SteerSetting::parse(text));
+    if (preset.empty() && has_any(only)) complete_only(settings, only);
+    if (orthogonalize) {
+        if (settings.size() < 2)
+            throw UsageError(
+                "--orthogonalize needs two vectors or more: each loses what lies along those before it");
+        for (std::size_t i = 1; i < settings.size(); ++i) settings[i].orthogonalize = true;
+    }
     return settings;
 }
+
+namespace {
+
+void add_place_flags(CLI::App& command, SteerFlags& flags, const char* group) {
+    command
+        .add_option("--heads", flags.bare.heads,
+                    "At site self_attn_heads: the heads to steer, as 0,3-5; the others keep their bits [all]")
+        ->group(group);
+    command
+        .add_option("--weights", flags.bare.weights,
+                    "Share of alpha by layer: uniform; top-K, only the K layers of largest effect size;\n"
+                    "exponential,FACTOR, a factor for each place down that ranking [uniform]")
+        ->group(group);
+    command
+        .add_option(
+            "--gate", flags.gate,
+            "Steer only while the cosine of the prompt row's activation with a direction is low or high:\n"
+            "'FILE@decoder.12.resid_post<0.3' or '>0.3' (quote it)")
+        ->group(group);
+}
+
+}  // namespace
 
 void add_steer_flags(CLI::App& command, SteerFlags& flags) {
     const char* group = "Steering";
@@ -202,9 +213,15 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags) {
                     "May stand beside --steer")
         ->group(group);
     command
+        .add_option(
+            "--steering", flags.steering,
+            "Vectors and their settings from a file (docs/steering.schema.json), such as the one that\n"
+            "generate writes beside a steered clip. May stand beside --preset and --steer")
+        ->group(group);
+    command
         .add_option("--steer", flags.steer,
-                    "Vector file, with settings of its own: FILE:alpha=1.5:layers=2-5:source-layer=4:\n"
-                    "strategy=one-to-all:site=resid_post:rows=both:unit=difference. May be repeated.")
+                    "Vector file, with settings of its own, named as the flags below: FILE:alpha=1.5:\n"
+                    "layers=2-5:rows=conditional. May be repeated.")
         ->allow_extra_args(false)
         ->group(group);
     command.add_option("--alpha", flags.bare.alpha, "Strength; negative goes the other way, 0 is off [1]")
@@ -251,82 +268,11 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags) {
                     "Steer each frame with this probability, drawn with --frame-seed [1]")
         ->group(group);
     command.add_option("--frame-seed", flags.bare.frame_seed, "Of --probability [0]")->group(group);
-}
-
-namespace {
-
-void load_vector(AppliedVector& vector) {
-    const std::string& file = vector.setting.file;
-    const std::optional<PresetOrigin>& preset = vector.setting.preset;
-    try {
-        vector.vectors = VectorFile::load(file);
-        vector.sha256 = sha256_of_file(file);
-    } catch (const InputError& error) {
-        if (!preset) throw;
-        throw InputError(preset->path + ": " + error.what());
-    }
-    if (preset && vector.sha256 != preset->vector_sha256) {
-        throw InputError(preset->path + ": " + file + " is not the vector file that the preset was found " +
-                         "with (its SHA-256 differs): restore that file, or make the preset again");
-    }
-}
-
-void warn_of_other_weights(const AppliedVector& vector, const Manifest& manifest) {
-    const std::optional<PresetOrigin>& preset = vector.setting.preset;
-    if (preset && preset->weights_sha256 != manifest.weights_sha256) {
-        log_warn(preset->path + " was found on other weights (" + preset->model_name +
-                 ") than this model's (" + manifest.model_name + "): its strengths may mean nothing here");
-    } else if (!vector.vectors.same_weights(manifest)) {
-        log_warn(vector.setting.file + " was extracted from other weights (" +
-                 vector.vectors.provenance.model_name + ") than this model's (" + manifest.model_name +
-                 "): its directions may mean nothing here");
-    }
-}
-
-void resolve_vector(AppliedVector& vector, const Manifest& manifest) {
-    const std::string& file = vector.setting.file;
-    try {
-        vector.vectors.check_fits(manifest, file);
-        vector.spec = to_spec(vector.setting, manifest.decoder.num_layers);
-        vector.resolved = resolve_steering(vector.vectors, vector.spec, manifest.decoder.num_layers, file);
-    } catch (const Error& error) {
-        if (!vector.setting.preset) throw;
-        throw InputError(vector.setting.preset->path + ": " + error.what());
-    }
-}
-
-}  // namespace
-
-std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings) {
-    std::vector<AppliedVector> vectors;
-    for (const SteerSetting& setting : settings) {
-        if (setting.alpha && !std::isfinite(*setting.alpha))
-            throw UsageError("alpha must be a finite number");
-        AppliedVector vector;
-        vector.setting = setting;
-        load_vector(vector);
-        vectors.push_back(std::move(vector));
-    }
-    return vectors;
-}
-
-void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest) {
-    for (AppliedVector& vector : vectors) {
-        resolve_vector(vector, manifest);
-        warn_of_other_weights(vector, manifest);
-    }
-}
-
-SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors) {
-    SteeringPlan plan;
-    for (const AppliedVector& vector : vectors) {
-        plan.insert(plan.end(), vector.resolved.plan.begin(), vector.resolved.plan.end());
-    }
-    return plan;
-}
-
-AppliedSteering AppliedVector::applied() const {
-    return AppliedSteering::of(setting.file, sha256, vectors.provenance, spec, resolved);
+    add_place_flags(command, flags, group);
+    command
+        .add_flag("--orthogonalize", flags.orthogonalize,
+                  "With several vectors: each loses what lies along those before it, layer by layer")
+        ->group(group);
 }
 
 }  // namespace musicsteer::cli

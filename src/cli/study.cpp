@@ -152,8 +152,7 @@ void run(const StudyFlags& flags, const Context& context) {
     const VectorFile vectors = VectorFile::load(request.vector);
     Bundle bundle = open_bundle(flags.model);
     vectors.check_fits(bundle.manifest(), request.vector);
-    const auto layers =
-        resolve_steering(vectors, {}, bundle.manifest().decoder.num_layers, request.vector).layers;
+    const auto layers = resolve_steering(vectors, {}, bundle.manifest().decoder, request.vector).layers;
     claim_study_folder(request, bundle.manifest(), flags.out);
     const std::int64_t most_clips = most_study_clips(request, std::ssize(layers));
     log_info("a study of at most " + std::to_string(most_clips) + " clips, each generated and scored");

@@ -40,9 +40,11 @@ int main(int argc, char** argv) {
     vectors.save(file, Overwrite::kRefuse);
 
     const VectorFile loaded = VectorFile::load(file);
+    DecoderDims dims;
+    dims.num_layers = 2;
     SteeringSpec spec;
     spec.alpha = 1.5;
-    const ResolvedSteering steering = resolve_steering(loaded, spec, 2, file.string());
+    const ResolvedSteering steering = resolve_steering(loaded, spec, dims, file.string());
     require(steering.plan.size() == 1 && steering.plan[0].strength == 1.5, "one injection of strength 1.5");
 
     try {

@@ -20,6 +20,21 @@ BUILD = Path(os.environ.get("MUSICSTEER_BUILD_DIR", REPOSITORY / "build"))
 
 
 @dataclass(frozen=True)
+class Gate:
+    """Open while the cosine of the conditional row's activation at `point` with `vector` [D] is below, or
+    above, the threshold."""
+
+    point: str
+    vector: Tensor
+    below: bool
+    threshold: float
+
+    @property
+    def condition(self) -> str:
+        return f"{self.point}{'<' if self.below else '>'}{self.threshold!r}"
+
+
+@dataclass(frozen=True)
 class Injection:
     """What one vector [D] does at one hook point."""
 
@@ -32,6 +47,8 @@ class Injection:
     schedule: str = "constant"
     probability: float = 1.0
     frame_seed: int = 0
+    heads: tuple[int, ...] = ()  # none: all
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,7 @@ class Request:
     seed: int = 0
     given_codes: Tensor | None = None  # [K, T0]
     injections: tuple[Injection, ...] = ()
+    steering: Path | None = None  # for the engine: a steering file that says what the injections do
 
     @property
     def has_null_row(self) -> bool:
@@ -125,15 +143,23 @@ class Tensors:
         return name
 
 
+def describe_injection(injection: Injection, tensors: Tensors) -> dict[str, Any]:
+    spec = {**vars(injection), "vector": tensors.name(injection.vector)}
+    gate = spec.pop("gate")
+    if gate is not None:
+        spec["gate"] = {"condition": gate.condition, "vector": tensors.name(gate.vector)}
+    return spec
+
+
 def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "prompt": request.prompt,
         "unconditional": request.unconditional,
         "seed": request.seed,
-        "injections": [
-            {**vars(injection), "vector": tensors.name(injection.vector)} for injection in request.injections
-        ],
+        "injections": [describe_injection(injection, tensors) for injection in request.injections],
     }
+    if request.steering is not None:
+        spec["steering"] = str(request.steering)
     if request.negative_prompt is not None:
         spec["negative_prompt"] = request.negative_prompt
     if request.given_codes is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from job import Injection, Run
+from job import Gate, Injection, Run
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -149,7 +149,7 @@ class Reference:
     @contextmanager
     def steered(self, run: Run) -> Iterator[None]:
         """Every request's injections as forward hooks on its rows."""
-        handles = []
+        handles, watches = [], []
         for request, spec in enumerate(run.requests):
             for injection in spec.injections:
                 chosen = [
@@ -158,12 +158,31 @@ class Reference:
                     if owner == request and not (is_null and injection.rows == "conditional")
                 ]
                 factors = schedule_factors(injection, run.frames, max(self.delays), self.frame_rate)
-                handles.append(self.hook(injection.point, steering(injection, chosen, factors)))
+                watch = None
+                if injection.gate is not None:
+                    same_frame = self.runs_before(injection.gate.point, injection.point)
+                    watch = Watch(injection.gate, request, delay=0 if same_frame else 1)
+                    watches.append(watch)
+                edit = steering(injection, chosen, factors, self.chosen_heads(injection), watch)
+                handles.append(self.hook(injection.point, edit))
+        # After the edits, since a gate reads what they leave.
+        handles += [self.hook(watch.gate.point, watch) for watch in watches]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def runs_before(self, one: str, other: str) -> bool:
+        """Whether a hook point fires before another in the same step."""
+        return self.points().index(one) < self.points().index(other)
+
+    def chosen_heads(self, injection: Injection) -> Tensor:
+        """The numbers of an activation [D] that an injection may change."""
+        heads = self.model.config.decoder.num_attention_heads
+        chosen = torch.zeros(heads, self.width // heads, dtype=torch.bool)
+        chosen[list(injection.heads or range(heads))] = True
+        return chosen.flatten()
 
     @contextmanager
     def recorded(self, wanted: bool) -> Iterator[dict[str, list[Tensor]]]:
@@ -277,16 +296,49 @@ def split_mix(seed: int, count: int) -> list[float]:
     return found
 
 
-def steering(injection: Injection, rows: list[int], factors: list[float]) -> Callable[[Tensor], Tensor]:
-    """The edit that steers some rows of an activation [B, 1, D], called once for each position in turn."""
+class Watch:
+    """Notes where a gate of the request whose conditional row is `row` is open; an edit that changes nothing,
+    called once for each position in turn."""
+
+    def __init__(self, gate: Gate, row: int, delay: int) -> None:
+        self.gate, self.row, self.delay = gate, row, delay
+        self.open: list[bool] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        cosine = float(torch.cosine_similarity(x[self.row, 0].double(), self.gate.vector.double(), dim=0))
+        distance = cosine - self.gate.threshold
+        assert abs(distance) > 1e-5, "too near the threshold to compare: choose another"
+        self.open.append(distance < 0 if self.gate.below else distance > 0)
+        return x
+
+    def lets_through(self, position: int) -> bool:
+        """As one injection heeds it."""
+        read = position - self.delay
+        return 0 <= read < len(self.open) and self.open[read]
+
+
+def steering(
+    injection: Injection,
+    rows: list[int],
+    factors: list[float],
+    chosen: Tensor,
+    watch: Watch | None,
+) -> Callable[[Tensor], Tensor]:
+    """The edit that steers some rows of an activation [B, 1, D], called once for each position in turn.
+
+    Of the activation, only the chosen numbers [D] take part.
+    """
     position = itertools.count()
-    v = injection.vector
+    v = injection.vector[chosen]
     u = v / v.norm()
 
     def edit(x: Tensor) -> Tensor:
-        factor = factors[next(position)]
+        now = next(position)
+        factor = factors[now] if watch is None or watch.lets_through(now) else 0.0
+        if factor == 0.0:
+            return x
         x = x.clone()
-        h = x[rows]
+        h = x[rows][..., chosen]
         if injection.mode == "add":
             moved = h + injection.strength * factor * v
         elif injection.mode == "add-renorm":
@@ -296,7 +348,9 @@ def steering(injection: Injection, rows: list[int], factors: list[float]) -> Cal
             along = (h @ u)[..., None]
             wanted = injection.value if injection.mode == "clamp" else 0.0
             moved = h + injection.strength * factor * (wanted - along) * u
-        x[rows] = moved
+        edited = x[rows]
+        edited[..., chosen] = moved
+        x[rows] = edited
         return x
 
     return edit

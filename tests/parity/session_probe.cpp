@@ -37,6 +37,8 @@
 #include "musicsteer/model.hpp"
 #include "musicsteer/safetensors.hpp"
 #include "musicsteer/scoring.hpp"
+#include "musicsteer/steering_combination.hpp"
+#include "musicsteer/steering_file.hpp"
 
 namespace {
 
@@ -71,7 +73,36 @@ musicsteer::Injection read_injection(const json& spec, const Job& job) {
     injection.effect.schedule = musicsteer::Schedule::parse(spec.at("schedule").get<std::string>());
     injection.effect.frames = {spec.at("probability").get<double>(),
                                spec.at("frame_seed").get<std::uint64_t>()};
+    if (const auto heads = spec.at("heads").get<std::vector<std::int64_t>>(); !heads.empty()) {
+        injection.mask = musicsteer::head_mask(heads, job.model.manifest().decoder);
+        injection.vector = injection.vector * injection.mask;
+    }
+    if (spec.contains("gate")) {
+        const json& gate_spec = spec.at("gate");
+        auto gate = musicsteer::Gate::parse("job", gate_spec.at("condition").get<std::string>());
+        musicsteer::VectorFile vectors;
+        vectors.directions[gate.point_name] = job.tensor(gate_spec.at("vector"));
+        gate.take_direction(vectors, job.num_layers());
+        injection.effect.gate = gate;
+    }
     return injection;
+}
+
+/// A steering file's plan, as the program makes it.
+musicsteer::SteeringPlan read_steering(const std::string& path, const Job& job) {
+    std::vector<musicsteer::SteeringPart> parts;
+    for (const musicsteer::SteeringEntry& entry : musicsteer::SteeringFile::load(path).entries) {
+        musicsteer::SteeringSpec spec = entry.spec(job.num_layers());
+        if (spec.effect.gate) {
+            const auto gate_vectors = musicsteer::VectorFile::load(spec.effect.gate->file);
+            spec.effect.gate->take_direction(gate_vectors, job.num_layers());
+        }
+        const auto vectors = musicsteer::VectorFile::load(entry.file);
+        const auto resolved =
+            musicsteer::resolve_steering(vectors, spec, job.model.manifest().decoder, entry.file);
+        parts.push_back({entry.file, resolved.plan});
+    }
+    return musicsteer::combine_parts(parts);
 }
 
 SessionRequest read_request(const json& spec, const Job& job) {
@@ -85,6 +116,8 @@ SessionRequest read_request(const json& spec, const Job& job) {
     for (const json& injection : spec.value("injections", json::array())) {
         request.steering.push_back(read_injection(injection, job));
     }
+    if (spec.contains("steering"))
+        request.steering = read_steering(spec.at("steering").get<std::string>(), job);
     return request;
 }
 

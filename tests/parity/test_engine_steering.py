@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from comparison import compare_greedy, compare_tensors, worst
-from job import Injection, Request, Run
+from job import Gate, Injection, Request, Run
 from parity_report import ParityReport
 from reference import SITES
 from shared_runs import PROMPTS, alone, random_vector, steered_batch, teacher_forced
 from sides import Sides
+from steering_files import Directions, exponential_weights, orthogonalized
+from torch import Tensor
 
 FRAMES = 9
 STRENGTHS = (1.5, -0.7, 4.0)
@@ -115,20 +120,237 @@ def test_modes_and_schedules(sides: Sides, report: ParityReport) -> None:
         assert not worst(found), name
 
 
-def test_modes_do_not_mix_rows(tiny: Sides) -> None:
-    """A clip keeps its bits whatever is done to its companions, with every mode."""
+def middles(sides: Sides, run: Run, point: str, vector: Tensor) -> list[float]:
+    """For each request, a threshold that halves its cosines with a vector at a hook point, unsteered."""
+    plain = [dataclasses.replace(each, injections=()) for each in run.requests]
+    there = sides.reference.run(dataclasses.replace(run, requests=tuple(plain)).dumping("activations"))[point]
+    along = torch.cosine_similarity(there[: len(plain)], vector, dim=-1).sort(dim=-1).values
+    half = along.size(1) // 2
+    return ((along[:, half - 1] + along[:, half]) / 2).tolist()
+
+
+def heads_batch(sides: Sides) -> tuple[Request, ...]:
+    """Chosen heads in every mode, whole heads, and none, in one batch."""
+    heads = sides.reference.model.config.decoder.num_attention_heads
+    last = sides.reference.layers - 1
+
+    def injection(seed: int, layer: int, strength: float, *chosen: int, **way: Any) -> Injection:
+        vector = random_vector(sides.reference, seed)
+        return Injection(f"decoder.{layer}.self_attn_heads", vector, strength, heads=chosen, **way)
+
+    first = (
+        injection(60, 0, 1.5, 0),
+        injection(61, 1, 2.0, heads - 1, mode="add-renorm"),
+        injection(62, last, 0.8, 0, heads - 1, mode="ablate", rows="conditional"),
+    )
+    second = (
+        injection(63, 1, 1.0, 1, mode="clamp", value=2.0),
+        injection(64, 1, -1.1, 0),
+        injection(65, 0, 1.3),
+    )
+    return (
+        Request(PROMPTS[0], injections=first),
+        Request(PROMPTS[1], negative_prompt="sad quiet music", injections=second),
+        Request(PROMPTS[2]),
+        Request(unconditional=True, injections=first[::-1]),
+    )
+
+
+def test_heads(sides: Sides, report: ParityReport) -> None:
+    run = teacher_forced(sides.reference, heads_batch(sides), 10).dumping("logits", "activations")
+    runs = {"batch": run, "alone": dataclasses.replace(run, requests=run.requests[:1])}
+    results = sides.engine(runs)
+    for name, each in runs.items():
+        found = compare_tensors(sides.reference.run(each), results.run(name))
+        report.add("steered, heads", sides.name, found)
+        assert not worst(found), name
+
+
+def gated_batch(sides: Sides, frames: int) -> tuple[Request, ...]:
+    """Gates that open and shut along a clip, on places before and behind them, either side of a threshold."""
+    point = f"decoder.{(sides.reference.layers - 1) // 2}.resid_post"
+    vector = random_vector(sides.reference, 70)
+    requests = tuple(Request(prompt) for prompt in PROMPTS)
+    thresholds = middles(sides, teacher_forced(sides.reference, requests, frames), point, vector)
+    below = [Gate(point, vector, True, threshold) for threshold in thresholds]
+    above = Gate(point, vector, False, thresholds[0])
+
+    def injection(seed: int, place: str, gate: Gate, **way: Any) -> Injection:
+        return Injection(place, random_vector(sides.reference, seed), 0.6, gate=gate, **way)
+
+    behind, before = f"decoder.{sides.reference.layers - 1}.resid_post", "decoder.0.mlp_out"
+    return (
+        Request(PROMPTS[0], injections=(injection(71, behind, above), injection(72, before, below[0]))),
+        Request(PROMPTS[1], injections=(injection(73, point, below[1], mode="ablate"),)),
+        Request(
+            PROMPTS[2],
+            injections=(injection(74, behind, below[2], rows="conditional", schedule="decay,0.9,0"),),
+        ),
+        Request(PROMPTS[3]),
+    )
+
+
+def test_gates(sides: Sides, report: ParityReport) -> None:
+    """In single steps and, as given codes of a clip that looks back are taken anyway, in chunks."""
+    frames = 14
+    run = teacher_forced(sides.reference, gated_batch(sides, frames), frames).dumping("logits", "activations")
+    later = dataclasses.replace(run, requests=run.requests[2:], given_chunk=5)
+    runs = {
+        "batch": run,
+        "chunks": dataclasses.replace(run, given_chunk=5),
+        "alone": dataclasses.replace(run, requests=run.requests[:1]),
+        "chunks, no looking back": later,
+    }
+    results = sides.engine(runs)
+    for name, each in runs.items():
+        found = compare_tensors(sides.reference.run(each), results.run(name))
+        report.add("steered, gates", sides.name, found)
+        assert not worst(found), name
+    assert results.run("chunks").steps == results.run("batch").steps
+    assert results.run("chunks, no looking back").steps < results.run("batch").steps
+
+
+def test_gates_open_and_shut(tiny: Sides) -> None:
+    """Neither always open nor always shut, so that the comparison means something."""
+    frames = 14
+    run = teacher_forced(tiny.reference, gated_batch(tiny, frames), frames).dumping("logits")
+    free = [
+        dataclasses.replace(r, injections=tuple(dataclasses.replace(i, gate=None) for i in r.injections))
+        for r in run.requests
+    ]
+    none = [dataclasses.replace(r, injections=()) for r in run.requests]
+    results = tiny.engine(
+        {
+            "gated": run,
+            "open": dataclasses.replace(run, requests=tuple(free)),
+            "shut": dataclasses.replace(run, requests=tuple(none)),
+        }
+    )
+    gated, always, never = (results.run(name)["guided"] for name in ("gated", "open", "shut"))
+    for request in range(3):
+        assert not torch.equal(gated[request], always[request]), request
+        assert not torch.equal(gated[request], never[request]), request
+    assert torch.equal(gated[3], never[3])
+
+
+def test_mistakes_are_noticed(tiny: Sides) -> None:
+    """The comparisons above fail where heads or gates are taken for others."""
+    frames = 10
+    gated = teacher_forced(tiny.reference, gated_batch(tiny, frames), frames).dumping("logits")
+    of_heads = teacher_forced(tiny.reference, heads_batch(tiny), frames).dumping("logits")
+
+    def with_gate(run: Run, **changes: Any) -> Run:
+        def changed(injection: Injection) -> Injection:
+            return dataclasses.replace(injection, gate=dataclasses.replace(injection.gate, **changes))
+
+        requests = [
+            dataclasses.replace(r, injections=tuple(map(changed, r.injections))) for r in run.requests
+        ]
+        return dataclasses.replace(run, requests=tuple(requests))
+
+    def with_heads(run: Run, heads: Callable[[Injection], tuple[int, ...]]) -> Run:
+        requests = [
+            dataclasses.replace(
+                r, injections=tuple(dataclasses.replace(i, heads=heads(i)) for i in r.injections)
+            )
+            for r in run.requests
+        ]
+        return dataclasses.replace(run, requests=tuple(requests))
+
+    mistakes = {
+        "gates the other way round": (gated, with_gate(gated, below=True)),
+        "gates read elsewhere": (gated, with_gate(gated, point="decoder.2.resid_post_self")),
+        "gates with another direction": (gated, with_gate(gated, vector=random_vector(tiny.reference, 90))),
+        "all heads": (of_heads, with_heads(of_heads, lambda _: ())),
+        "the next head": (of_heads, with_heads(of_heads, lambda i: tuple((h + 1) % 6 for h in i.heads))),
+    }
+    results = tiny.engine({name: mistaken for name, (_, mistaken) in mistakes.items()})
+    for name, (honest, _) in mistakes.items():
+        assert worst(compare_tensors(tiny.reference.run(honest), results.run(name))), name
+
+
+def directions(sides: Sides, seed: int, site: str = "resid_post") -> Directions:
+    layers = sides.reference.layers
+    vectors = [random_vector(sides.reference, seed + i) for i in range(layers)]
+    return Directions(site, vectors, [float((7 * i + seed) % 11) for i in range(layers)])
+
+
+def test_steering_files(sides: Sides, report: ParityReport, tmp_path: Path) -> None:
+    """Weights, heads, gates and orthogonalized vectors from files, in a batch and alone."""
+    first, second, third = directions(sides, 100), directions(sides, 200), directions(sides, 300)
+    heads = directions(sides, 400, "self_attn_heads")
+    layers = sides.reference.layers
+    for name, each in (("a", first), ("b", second), ("c", third), ("h", heads)):
+        each.save(tmp_path / f"{name}.safetensors")
+    frames = 10
+    requests = (Request(PROMPTS[0]), Request(PROMPTS[1]), Request(PROMPTS[2]))
+    run = teacher_forced(sides.reference, requests, frames).dumping("logits", "activations")
+    gate_point = "decoder.0.resid_post"
+    threshold = middles(sides, run, gate_point, third.vectors[0])[2]
+    gate = Gate(gate_point, third.vectors[0], below=False, threshold=threshold)
+    top = max(range(layers), key=lambda i: (first.effect_sizes[i], -i))
+    weights = exponential_weights(second.effect_sizes, 0.6)
+    files: list[list[dict[str, Any]]] = [
+        [
+            {"file": "a.safetensors", "alpha": 0.5, "weights": "top-1"},
+            {"file": "b.safetensors", "alpha": -0.4, "weights": "exponential,0.6", "rows": "conditional"},
+        ],
+        [
+            {"file": "a.safetensors", "alpha": 0.3},
+            {"file": "b.safetensors", "alpha": 0.4, "unit": "unit", "orthogonalize": True},
+            {"file": "c.safetensors", "alpha": 0.3, "mode": "ablate", "orthogonalize": True},
+        ],
+        [
+            {"file": "h.safetensors", "alpha": 1.0, "heads": [0], "layers": "0", "unit": "unit"},
+            {"file": "c.safetensors", "alpha": 0.7, "layers": [layers - 1], "gate": gate.condition,
+             "gate_file": "c.safetensors"},
+        ],
+    ]  # fmt: skip
+    expected: list[list[Injection]] = [[], [], []]
+    expected[0] = [Injection(first.point(top), first.vectors[top], 0.5)]
+    for i in range(layers):
+        expected[0].append(Injection(second.point(i), second.vectors[i], -0.4 * weights[i], "conditional"))
+        parts = orthogonalized([first.vectors[i], second.vectors[i], third.vectors[i]])
+        expected[1] += [
+            Injection(first.point(i), parts[0], 0.3),
+            Injection(first.point(i), parts[1], 0.4 / float(second.vectors[i].norm())),
+            Injection(first.point(i), parts[2], 0.3, mode="ablate"),
+        ]
+    size = sides.reference.width // sides.reference.model.config.decoder.num_attention_heads
+    of_head = float(heads.vectors[0][:size].norm())
+    expected[2] = [
+        Injection(heads.point(0), heads.vectors[0], 1.0 / of_head, heads=(0,)),
+        Injection(third.point(layers - 1), third.vectors[-1], 0.7, gate=gate),
+    ]
+    steered = []
+    for i, entries in enumerate(files):
+        path = tmp_path / f"{i}.json"
+        path.write_text(json.dumps({"steering": entries}))
+        steered.append(dataclasses.replace(run.requests[i], injections=tuple(expected[i]), steering=path))
+    runs = {"batch": dataclasses.replace(run, requests=tuple(steered))}
+    runs |= {str(i): dataclasses.replace(run, requests=(request,)) for i, request in enumerate(steered)}
+    results = sides.engine(runs)
+    for name, each in runs.items():
+        found = compare_tensors(sides.reference.run(each), results.run(name))
+        report.add("steered, from files", sides.name, found)
+        assert not worst(found), name
+
+
+def test_rows_do_not_mix(tiny: Sides) -> None:
+    """A clip keeps its bits whatever is done to its companions, with every mode, heads and gates."""
     frames = 12
-    requests = teacher_forced(tiny.reference, modes_batch(tiny, frames), frames).requests
-    run = Run(requests, frames, given_chunk=1).dumping("logits")
-    plain = [dataclasses.replace(request, injections=()) for request in requests]
-    runs = {"together": run}
-    for i, request in enumerate(requests):
-        companions = (*plain[:i], request, *plain[i + 1 :])
-        runs[str(i)] = dataclasses.replace(run, requests=tuple(companions))
-    results = tiny.engine(runs)
-    for i in range(len(requests)):
-        together, apart = results.run("together")["guided"][i], results.run(str(i))["guided"][i]
-        assert torch.equal(together, apart), f"request {i}"
+    for batch in (modes_batch(tiny, frames), heads_batch(tiny), gated_batch(tiny, frames)):
+        requests = teacher_forced(tiny.reference, batch, frames).requests
+        run = Run(requests, frames, given_chunk=1).dumping("logits")
+        plain = [dataclasses.replace(request, injections=()) for request in requests]
+        runs = {"together": run}
+        for i, request in enumerate(requests):
+            companions = (*plain[:i], request, *plain[i + 1 :])
+            runs[str(i)] = dataclasses.replace(run, requests=tuple(companions))
+        results = tiny.engine(runs)
+        for i in range(len(requests)):
+            together, apart = results.run("together")["guided"][i], results.run(str(i))["guided"][i]
+            assert torch.equal(together, apart), f"request {i}"
 
 
 def test_strength_zero_is_no_steering(sides: Sides) -> None:

@@ -140,6 +140,12 @@ def test_command_line_spells_every_setting():
         "vectors/tempo.safetensors:alpha=-0.25:strategy=one-to-all:layers=0,1,2,3,4:source-layer=3"
         ":site=resid_post:rows=both:unit=difference"
     )
+    gate = {"gate": "decoder.2.resid_post<0.3", "gate_file": "g.safetensors", "gate_sha256": "0" * 64}
+    special = record("x", 7, [steering(1.0, weights="top-3", heads=[0, 2], **gate)])
+    spelled = shlex.split(command_line(special, "my bundle", "clip.wav"))
+    assert spelled[spelled.index("--steer") + 1].endswith(
+        ":unit=difference:weights=top-3:heads=0,2:gate=g.safetensors@decoder.2.resid_post<0.3"
+    )
     for flag, value in {"--seed": "7", "--duration": "2", "--top-k": "250", "--batch-size": "16"}.items():
         assert words[words.index(flag) + 1] == value
 

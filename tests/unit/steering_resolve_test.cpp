@@ -21,7 +21,7 @@ using testing::StrEq;
 using testing::ThrowsMessage;
 using testing_support::floats;
 
-constexpr std::int64_t kLayers = 4;
+const DecoderDims kDims = {.num_layers = 4, .hidden_size = 2, .num_heads = 2, .head_size = 1};
 
 TEST(SteeringNames, GoBothWays) {
     for (const std::string name : {"per-layer", "one-to-all", "single"})
@@ -60,6 +60,11 @@ TEST(ParseLayers, NumbersAndRanges) {
 TEST(ParseLayers, AreSortedWithoutRepetition) {
     EXPECT_THAT(parse_layers("7,2-4,3,2", 12), ElementsAre(2, 3, 4, 7));
     EXPECT_THAT(parse_layers("03", 12), ElementsAre(3));
+}
+
+TEST(ParseLayers, TextIsReadBack) {
+    EXPECT_EQ(layers_text({2, 3, 7}), "2,3,7");
+    EXPECT_THAT(parse_layers(layers_text({0, 4, 11}), 12), ElementsAre(0, 4, 11));
 }
 
 TEST(ParseLayers, Malformed) {
@@ -102,7 +107,7 @@ VectorFile three_layers() {
 }
 
 ResolvedSteering resolve(const SteeringSpec& spec, const VectorFile& file = three_layers()) {
-    return resolve_steering(file, spec, kLayers, "tempo.safetensors");
+    return resolve_steering(file, spec, kDims, "tempo.safetensors");
 }
 
 std::vector<double> strengths(const ResolvedSteering& resolved) {
@@ -148,7 +153,7 @@ TEST(ResolvePerLayer, ChosenLayersMustHaveVectors) {
     spec.layers = {1, 3};
     EXPECT_THAT(resolve(spec).layers, ElementsAre(1, 3));
     spec.layers = {1, 2};
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolvePerLayer, HasNoSourceLayer) {
@@ -181,7 +186,7 @@ TEST(ResolveOneToAll, SourceAndLayersCanBeChosen) {
     EXPECT_THAT(points(resolved), ElementsAre("decoder.1.resid_post", "decoder.2.resid_post"));
     EXPECT_THAT(floats(resolved.plan[1].vector), ElementsAre(3, 4));
     spec.source_layer = 2;
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveOneToAll, UnitsOfAlpha) {
@@ -191,7 +196,7 @@ TEST(ResolveOneToAll, UnitsOfAlpha) {
     spec.layers = {0, 3};  // the residual norm is that of the layer that is steered
     EXPECT_THAT(strengths(resolve(spec)), Pointwise(DoubleEq(), {0.75 * 10, 0.75 * 40}));
     spec.layers.reset();
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveSingle, DefaultsToTheLayerOfLargestEffect) {
@@ -209,7 +214,7 @@ TEST(ResolveSingle, LayerAloneIsItsOwnSource) {
     EXPECT_THAT(resolved.layers, ElementsAre(3));
     EXPECT_THAT(floats(resolved.plan[0].vector), ElementsAre(1, 0));
     spec.layers = {2};
-    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0, 1, 3)");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveSingle, SourceMayGoIntoAnotherLayer) {
@@ -283,6 +288,64 @@ TEST(ResolveSteering, EffectsThatContradictThemselves) {
     spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
     spec.effect.mode = SteeringMode::kAblate;
     expect_error(spec, "unit unit has no meaning with mode ablate, which takes the vector's direction alone");
+}
+
+TEST(ResolveWeights, LayersByEffectSize) {
+    SteeringSpec spec = spec_of(Strategy::kPerLayer);
+    spec.effect.weights = LayerWeights::parse("exponential,0.5");
+    EXPECT_THAT(strengths(resolve(spec)), ElementsAre(1.5 * 0.25, 1.5, 1.5 * 0.5));
+    spec.effect.weights = LayerWeights::parse("top-2");
+    const ResolvedSteering best = resolve(spec);
+    EXPECT_THAT(best.layers, ElementsAre(1, 3));
+    EXPECT_THAT(strengths(best), ElementsAre(1.5, 1.5));
+    spec.layers = best.layers;  // as a record has it
+    EXPECT_THAT(resolve(spec).layers, ElementsAre(1, 3));
+    spec.layers = {1};
+    expect_error(spec, "weights top-2: K is larger than the number of steered layers, 1");
+}
+
+TEST(ResolveWeights, OfOneToAllNeedVectorsAtItsLayers) {
+    SteeringSpec spec = spec_of(Strategy::kOneToAll, AlphaUnit::kUnit);
+    spec.effect.weights = LayerWeights::parse("exponential,0.5");
+    expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
+    spec.layers = {0, 3};
+    EXPECT_THAT(strengths(resolve(spec)), ElementsAre(0.375, 0.75));
+}
+
+TEST(ResolveWeights, HaveNoMeaningForOneLayer) {
+    SteeringSpec spec = spec_of(Strategy::kSingle);
+    spec.effect.weights = LayerWeights::parse("top-1");
+    expect_error(spec, "weights top-1 have no meaning with strategy single");
+}
+
+VectorFile heads_file() {
+    VectorFile file;
+    put(file, HookPoint::at(1, Site::kSelfAttnHeads), {3, 4}, {5, 10, 1});
+    return file;
+}
+
+TEST(ResolveHeads, VectorIsThatOfTheChosenHeads) {
+    SteeringSpec spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
+    spec.effect.heads = {1};
+    const Injection chosen = resolve(spec, heads_file()).plan[0];
+    EXPECT_THAT(floats(chosen.vector), ElementsAre(0, 4));
+    EXPECT_EQ(chosen.strength, 1.5 / 4);
+    EXPECT_TRUE(at::equal(chosen.mask, at::tensor({0, 1}).to(at::kBool)));
+    spec.effect.heads.clear();
+    EXPECT_FALSE(resolve(spec, heads_file()).plan[0].mask.defined());
+}
+
+TEST(ResolveHeads, Errors) {
+    SteeringSpec spec = spec_of(Strategy::kPerLayer);
+    spec.effect.heads = {0};
+    expect_error(spec, "heads are chosen at site self_attn_heads, and tempo.safetensors steers resid_post");
+    spec.effect.heads = {0, 2};
+    expect_error(spec, "heads '0,2': the model has heads 0 to 1", heads_file());
+    EXPECT_THAT(parse_heads("0,3-5"), ElementsAre(0, 3, 4, 5));
+    EXPECT_THAT(parse_heads("all"), ElementsAre());
+    EXPECT_THAT(
+        [] { parse_heads("first"); },
+        ThrowsMessage<UsageError>(StrEq("heads 'first': expected numbers and ranges such as 2-5,7, or all")));
 }
 
 TEST(ResolveSteering, ZeroVectorHasNoUnit) {

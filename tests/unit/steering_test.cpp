@@ -217,6 +217,78 @@ TEST_F(SteeringTest, RandomFramesAreSteeredOrNot) {
         EXPECT_EQ(steered[static_cast<std::size_t>(p)], frames.contains(p) ? 3.0f : 0.0f) << p;
 }
 
+Injection at_heads(const std::vector<float>& vector, SteeringMode mode) {
+    Injection result = injection(vector, 1, SteeredRows::kBoth, kHeads);
+    result.effect.mode = mode;
+    result.mask = at::tensor({0, 0, 1, 1}).to(at::kBool);
+    return result;
+}
+
+TEST_F(SteeringTest, ChosenHeadsAloneChange) {
+    const at::Tensor activation =
+        at::tensor({-0.0f, 7.0f, 3.0f, 4.0f}).expand({4, 1, 4}).contiguous().view({4, 1, 2, 2});
+    steer({{at_heads({0, 0, 1, 2}, SteeringMode::kAdd)},
+           {injection({1, 1, 1, 1}, 1, SteeredRows::kBoth, kHeads)}});
+    const std::vector<float> added = floats(fire(activation, kHeads)[0]);
+    EXPECT_THAT(added, ElementsAre(0, 7, 4, 6));
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(added[0]), 0x80000000u);
+    EXPECT_THAT(floats(fire(activation, kHeads)[1]), ElementsAre(1, 8, 4, 5));
+    // The norm that is kept is that of the chosen heads: 5.
+    steer({{at_heads({0, 0, 4, -3}, SteeringMode::kAddRenorm)}, {}});
+    EXPECT_THAT(floats(fire(activation, kHeads)[0]),
+                testing::Pointwise(testing::FloatNear(1e-5f), {0.0f, 7.0f, 4.949747f, 0.707107f}));
+    steer({{at_heads({0, 0, 0, 2}, SteeringMode::kAblate)}, {}});
+    EXPECT_THAT(floats(fire(activation, kHeads)[0]), ElementsAre(0, 7, 3, 0));
+}
+
+/// Adds 1 at `point` while the cosine with (1, 0) at layer 1's resid_post is above a half.
+Injection gated(const HookPoint& point, const std::string& condition = "decoder.1.resid_post>0.5") {
+    Injection result = injection({1, 1}, 1, SteeredRows::kBoth, point);
+    VectorFile file;
+    Gate gate = Gate::parse("g", condition);
+    file.directions[gate.point_name] = at::tensor({2.0f, 0.0f});
+    gate.take_direction(file, 2);
+    result.effect.gate = gate;
+    return result;
+}
+
+/// [4, T, 2]: the conditional rows are given column by column, the null rows point the other way.
+at::Tensor columns(const std::vector<float>& first, const std::vector<float>& second) {
+    const at::Tensor a = at::tensor(first).view({-1, 2}), b = at::tensor(second).view({-1, 2});
+    return at::stack({a, b, -a, -b});
+}
+
+TEST_F(SteeringTest, GateActsOnLaterPlacesInTheSameFrame) {
+    const HookPoint later = HookPoint::final_norm();
+    steer({{gated(later)}, {gated(later, "decoder.1.resid_post<0.5")}});
+    (void)fire(columns({3, 1, 0, 2, 1, 1, 0, 0}, {3, 1, 0, 2, 1, 1, 0, 0}));  // cosines 0.95, 0, 0.71, none
+    const at::Tensor steered = fire(at::zeros({4, 4, 2}), later);
+    for (const std::int64_t row : {0, 2})  // the null row follows the conditional one
+        EXPECT_THAT(floats(steered[row]), ElementsAre(1, 1, 0, 0, 1, 1, 0, 0)) << row;
+    EXPECT_THAT(floats(steered[1]), ElementsAre(0, 0, 1, 1, 0, 0, 1, 1));
+}
+
+TEST_F(SteeringTest, GateActsOnItsOwnAndEarlierPlacesFromTheNextFrame) {
+    for (const HookPoint& place : {HookPoint::at(0, Site::kMlpOut), kPoint}) {
+        steer({{gated(place)}, {}});
+        EXPECT_TRUE(looks_back({gated(place)}));
+        EXPECT_THAT(floats(fire(at::zeros({4, 1, 2}), place, 0)[0]), ElementsAre(0, 0));  // nothing was read
+        (void)fire(columns({1, 0}, {0, 0}), kPoint, 0);
+        EXPECT_THAT(floats(fire(at::zeros({4, 1, 2}), place, 1)[0]), ElementsAre(1, 1));
+        (void)fire(columns({-5, 0}, {0, 0}), kPoint, 1);
+        EXPECT_THAT(floats(fire(at::zeros({4, 1, 2}), place, 2)[0]), ElementsAre(0, 0));
+        EXPECT_THAT(floats(fire(at::zeros({4, 1, 2}), place, 1)[0]), ElementsAre(1, 1));  // once more
+    }
+    EXPECT_FALSE(looks_back({gated(HookPoint::final_norm()), injection({1, 1}, 1)}));
+}
+
+TEST_F(SteeringTest, GateReadsWhatEditsLeave) {
+    Injection turns = injection({0, 100}, 1);  // away from the gate's direction
+    steer({{turns, gated(HookPoint::final_norm())}, {}});
+    (void)fire(columns({1, 0}, {0, 0}));
+    EXPECT_THAT(floats(fire(at::zeros({4, 1, 2}), HookPoint::final_norm())[0]), ElementsAre(0, 0));
+}
+
 TEST_F(SteeringTest, LayerThatTheModelLacksIsRejected) {
     EXPECT_THROW(steer({{injection({1}, 1, SteeredRows::kBoth, HookPoint::at(2, Site::kResidPost))}, {}}),
                  UsageError);

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace musicsteer {
+
+/// How strongly each of the steered layers is steered, by the vector's effect size there. After MusicRFM
+/// (arXiv 2510.19127), which steers the best layers only, or all with weights that fall exponentially.
+class LayerWeights {
+  public:
+    /// All layers alike.
+    LayerWeights() = default;
+    /// "uniform", "top-K" or "exponential,FACTOR". @throws UsageError
+    static LayerWeights parse(const std::string& text);
+
+    bool is_uniform() const { return kind_ == Kind::kUniform; }
+    /// As parse reads it.
+    std::string text() const;
+    /// A factor for each layer; 0 for those that are left out. Of equal effect sizes the first counts as the
+    /// larger. @throws UsageError if K layers are wanted of fewer
+    std::vector<double> of(std::span<const double> effect_sizes) const;
+
+  private:
+    enum class Kind {
+        kUniform,      ///< 1
+        kTop,          ///< 1 for the count_ layers of largest effect size, 0 for the others
+        kExponential,  ///< factor_ to the power of the layer's rank: 1 for the largest effect size
+    };
+
+    Kind kind_ = Kind::kUniform;
+    std::int64_t count_ = 0;
+    double factor_ = 1.0;
+};
+
+}  // namespace musicsteer
