@@ -21,7 +21,8 @@ from torchscript.common import UnsupportedCheckpoint, adopt
 from torchscript.reach import Reach, reach_of
 
 PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
-TILE_FLOATS = 1 << 17  # of a tile's widest activation: half a megabyte
+MANY_WEIGHTS = 1 << 20  # beyond this a transposed convolution is a matrix product
+TILE_FLOATS = 1 << 19  # of a tile's widest activation: larger ones leave the cache, smaller ones repeat work
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
 
@@ -97,15 +98,29 @@ class UpConv(nn.Module):
         )
         self.trim_left = stride - self.trim_right
         self.weight = nn.Parameter(torch.empty(stride * channels_out, channels_in, 1, 2))
+        self.many_weights: bool = self.weight.numel() >= MANY_WEIGHTS
         self.bias = nn.Parameter(torch.empty(stride * channels_out))
         self.norm = nn.GroupNorm(1, channels_out) if config.norm_type == "time_group_norm" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels_in, N] -> [B, channels_out, stride N]."""
         batch, columns = x.size(0), (x.size(2) + 1) * self.stride
-        y = F.conv2d(x.unsqueeze(2), self.weight, self.bias, padding=[0, 1])  # [B, stride channels, 1, N + 1]
-        y = y.permute(0, 2, 3, 1).reshape(batch, columns, self.channels_out).transpose(1, 2)
+        y = self.product(x) if self.many_weights else self.convolution(x)
+        y = y.reshape(batch, columns, self.channels_out).transpose(1, 2)
         return self.norm(y).narrow(2, self.trim_left, columns - self.trim_left - self.trim_right)
+
+    def convolution(self, x: Tensor) -> Tensor:
+        """[B, channels_in, N] -> [B, N + 1, stride x channels_out]."""
+        return F.conv2d(x.unsqueeze(2), self.weight, self.bias, padding=[0, 1]).squeeze(2).transpose(1, 2)
+
+    def product(self, x: Tensor) -> Tensor:
+        """The same: oneDNN would rearrange the weights at every call, which a matrix product need not."""
+        rows, columns = x.transpose(1, 2), x.size(2)
+        y = self.bias.expand(x.size(0), columns + 1, -1).clone()
+        for clip in range(x.size(0)):
+            y[clip, :columns].addmm_(rows[clip], self.weight[:, :, 0, 1].t())
+            y[clip, 1:].addmm_(rows[clip], self.weight[:, :, 0, 0].t())
+        return y
 
 
 class ResidualBlock(nn.Module):
