@@ -23,16 +23,6 @@ std::int64_t count_chunks(const CodecStages& stages, std::int64_t num_frames) {
     return std::max<std::int64_t>(1, num_frames / std::max(kChunkFrames, 2 * reach));
 }
 
-/// The number of threads at its beginning, which is set again at its end.
-struct ThreadCount {
-    const int count = at::get_num_threads();
-
-    ThreadCount() = default;
-    ~ThreadCount() { at::set_num_threads(count); }
-    ThreadCount(const ThreadCount&) = delete;
-    ThreadCount& operator=(const ThreadCount&) = delete;
-};
-
 }  // namespace
 
 CodecPipeline::CodecPipeline(const CodecStages& stages, const at::Tensor& codes)
@@ -58,9 +48,8 @@ CodecPipeline::CodecPipeline(const CodecStages& stages, const at::Tensor& codes)
 }
 
 at::Tensor CodecPipeline::run() {
-    const ThreadCount restored;
-    at::parallel_for(0, restored.count, 1, [&](std::int64_t begin, std::int64_t end) {
-        at::set_num_threads(1);  // or oneDNN would lay out a thread's convolutions for all of them
+    // Inside, LibTorch's operators find themselves in a parallel region and use the one thread alone.
+    at::parallel_for(0, std::max(1, at::get_num_threads()), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) work();
     });
     return samples_;

@@ -18,8 +18,7 @@ class Codec {
   public:
     explicit Codec(const Bundle& bundle);
 
-    /// Long clips and several at once are decoded in pieces by all threads; a clip's samples depend neither
-    /// on the other clips nor on the number of threads.
+    /// Decoded in pieces by all threads; a clip's samples do not depend on the other clips.
     /// @param codes  [B, K, T] int64 on the CPU (K of the decoder, both channels for stereo), T > 0
     /// @return samples [B, C, N] float32 on the CPU
     /// @throws ModelError
