@@ -30,7 +30,12 @@ void check_format(const JsonView& root) {
                   std::to_string(oldest_reader.integer(1, kMostWidth)) + ", this one reads up to " +
                   std::to_string(Manifest::kFormatVersion) + "); update musicsteer");
     }
-    root.at("format_version").integer(oldest_reader.integer(1, kMostWidth), kMostWidth);
+    const auto version = root.at("format_version").integer(oldest_reader.integer(1, kMostWidth), kMostWidth);
+    if (version < Manifest::kOldestFormat) {
+        root.fail("written for an older musicsteer (bundle format " + std::to_string(version) +
+                  ", this one reads from " + std::to_string(Manifest::kOldestFormat) +
+                  " on); export the checkpoint again with scripts/export_model.py");
+    }
 }
 
 DecoderDims read_decoder(const JsonView& view) {

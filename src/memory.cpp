@@ -18,6 +18,8 @@ constexpr double kFloatBytes = 4;
 /// EnCodec's last layers hold a few float32 copies of [num_filters, N]; num_filters is 64 in published
 /// models.
 constexpr double kCodecBytesPerSample = 1024;
+/// The codec works in pieces of at most 100 frames, one a thread; this is for four threads.
+constexpr std::int64_t kCodecFramesAtOnce = 400;
 constexpr double kMaxBytes = 1e18;
 
 std::optional<std::uint64_t> read_number(const std::filesystem::path& path) {
@@ -87,7 +89,9 @@ MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape
     estimate.step = bytes(cells * kFloatBytes *
                           (3 * size(decoder.num_codebooks) * size(decoder.codebook_size) +
                            size(decoder.ffn_size) + 8 * size(decoder.hidden_size)));
-    estimate.codec = bytes(size(shape.frames) * size(manifest.codec.hop_length) * kCodecBytesPerSample);
+    estimate.codec = bytes(size(manifest.codec.hop_length) *
+                           (size(std::min(shape.frames, kCodecFramesAtOnce)) * kCodecBytesPerSample +
+                            size(shape.frames) * kFloatBytes));
     return estimate;
 }
 

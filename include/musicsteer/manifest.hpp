@@ -51,7 +51,9 @@ struct FileRecord {
 
 /// What a model bundle says about itself (manifest.json).
 struct Manifest {
-    static constexpr int kFormatVersion = 1;
+    static constexpr int kFormatVersion = 2;
+    /// Older bundles have other modules: they are exported again.
+    static constexpr int kOldestFormat = 2;
 
     std::string model_name;
     std::string source;        ///< where the checkpoint came from: a folder or a hub id
@@ -78,7 +80,7 @@ struct Manifest {
 
     /// Reads and checks BUNDLE/manifest.json.
     /// Keys and capabilities that it does not know are ignored: a newer bundle may say more.
-    /// @throws InputError if it is missing, no JSON, of a newer format, lacks a field, if its sizes
+    /// @throws InputError if it is missing, no JSON, of a newer format or one before kOldestFormat, lacks a field, if its sizes
     /// contradict each other, or if its conditioning is not cross-attention.
     static Manifest load(const std::filesystem::path& bundle);
     /// @param origin  named in messages.

@@ -1,7 +1,11 @@
-"""EnCodec as a scriptable module: samples -> codes, and codes -> samples in two calls.
+"""EnCodec as a scriptable module: samples -> codes, and codes -> samples in three calls.
 
 Architecture: `EncodecModel` in transformers' modeling_encodec.py: a convolutional encoder and decoder, each
 with an LSTM at its narrow end, around a residual vector quantiser. Weight norm is folded into plain weights.
+
+Speed: tensors are [B, C, N] by name but channels lie together in memory, as oneDNN's convolutions want them;
+a transposed convolution is a plain one that computes `stride` columns at once; and the last stages of the
+decoder, whose activations are large, run in tiles that stay in a core's cache.
 """
 
 from __future__ import annotations
@@ -14,7 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchscript.common import UnsupportedCheckpoint, adopt
+from torchscript.reach import Reach, reach_of
 
+PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
+MANY_WEIGHTS = 1 << 20  # beyond this a transposed convolution is a matrix product
+TILE_FLOATS = 1 << 19  # of a tile's widest activation: larger ones leave the cache, smaller ones repeat work
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
 
 
@@ -29,13 +37,15 @@ def missing_samples(length: int, stride: int) -> int:
 
 def pad_columns(x: Tensor, left: int, right: int, mode: str) -> Tensor:
     """Pad [B, C, N] at both ends; a reflection longer than the input reads zeros put behind it first."""
+    x = x.unsqueeze(2)  # as an image of one row: only images keep their channels together
     if mode == "constant":
-        return F.pad(x, [left, right])
+        return F.pad(x, [left, right, 0, 0]).squeeze(2)
     extra = 0
     if mode == "reflect":
-        extra = max(0, max(left, right) - x.size(2) + 1)
-        x = F.pad(x, [0, extra])
-    x = F.pad(x, [left, right], mode=mode)
+        extra = max(0, max(left, right) - x.size(3) + 1)
+        if extra > 0:
+            x = F.pad(x, [0, extra, 0, 0])
+    x = F.pad(x, [left, right, 0, 0], mode=mode).squeeze(2)
     return x.narrow(2, 0, x.size(2) - extra)
 
 
@@ -56,7 +66,7 @@ class Conv(nn.Module):
         self.causal: bool = config.use_causal_conv
         self.pad_mode: str = config.pad_mode
         self.padding = (kernel - 1) * dilation + 1 - stride
-        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, kernel))
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 1, kernel))
         self.bias = nn.Parameter(torch.empty(channels_out))
         self.norm = nn.GroupNorm(1, channels_out) if config.norm_type == "time_group_norm" else nn.Identity()
 
@@ -65,29 +75,52 @@ class Conv(nn.Module):
         right = 0 if self.causal else self.padding // 2
         left = self.padding - right
         right += missing_samples(x.size(2), self.stride)
-        x = pad_columns(x, left, right, self.pad_mode)
-        return self.norm(F.conv1d(x, self.weight, self.bias, stride=self.stride, dilation=self.dilation))
+        if left > 0 or right > 0:
+            x = pad_columns(x, left, right, self.pad_mode)
+        y = F.conv2d(
+            x.unsqueeze(2), self.weight, self.bias, stride=[1, self.stride], dilation=[1, self.dilation]
+        )
+        return self.norm(y.squeeze(2))
 
 
 class UpConv(nn.Module):
-    """A transposed convolution, its result trimmed to stride x N columns."""
+    """A transposed convolution, its result trimmed to stride x N columns.
 
-    def __init__(self, config: Any, channels_in: int, channels_out: int, kernel: int, stride: int) -> None:
+    Its kernel is twice the stride, so that columns t stride ... (t + 1) stride - 1 come from x[t - 1] and
+    x[t] alone: a convolution of kernel 2 with stride x channels_out outputs.
+    """
+
+    def __init__(self, config: Any, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
-        self.stride = stride
-        padding = kernel - stride
+        self.stride, self.channels_out = stride, channels_out
         self.trim_right = (
-            math.ceil(padding * config.trim_right_ratio) if config.use_causal_conv else padding // 2
+            math.ceil(stride * config.trim_right_ratio) if config.use_causal_conv else stride // 2
         )
-        self.trim_left = padding - self.trim_right
-        self.weight = nn.Parameter(torch.empty(channels_in, channels_out, kernel))
-        self.bias = nn.Parameter(torch.empty(channels_out))
+        self.trim_left = stride - self.trim_right
+        self.weight = nn.Parameter(torch.empty(stride * channels_out, channels_in, 1, 2))
+        self.many_weights: bool = self.weight.numel() >= MANY_WEIGHTS
+        self.bias = nn.Parameter(torch.empty(stride * channels_out))
         self.norm = nn.GroupNorm(1, channels_out) if config.norm_type == "time_group_norm" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels_in, N] -> [B, channels_out, stride N]."""
-        x = self.norm(F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride))
-        return x.narrow(2, self.trim_left, x.size(2) - self.trim_left - self.trim_right)
+        batch, columns = x.size(0), (x.size(2) + 1) * self.stride
+        y = self.product(x) if self.many_weights else self.convolution(x)
+        y = y.reshape(batch, columns, self.channels_out).transpose(1, 2)
+        return self.norm(y).narrow(2, self.trim_left, columns - self.trim_left - self.trim_right)
+
+    def convolution(self, x: Tensor) -> Tensor:
+        """[B, channels_in, N] -> [B, N + 1, stride x channels_out]."""
+        return F.conv2d(x.unsqueeze(2), self.weight, self.bias, padding=[0, 1]).squeeze(2).transpose(1, 2)
+
+    def product(self, x: Tensor) -> Tensor:
+        """The same: oneDNN would rearrange the weights at every call, which a matrix product need not."""
+        rows, columns = x.transpose(1, 2), x.size(2)
+        y = self.bias.expand(x.size(0), columns + 1, -1).clone()
+        for clip in range(x.size(0)):
+            y[clip, :columns].addmm_(rows[clip], self.weight[:, :, 0, 1].t())
+            y[clip, 1:].addmm_(rows[clip], self.weight[:, :, 0, 0].t())
+        return y
 
 
 class ResidualBlock(nn.Module):
@@ -102,7 +135,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, N] -> the same shape."""
-        return self.shortcut(x) + self.second(F.elu(self.first(F.elu(x))))
+        y = self.second(F.elu(self.first(F.elu(x)), inplace=True))
+        return y.add_(self.shortcut(x))
 
 
 class LstmLayer(nn.Module):
@@ -214,7 +248,7 @@ def decoder_modules(config: Any) -> list[nn.Module]:
         Lstm(config, width),
     ]
     for ratio in config.upsampling_ratios:
-        modules += [nn.ELU(), UpConv(config, width, width // 2, 2 * ratio, ratio)]
+        modules += [nn.ELU(), UpConv(config, width, width // 2, ratio)]
         width //= 2
         for j in range(config.num_residual_layers):
             modules.append(ResidualBlock(config, width, config.dilation_growth_rate**j))
@@ -249,8 +283,21 @@ def check_config(config: Any, num_codebooks: int) -> None:
             raise UnsupportedCheckpoint(f"audio_encoder.{reason}")
 
 
+def tail_start(config: Any) -> int:
+    """Where the late half of the decoder's stages begins in `decoder_modules`."""
+    return 2 + (len(config.upsampling_ratios) // 2) * (2 + config.num_residual_layers)
+
+
+def tile_columns(config: Any, reach: Reach) -> int:
+    """How many input columns the late stages take at a time; 0 if they cannot be cut."""
+    late = len(config.upsampling_ratios) // 2
+    widest = config.num_filters * math.prod(config.upsampling_ratios[late:])
+    # At least its reach: a tile whose ends are the input's own must be padded as the whole is.
+    return max(TILE_FLOATS // widest, 4 * max(reach.left, reach.right) + 8) if reach.bounded else 0
+
+
 class Codec(nn.Module):
-    """Encode, and decode in two calls: up to and with the LSTM, whose state is the caller's, and the rest."""
+    """Encode, and decode in three calls: up to the LSTM, the LSTM with the caller's state, and the rest."""
 
     def __init__(self, config: Any, num_codebooks: int) -> None:
         """Build from transformers' EncodecConfig, with the first `num_codebooks` codebooks."""
@@ -263,30 +310,45 @@ class Codec(nn.Module):
         self.quantiser = Quantiser(num_codebooks, config.codebook_size, config.codebook_dim)
         self.decoder_in = decoder[0]
         self.decoder_lstm = decoder[1]
-        self.decoder = nn.Sequential(*decoder[2:])
+        late = tail_start(config)
+        self.head, self.tail = nn.Sequential(*decoder[2:late]), nn.Sequential(*decoder[late:])
+        self.tail_hop = math.prod(config.upsampling_ratios[len(config.upsampling_ratios) // 2 :])
+        tail_reach = reach_of(decoder[late:], config)
+        self.tail_left, self.tail_right = tail_reach.left, tail_reach.right
+        self.tile = tile_columns(config, tail_reach)
+        reaches = (reach_of(decoder[:1], config), reach_of(decoder[2:], config))
+        self.reaches = [side for reach in reaches for side in (reach.left, reach.right)]
 
     @classmethod
-    def from_hf(cls, model: Any) -> Codec:
-        """Take the weights of a MusicgenForConditionalGeneration's audio encoder, weight norm folded."""
-        decoder_config = model.config.decoder
+    def from_hf(cls, model: Any, precision: str = "f32") -> Codec:
+        """Take the weights of a MusicgenForConditionalGeneration's audio encoder, weight norm folded.
+
+        `precision` is that of the decoder's convolutions and LSTM; encoding is always float32.
+        """
+        config, decoder_config = model.config.audio_encoder, model.config.decoder
         num_codebooks = decoder_config.num_codebooks // decoder_config.audio_channels
         with torch.device("meta"):
-            codec = cls(model.config.audio_encoder, num_codebooks)
+            codec = cls(config, num_codebooks)
         theirs = model.audio_encoder
         modules: dict[str, nn.Module] = {}
-        count = len(theirs.encoder.layers)
+        count, late = len(theirs.encoder.layers), tail_start(config)
         for i, module in enumerate(theirs.encoder.layers):
-            late = i - (count - 3)
+            last = i - (count - 3)
             modules[
-                f"encoder.{i}" if late < 0 else ("encoder_lstm", "encoder_out.0", "encoder_out.1")[late]
+                f"encoder.{i}" if last < 0 else ("encoder_lstm", "encoder_out.0", "encoder_out.1")[last]
             ] = module
         for i, module in enumerate(theirs.decoder.layers):
-            modules[("decoder_in", "decoder_lstm")[i] if i < 2 else f"decoder.{i - 2}"] = module
+            if i < 2:
+                modules[("decoder_in", "decoder_lstm")[i]] = module
+            else:
+                modules[f"head.{i - 2}" if i < late else f"tail.{i - late}"] = module
         weights: dict[str, Tensor] = {}
         for k in range(num_codebooks):
             weights[f"quantiser.tables.{k}"] = theirs.quantizer.layers[k].codebook.embed
         for prefix, module in modules.items():
-            weights.update({f"{prefix}.{name}": tensor for name, tensor in plain_weights(module).items()})
+            kind = torch.float32 if prefix.startswith("encoder") else PRECISIONS[precision]
+            for name, tensor in plain_weights(module).items():
+                weights[f"{prefix}.{name}"] = tensor.to(kind)
         adopt(codec, weights)
         return codec
 
@@ -298,21 +360,52 @@ class Codec(nn.Module):
         return self.quantiser.quantise(self.encoder_out(x))
 
     @torch.jit.export
-    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        """The LSTM state before the first frame: zeros [layers, batch, width] twice."""
-        return self.decoder_lstm.initial_state(self.quantiser.tables[0], batch)
+    def reach(self) -> list[int]:
+        """How many frames beside its own a frame of `lstm_input` reads (left, right), and one of
+        `decode_wave` (left, right); -1 each where that is the whole clip."""
+        return self.reaches
 
     @torch.jit.export
-    def decode_latent(
-        self, codes: Tensor, lstm_state: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Codes [B, K, T] -> latent [B, width, T] and the LSTM state after it."""
-        return self.decoder_lstm(self.decoder_in(self.quantiser(codes)), lstm_state)
+    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        """The LSTM state before the first frame: zeros [layers, batch, width] twice."""
+        return self.decoder_lstm.initial_state(self.decoder_in.weight, batch)
+
+    @torch.jit.export
+    def lstm_input(self, codes: Tensor) -> Tensor:
+        """Codes [B, K, T] -> what the LSTM reads, [B, width, T]."""
+        return self.decoder_in(self.quantiser(codes).to(self.decoder_in.weight.dtype))
+
+    @torch.jit.export
+    def run_lstm(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """[B, width, T] -> latent [B, width, T] and the LSTM state after it."""
+        return self.decoder_lstm(x, state)
 
     @torch.jit.export
     def decode_wave(self, latent: Tensor) -> Tensor:
-        """Latent [B, width, T] -> samples [B, C, hop T]."""
-        return self.decoder(latent)
+        """Latent [B, width, T] -> samples [B, C, hop T] float32."""
+        return self.decode_tail(self.head(latent.to(self.decoder_in.weight.dtype))).float()
+
+    def decode_tail(self, x: Tensor) -> Tensor:
+        """The late stages, a tile at a time: the tile and its reach on both sides, which is cut off again."""
+        columns, hop = x.size(2), self.tail_hop
+        tiles = columns // max(1, self.tile) if self.tile > 0 else 1
+        if tiles < 2:
+            return self.tail(x)
+        waves: list[Tensor] = []
+        for i in range(tiles):
+            start, end = columns * i // tiles, columns * (i + 1) // tiles
+            left, right = max(0, start - self.tail_left), min(columns, end + self.tail_right)
+            y = self.tail(x.narrow(2, left, right - left))
+            waves.append(y.narrow(2, (start - left) * hop, (end - start) * hop))
+        return torch.cat(waves, dim=2)
+
+
+def one_column_in_stride_out(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """A transposed convolution's weight [in, out, 2 stride] and bias as those of an UpConv."""
+    channels_in, channels_out, kernel = weight.shape
+    taps = weight.view(channels_in, channels_out, 2, kernel // 2)
+    taps = taps.permute(3, 1, 0, 2).reshape(-1, channels_in, 1, 2).flip(3)  # the later half meets x[t - 1]
+    return {"weight": taps, "bias": bias.repeat(kernel // 2)}
 
 
 def plain_weights(module: Any) -> dict[str, Tensor]:
@@ -321,6 +414,11 @@ def plain_weights(module: Any) -> dict[str, Tensor]:
     if kind in ("EncodecConv1d", "EncodecConvTranspose1d"):
         # `conv.weight` is computed from its norm and direction where weight norm is on: the folding.
         weights = {"weight": module.conv.weight.detach(), "bias": module.conv.bias}
+        if kind == "EncodecConv1d":
+            weights["weight"] = weights["weight"].unsqueeze(2)
+        else:
+            weights = one_column_in_stride_out(weights["weight"], weights["bias"])
+        weights["weight"] = weights["weight"].contiguous(memory_format=torch.channels_last)
         if module.norm_type == "time_group_norm":
             weights |= {"norm.weight": module.norm.weight, "norm.bias": module.norm.bias}
         return weights

@@ -298,7 +298,8 @@ def replay(modules: Modules, case: Case, chunks: list[int] | int = 1) -> dict[st
     result["guided"] = guided(result["logits"], case.guidance)
     codec = modules.codec
     result["codec.codes"] = codec.encode(case.samples)
-    latent, _ = codec.decode_latent(result["codec.codes"], codec.initial_state(case.samples.size(0)))
+    state = codec.initial_state(case.samples.size(0))
+    latent, _ = codec.run_lstm(codec.lstm_input(result["codec.codes"]), state)
     result["codec.samples"] = codec.decode_wave(latent)
     return result
 

@@ -83,8 +83,8 @@ def test_manifest(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
     assert (manifest["format"], manifest["format_version"], manifest["oldest_reader"]) == (
         "musicsteer-bundle",
-        1,
-        1,
+        2,
+        2,
     )
     assert manifest["capabilities"] == ["cross-attention-text", "codec-encode"]
     model = manifest["model"]
@@ -139,7 +139,7 @@ def test_same_input_same_bytes_and_no_path_in_them(
 def test_modules_have_the_methods_of_the_contract(bundle: Path) -> None:
     modules = Modules.load(bundle)
     methods = {"decoder": {"project_text", "embed", "final_norm", "logits"}, "text_encoder": {"forward"}}
-    methods["codec"] = {"encode", "decode_latent", "decode_wave", "initial_state"}
+    methods["codec"] = {"encode", "lstm_input", "run_lstm", "decode_wave", "initial_state", "reach"}
     for part, names in methods.items():
         assert names <= set(getattr(modules, part)._c._method_names())
     layers = list(modules.decoder.layers.children())
@@ -148,6 +148,25 @@ def test_modules_have_the_methods_of_the_contract(bundle: Path) -> None:
     assert all(names <= set(layer._c._method_names()) for layer in layers)
     for module in (modules.decoder, modules.text_encoder, modules.codec):
         assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+
+
+def test_a_codec_in_bfloat16_sounds_the_same_and_encodes_the_same(
+    checkpoints: dict[str, Path], bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rounded"
+    assert export_model.main([str(checkpoints["tiny-mono"]), str(out), "--codec-precision", "bf16"]) == 0
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert manifest["precision"] == {"decoder": "f32", "text_encoder": "f32", "codec": "bf16"}
+    rounded, exact = Modules.load(out).codec, Modules.load(bundle).codec
+    assert rounded.decoder_in.weight.dtype == torch.bfloat16
+    codes = torch.randint(64, [1, 4, 30], generator=torch.Generator().manual_seed(1))
+    waves = []
+    for codec in (exact, rounded):
+        latent, _ = codec.run_lstm(codec.lstm_input(codes), codec.initial_state(1))
+        waves.append(codec.decode_wave(latent))
+    error = (waves[1] - waves[0]).norm() / waves[0].norm()
+    assert waves[1].dtype == torch.float32 and 0 < error < 0.05
+    assert torch.equal(rounded.encode(waves[0]), exact.encode(waves[0]))
 
 
 def test_stereo_with_an_old_tokenizer(checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -193,12 +193,14 @@ class Engine:
         texts: dict[str, str] | None = None,
         encode: dict[str, Tensor] | None = None,
         decode: dict[str, Tensor] | None = None,
+        threads: int = 1,
     ) -> Results:
         """Run a job; a failure of the probe itself is an AssertionError with what it said."""
         tensors = Tensors()
         files = {name: self.folder / name for name in ("job.json", "input.safetensors", "output.safetensors")}
         job = {
             "bundle": str(self.bundle),
+            "threads": threads,
             "input": str(files["input.safetensors"]),
             "output": str(files["output.safetensors"]),
             "texts": texts or {},
@@ -217,7 +219,7 @@ class Engine:
             capture_output=True,
             text=True,
             timeout=self.timeout_s,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             check=False,
         )
         assert done.returncode == 0, f"session_probe ended with {done.returncode}: {done.stderr.strip()}"

@@ -43,8 +43,8 @@ TEST(EstimateMemory, ByHand) {
     EXPECT_EQ(estimate.cache, 128u * 3 * (5 + 3));
     EXPECT_EQ(estimate.text, 128u * 2 * 7);
     EXPECT_EQ(estimate.step, 3u * 4 * 4 * (3 * 4 * 16 + 32 + 8 * 8));
-    EXPECT_EQ(estimate.codec, 5u * 10 * 1024);
-    EXPECT_EQ(estimate.total(), 3072u + 1792 + 13824 + 51200);
+    EXPECT_EQ(estimate.codec, 5u * 10 * (1024 + 4));
+    EXPECT_EQ(estimate.total(), 3072u + 1792 + 13824 + 51400);
 }
 
 TEST(EstimateMemory, GrowsAndNeverWrapsAround) {

@@ -1,0 +1,71 @@
+"""Clips are decoded in pieces: what comes out is the whole, whoever shares the call."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from checkpoints import SHAPES
+from comparison import worst
+from loaded import NAMES, load_shape, modules_of
+from shared_runs import random_codes
+from sides import Sides
+from torchscript.parity import BOUND, difference
+
+CUT = [
+    shape.name
+    for shape in SHAPES
+    if shape.codec.get("norm_type") != "time_group_norm" and shape.codec.get("pad_mode") != "circular"
+]
+
+
+def test_pieces_are_the_whole(sides: Sides) -> None:
+    """Some pieces of 50 frames and a little more; more clips than share an LSTM call."""
+    codes = random_codes(sides.reference, 5, 265, seed=9)
+    single = {f"{i}": codes[i : i + 1] for i in range(len(codes))}
+    ours = sides.engine(decode={"all": codes} | single).tensors
+    two_threads, again = (sides.engine(decode={"all": codes}, threads=2).tensors["all"] for _ in range(2))
+    assert not worst([difference("samples", sides.reference.decode(codes), ours["all"], BOUND)])
+    for i in range(len(codes)):
+        assert torch.equal(ours["all"][i], ours[f"{i}"][0]), f"clip {i} depends on the others"
+    assert not worst([difference("samples", ours["all"], two_threads, BOUND)])
+    assert torch.equal(two_threads, again), "the bytes depend on which thread did what"
+
+
+def test_what_cannot_be_cut_says_so() -> None:
+    bounded = {name for name in NAMES if min(modules_of(name).codec.reach()) >= 0}
+    assert bounded == set(CUT) != set(NAMES)
+
+
+@pytest.mark.parametrize("name", CUT)
+@torch.inference_mode()
+def test_reach_is_enough(name: str) -> None:
+    """A window with its reach gives the inner frames of the whole."""
+    codec, dims = modules_of(name).codec, load_shape(name).manifest["codec"]
+    draw, hop = torch.Generator().manual_seed(2), dims["hop_length"]
+    in_left, in_right, left, right = codec.reach()
+    latent = torch.randn([1, dims["lstm_width"], 90], generator=draw)
+    codes = torch.randint(dims["codebook_size"], [1, dims["num_codebooks"], 90], generator=draw)
+    whole, inputs = codec.decode_wave(latent), codec.lstm_input(codes)
+    for start, end in [(30, 60), (0, 40), (50, 90)]:
+        a, b = max(0, start - left), min(90, end + right)
+        piece = codec.decode_wave(latent[:, :, a:b])[:, :, (start - a) * hop : (end - a) * hop]
+        assert difference("wave", whole[:, :, start * hop : end * hop], piece, BOUND).ok
+        a, b = max(0, start - in_left), min(90, end + in_right)
+        piece = codec.lstm_input(codes[:, :, a:b])[:, :, start - a : end - a]
+        assert difference("input", inputs[:, :, start:end], piece, BOUND).ok
+
+
+@pytest.mark.parametrize("name", CUT)
+@torch.inference_mode()
+def test_one_frame_less_is_heard(name: str) -> None:
+    """The bound would notice a reach that is too short."""
+    codec, dims = modules_of(name).codec, load_shape(name).manifest["codec"]
+    hop, (_, _, left, right) = dims["hop_length"], codec.reach()
+    latent = torch.randn([1, dims["lstm_width"], 90], generator=torch.Generator().manual_seed(2))
+    whole = codec.decode_wave(latent)[:, :, 30 * hop : 60 * hop]
+    for fewer_left, fewer_right in [(1, 0), (0, 1)]:
+        if (fewer_left and left == 0) or (fewer_right and right == 0):
+            continue
+        a, b = 30 - left + fewer_left, 60 + right - fewer_right
+        piece = codec.decode_wave(latent[:, :, a:b])[:, :, (30 - a) * hop : (60 - a) * hop]
+        assert difference("wave", whole, piece, 10 * BOUND).share > 10 * BOUND
