@@ -17,10 +17,6 @@ from torchscript.decoder import StepLinear
 PRECISIONS = ("f32", "bf16", "int8")
 
 
-# Linears whose inputs int8 damages most, measured on the demo model (docs/performance.md): two terms each.
-SENSITIVE = ("self_qkv", "mlp_in", "mlp_out")
-
-
 def row_scales(weight: Tensor) -> Tensor:
     """[N, K] -> [N]: what one unit of int8 is worth in each output channel, symmetric around 0."""
     return weight.abs().amax(1).clamp_min(1e-12) / 127
@@ -64,13 +60,15 @@ class Int8WeightLinear(nn.Module):
 class Int8Linear(nn.Module):
     """Weight in int8, packed for FBGEMM; each row of the input in int8 too, scaled by its own largest value.
 
-    `levels` is what the largest value becomes. With two terms, what the first leaves over is a second row of the
-    same product, `2 levels` times finer: nearly as exact as float32 inputs, and as fast while the time goes
-    into reading the weight. Without VNNI instructions FBGEMM adds pairs of products in 16
+    One int8 term for the input is too coarse: guidance multiplies its error (docs/performance.md). So what it
+    leaves over is a second row of the same product, `2 levels` times finer. Inputs are then nearly exact, and
+    the time goes into reading the weight anyway.
+
+    `levels` is what the largest value becomes. Without VNNI instructions FBGEMM adds pairs of products in 16
     bits, which 127 overflows and 63 does not: whoever loads the module sets it for the processor.
     """
 
-    def __init__(self, linear: nn.Linear, terms: int) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         if linear.bias is not None:
             raise ValueError("the row's scale would reach the bias")
@@ -81,27 +79,26 @@ class Int8Linear(nn.Module):
             quantized = torch.quantize_per_channel(weight, row_scales(weight).double(), zeros, 0, torch.qint8)
             self.packed = torch.ops.quantized.linear_prepack(quantized, None)
         self.levels = 127
-        self.terms = terms
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N]; a row of zeros gives zeros."""
         rows = x.flatten(0, -2)
         largest = rows.abs().amax(-1, keepdim=True).clamp_min(1e-30)
         rows = rows / largest
-        if self.terms == 2:
-            coarse = torch.round(rows * self.levels) / self.levels
-            rows = torch.cat([coarse, (rows - coarse) * (2 * self.levels)])
-        y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            rows, 1.0 / self.levels, self.levels + 1, self.packed
+        coarse = torch.round(rows * self.levels) / self.levels
+        both = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            torch.cat([coarse, (rows - coarse) * (2 * self.levels)]),
+            1.0 / self.levels,
+            self.levels + 1,
+            self.packed,
         )
-        if self.terms == 2:
-            first, second = y.chunk(2)
-            y = first + second / (2 * self.levels)
+        first, second = both.chunk(2)
+        y = first + second / (2 * self.levels)
         return (y * largest).view(x.shape[:-1] + y.shape[-1:])
 
 
-def lower(module: nn.Module, precision: str, keep: tuple[str, ...] = ()) -> nn.Module:
-    """Replace the linears of `module` (a decoder or a text encoder) in place; names in `keep` stay float32.
+def lower(module: nn.Module, precision: str) -> nn.Module:
+    """Replace the linears of `module` (a decoder or a text encoder) in place.
 
     Raises:
         ValueError: no such precision.
@@ -111,13 +108,13 @@ def lower(module: nn.Module, precision: str, keep: tuple[str, ...] = ()) -> nn.M
     if precision == "f32":
         return module
     for name, linear in list(module.named_modules()):
-        parent, _, last = name.rpartition(".")
-        if not isinstance(linear, nn.Linear) or name in keep or last in keep:
+        if not isinstance(linear, nn.Linear):
             continue
+        parent, _, last = name.rpartition(".")
         if precision == "bf16":
             lowered: nn.Module = Bf16Linear(linear)
         elif isinstance(linear, StepLinear):
-            lowered = Int8Linear(linear, 2 if last in SENSITIVE else 1)
+            lowered = Int8Linear(linear)
         else:
             lowered = Int8WeightLinear(linear)
         setattr(module.get_submodule(parent), last, lowered)
