@@ -18,18 +18,26 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
-from torch import nn
+from torch import Tensor, nn
 from torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
 from torchscript.checkpoint import ARCHITECTURE, Checkpoint, CheckpointError, read_checkpoint, weights_sha256
-from torchscript.codec import PRECISIONS, Codec
+from torchscript.codec import PRECISIONS as CODEC_PRECISIONS
+from torchscript.codec import Codec
 from torchscript.common import UnsupportedCheckpoint
 from torchscript.decoder import Decoder
 from torchscript.parity import Difference, Modules, compare, make_case, reference, replay
+from torchscript.precision import PRECISIONS, lower
 from torchscript.text_encoder import TextEncoder
 
 VERSION = "0.1.0"
 # Of the largest sample; random weights round more coarsely than trained ones.
-BF16_BOUND = 0.1
+CODEC_BF16_BOUND = 0.1
+# What --precision is of; the codec has its own.
+LOWERED = ("text_encoder.pt", "decoder.pt")
+PRECISION_HELP = (
+    "of the decoder's and the text encoder's matrices: f32 computes what transformers does; bf16 halves what "
+    "a step reads, for processors with bfloat16 instructions; int8 is the fastest and smallest (default: f32)"
+)
 MODULES: dict[str, Any] = {"text_encoder.pt": TextEncoder, "decoder.pt": Decoder}
 
 
@@ -157,7 +165,19 @@ def build_modules(model: Any, codec_precision: str = "f32") -> dict[str, nn.Modu
 
 def is_rounding(line: Difference, codec_precision: str) -> bool:
     """Whether samples differ by no more than a codec in bfloat16 rounds (1 % on trained weights)."""
-    return codec_precision == "bf16" and line.name == "codec.samples" and line.share <= BF16_BOUND
+    return codec_precision == "bf16" and line.name == "codec.samples" and line.share <= CODEC_BF16_BOUND
+
+
+def check(expected: dict[str, Tensor], found: dict[str, Tensor], codec_precision: str) -> None:
+    """Refuse a bundle that computes something else.
+
+    Raises:
+        BundleError: naming the first tensor that differs.
+    """
+    lines = compare(expected, found)
+    wrong = [line for line in lines if not (line.ok or is_rounding(line, codec_precision))]
+    if wrong:
+        raise BundleError(f"the bundle does not compute what transformers does: {wrong[0]}")
 
 
 def export(
@@ -170,8 +190,9 @@ def export(
 ) -> Path:
     """Write the bundle of `source` to `out`; options: `force` (replace a bundle) and `verify` (on).
 
-    Holds the weights once: the modules share the loaded model's tensors, and what transformers computes for
-    the verification is computed before they are let go.
+    Holds most weights once: the modules share the loaded model's tensors, and what transformers computes for
+    the verification is computed before they are let go. In bf16 and int8 the modules are held to transformers
+    before they are lowered, and the written bundle to the lowered modules.
 
     Raises:
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
@@ -181,21 +202,21 @@ def export(
         manifest = describe(checkpoint, name, precision, codec_precision)
         modules = build_modules(checkpoint.model, codec_precision)
         check_space(folder, modules.values())
-        expected = None
-        if options.get("verify", True):
-            case = make_case(manifest, seed=0)
-            expected = reference(checkpoint.model, case)
+        case = make_case(manifest, seed=0) if options.get("verify", True) else None
+        expected = reference(checkpoint.model, case) if case else {}
         (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer_json)
         del checkpoint
+        if case and precision != "f32":
+            check(expected, replay(Modules.of(modules, manifest), case), codec_precision)
+        for file in LOWERED:
+            lower(modules[file], precision)
+        if case and precision != "f32":
+            expected = replay(Modules.of(modules, manifest), case)
         for file in list(modules):
             save_script(modules.pop(file), folder / file)
         write_manifest(folder, manifest)
-        if expected is not None:
-            loaded = Modules.load(folder)
-            lines = compare(expected, replay(loaded, case))
-            wrong = [line for line in lines if not (line.ok or is_rounding(line, codec_precision))]
-            if wrong:
-                raise BundleError(f"the bundle does not compute what transformers does: {wrong[0]}")
+        if case:
+            check(expected, replay(Modules.load(folder), case), codec_precision)
     return out
 
 
@@ -207,10 +228,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("checkpoint", help="a folder, or a hub id such as facebook/musicgen-small")
     parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
-    parser.add_argument("--precision", choices=["f32"], default="f32", help="of the weights (default: f32)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
         "--codec-precision",
-        choices=sorted(PRECISIONS, reverse=True),
+        choices=sorted(CODEC_PRECISIONS, reverse=True),
         default="f32",
         help="of the codec's decoder; bf16 is faster on processors that compute in it (default: f32)",
     )

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "hash_cache.hpp"
+#include "low_precision.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
@@ -80,9 +81,13 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
         throw InputError(path.string() + ": not listed in the manifest");
     if (!is_available(options_.device))
         throw ModelError("device " + options_.device.str() + " is not available here");
+    const auto precision = manifest_.precision.find(path.stem().string());
+    const bool is_int8 = precision != manifest_.precision.end() && precision->second == "int8";
+    if (is_int8) prepare_int8(options_.device, path.string());
     try {
         torch::jit::Module module = torch::jit::load(path.string(), options_.device);
         module.eval();
+        if (is_int8) limit_int8_levels(module);
         return module;
     } catch (const c10::OutOfMemoryError& error) {
         throw ResourceError(path.string() + ": does not fit into the memory of " + options_.device.str() +

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <limits>
+
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
 #include "script_call.hpp"
@@ -18,6 +20,16 @@ at::Tensor call(const torch::jit::Method& method, std::vector<c10::IValue> argum
 [[noreturn]] void rethrow(const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     throw ModelError("decoder failed: " + text.substr(0, text.find('\n')));
+}
+
+/// [P, ...] by text -> [C, ...] by row; where all rows share a text, without copies.
+at::Tensor of_rows(const at::Tensor& by_text, const at::Tensor& texts) {
+    if (texts.numel() > 0 && texts.eq(texts[0]).all().item<bool>()) {
+        std::vector<std::int64_t> sizes = by_text.sizes().vec();
+        sizes[0] = texts.size(0);
+        return by_text.index_select(0, texts.narrow(0, 0, 1)).expand(sizes);
+    }
+    return by_text.index_select(0, texts);
 }
 
 }  // namespace
@@ -44,7 +56,8 @@ Decoder::Decoder(const Bundle& bundle)
     }
 }
 
-TextMemory Decoder::remember(const at::Tensor& states, const at::Tensor& mask) const {
+TextMemory Decoder::remember(const at::Tensor& states, const at::Tensor& mask,
+                             const at::Tensor& text_of_row) const {
     const c10::InferenceMode guard;
     check_shape(states, {kAnySize, kAnySize, text_width_}, "decoder text states");
     check_shape(mask, {states.size(0), states.size(1)}, "decoder text mask");
@@ -63,11 +76,15 @@ TextMemory Decoder::remember(const at::Tensor& states, const at::Tensor& mask) c
             }
         }
         TextMemory memory;
-        memory.mask = mask;
+        memory.rows = mask.any(1).index_select(0, text_of_row).nonzero().flatten();
+        const at::Tensor texts = text_of_row.index_select(0, memory.rows);
         for (std::size_t i = 0; i < layers_.size(); ++i) {
-            memory.keys.push_back(at::cat(keys[i]));
-            memory.values.push_back(at::cat(values[i]));
+            memory.keys.push_back(of_rows(at::cat(keys[i]), texts));
+            memory.values.push_back(of_rows(at::cat(values[i]), texts));
         }
+        const at::Tensor seen = mask.index_select(0, texts).unsqueeze(1).unsqueeze(1);
+        memory.bias = at::zeros(seen.sizes(), states.options())
+                          .masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
         return memory;
     } catch (const c10::Error& error) {
         rethrow(error);
@@ -93,7 +110,6 @@ at::Tensor Decoder::forward(const DecoderInput& input, const TextMemory& text, K
     const std::int64_t batch = input.codes.size(0);
     const std::int64_t columns = context.columns;
     check_shape(input.codes, {batch, dims_.num_codebooks, columns}, "decoder codes");
-    check_shape(input.prompt_of_row, {batch}, "decoder prompt_of_row");
     ++forward_calls_;
 
     const auto at_layer = [&](std::int64_t i, Site site, at::Tensor activation) {
@@ -114,7 +130,7 @@ at::Tensor Decoder::forward(const DecoderInput& input, const TextMemory& text, K
             x = at_layer(i, Site::kResidPostSelf, std::move(x));
 
             heads = call(layer.cross_attn,
-                         {x, text.keys[index], text.values[index], text.mask, input.prompt_of_row});
+                         {x, text.keys[index], text.values[index], text.bias, text.rows});
             x = x + at_layer(i, Site::kCrossAttnOut, call(layer.cross_out, {heads}));
             x = at_layer(i, Site::kResidPostCross, std::move(x));
 

@@ -101,8 +101,7 @@ void GenerationSession::encode_texts() {
         states[position].narrow(0, 0, encoded.size(0)).copy_(encoded);
         mask[position].narrow(0, 0, encoded.size(0)).fill_(true);
     }
-    text_ = model_.decoder.remember(states, mask);
-    prompt_of_row_ = at::tensor(prompt_of_row, at::kLong).to(device);
+    text_ = model_.decoder.remember(states, mask, at::tensor(prompt_of_row, at::kLong).to(device));
 }
 
 void GenerationSession::fill_given_codes() {
@@ -150,7 +149,6 @@ StepResult GenerationSession::step() {
     input.codes = sequence_.narrow(2, position_, input.context.columns)
                       .index_select(0, request_of_row_)
                       .to(model_.decoder.device());
-    input.prompt_of_row = prompt_of_row_;
 
     StepResult result{position_, input.context.columns, model_.decoder.forward(input, text_, cache_, hooks_)};
     check_finite(result.logits, input);

@@ -12,11 +12,13 @@
 
 namespace musicsteer {
 
-/// Cross-attention keys and values of P distinct texts, kept once however many rows use them.
+/// What the C rows that have a text attend to. A row without one (the null state) is not among them: its
+/// keys and values are zero, so that it adds exactly nothing.
 struct TextMemory {
-    std::vector<at::Tensor> keys;    ///< by layer: [P, H, S, D/H]
-    std::vector<at::Tensor> values;  ///< by layer: [P, H, S, D/H]
-    at::Tensor mask;                 ///< [P, S] bool; an all-false text (the null state) adds exactly nothing
+    std::vector<at::Tensor> keys;    ///< by layer: [C, H, S, D/H]; one text for all rows is kept once
+    std::vector<at::Tensor> values;  ///< by layer: [C, H, S, D/H]
+    at::Tensor bias;                 ///< [C, 1, 1, S] float32: 0, or -infinity on padding
+    at::Tensor rows;                 ///< [C] int64, ascending
 };
 
 /// Self-attention keys and values of B rows; the decoder writes them in place.
@@ -27,9 +29,8 @@ struct KvCache {
 
 /// One call of the decoder.
 struct DecoderInput {
-    at::Tensor codes;          ///< [B, K, T] int64
-    at::Tensor prompt_of_row;  ///< [B] int64, index into the text memory
-    HookContext context;       ///< position, columns, phase and rows; the decoder fills in the point
+    at::Tensor codes;     ///< [B, K, T] int64
+    HookContext context;  ///< position, columns, phase and rows; the decoder fills in the point
 };
 
 /// The layer loop of MusicGen's decoder, with a hook point at every seam.
@@ -41,8 +42,10 @@ class Decoder {
     c10::Device device() const { return device_; }
 
     /// @param states  [P, S, Dt]
-    /// @param mask    [P, S] bool, false for padding
-    TextMemory remember(const at::Tensor& states, const at::Tensor& mask) const;
+    /// @param mask    [P, S] bool, false for padding; a text may be all padding
+    /// @param text_of_row  [B] int64, index into the texts
+    TextMemory remember(const at::Tensor& states, const at::Tensor& mask,
+                        const at::Tensor& text_of_row) const;
     KvCache make_cache(std::int64_t rows, std::int64_t capacity) const;
 
     /// Runs T columns for all rows at once and appends them to the cache.

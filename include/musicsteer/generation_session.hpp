@@ -121,7 +121,6 @@ class GenerationSession {
     std::vector<Row> rows_;
     std::vector<std::int64_t> null_row_of_request_;  ///< its own row where it has none
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
-    at::Tensor prompt_of_row_;                       ///< [B] int64 on the device
     TextMemory text_;
     KvCache cache_;
     at::Tensor sequence_;            ///< [R, K, positions + 1] int64 on the CPU

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers import ClassifierFreeGuidanceLogitsProcessor, DynamicCache, EncoderDecoderCache
 
+from torchscript.decoder import text_bias
+
 # float32 against float64 differs by up to 6e-6 of the largest value on text states: float32's own noise.
 BOUND = 1e-5
 
@@ -208,11 +210,16 @@ class Modules:
     manifest: dict[str, Any]
 
     @classmethod
+    def of(cls, modules: dict[str, Any], manifest: dict[str, Any]) -> Modules:
+        """Modules by file name."""
+        return cls(*(modules[f"{name}.pt"] for name in ("text_encoder", "decoder", "codec")), manifest)
+
+    @classmethod
     def load(cls, folder: Path) -> Modules:
         """Load the files of a bundle, as the program does."""
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        names = ("text_encoder", "decoder", "codec")
-        return cls(*(torch.jit.load(str(folder / f"{name}.pt")) for name in names), manifest)
+        files = ("text_encoder.pt", "decoder.pt", "codec.pt")
+        return cls.of({file: torch.jit.load(str(folder / file)) for file in files}, manifest)
 
 
 def delay(frames: Tensor, delays: list[int], start: int) -> Tensor:
@@ -243,7 +250,7 @@ class LayerLoop:
         shape = [len(case.prompt_of_row), dims["num_heads"], columns, dims["head_size"]]
         # NaN shows any read beyond what was written.
         self.caches = [(torch.full(shape, torch.nan), torch.full(shape, torch.nan)) for _ in self.layers]
-        self.cross: list[tuple[Tensor, Tensor]] = []
+        self.cross: list[tuple[Tensor, ...]] = []
         self.position = 0
 
     def hook(self, layer: int, site: str, x: Tensor) -> Tensor:
@@ -255,14 +262,18 @@ class LayerLoop:
         return x
 
     def project(self, states: Tensor) -> Tensor:
-        """Text states [P, S, Dt] -> [P, S, D]; keeps every layer's keys and values."""
+        """Text states [P, S, Dt] -> [P, S, D]; keeps what each row with a text attends to."""
         text = self.modules.decoder.project_text(states, self.case.mask)
-        self.cross = [layer.cross_kv(text) for layer in self.layers]
+        mask, texts = self.case.mask.to(torch.bool), self.case.prompt_of_row
+        self.text_rows = mask.any(dim=1)[texts].nonzero().flatten()
+        texts = texts[self.text_rows]
+        self.text_bias = text_bias(mask[texts])
+        self.cross = [tuple(part[texts] for part in layer.cross_kv(text)) for layer in self.layers]
         return text
 
     def step(self, codes: Tensor) -> Tensor:
         """Codes [B, K, T] at the current position -> logits [B, K, T, V]."""
-        decoder, mask, rows = self.modules.decoder, self.case.mask.to(torch.bool), self.case.prompt_of_row
+        decoder = self.modules.decoder
         x = decoder.embed(codes, self.position)
         for i, layer in enumerate(self.layers):
             x = self.hook(i, "resid_pre", x)
@@ -271,7 +282,7 @@ class LayerLoop:
             z = layer.self_attn(x, *self.caches[i], self.position)
             self.columns.setdefault(f"decoder.{i}.self_attn_heads", []).append(z.flatten(2))
             x = self.hook(i, "resid_post_self", x + self.hook(i, "self_attn_out", layer.self_out(z)))
-            z = layer.cross_attn(x, *self.cross[i], mask, rows)
+            z = layer.cross_attn(x, *self.cross[i], self.text_bias, self.text_rows)
             self.columns.setdefault(f"decoder.{i}.cross_attn_heads", []).append(z.flatten(2))
             x = self.hook(i, "resid_post_cross", x + self.hook(i, "cross_attn_out", layer.cross_out(z)))
             x = self.hook(i, "resid_post", x + self.hook(i, "mlp_out", layer.mlp(x)))

@@ -91,13 +91,12 @@ def test_a_text_without_a_token_adds_exactly_nothing(name: str) -> None:
     heads = result["decoder.0.cross_attn_heads"]
     assert torch.equal(heads[null], torch.zeros_like(heads[null]))
     assert heads[~null].abs().max() > 0
-    # ... whatever its keys and values hold.
+    # ... also where no row of the batch has a text.
     layer = next(iter(modules.decoder.layers.children()))
     dims = load_shape(name).manifest["decoder"]
     x = torch.randn(1, 2, dims["hidden_size"])
-    text = torch.randn(1, dims["num_heads"], 5, dims["head_size"])
-    mask = torch.zeros(1, 5, dtype=torch.bool)
-    z = layer.cross_attn(x, text, text, mask, torch.tensor([0]))
+    text = torch.randn(0, dims["num_heads"], 5, dims["head_size"])
+    z = layer.cross_attn(x, text, text, torch.zeros(0, 1, 1, 5), torch.zeros(0, dtype=torch.int64))
     assert torch.equal(z, torch.zeros_like(z))
 
 

@@ -1,0 +1,31 @@
+#include "low_precision.hpp"
+
+#include <ATen/Context.h>
+#include <ATen/cpu/Utils.h>
+
+#include <algorithm>
+
+#include "musicsteer/errors.hpp"
+
+namespace musicsteer {
+
+void prepare_int8(c10::Device device, const std::string& origin) {
+    const std::string again = "; export the bundle with --precision f32";
+    if (!device.is_cpu())
+        throw ModelError(origin + ": int8 weights run on the CPU only, not on " + device.str() + again);
+    const auto& engines = at::globalContext().supportedQEngines();
+    if (std::find(engines.begin(), engines.end(), at::QEngine::FBGEMM) == engines.end()) {
+        throw ModelError(origin + ": int8 weights need FBGEMM, found on x86 processors with AVX2" + again);
+    }
+    at::globalContext().setQEngine(at::QEngine::FBGEMM);
+}
+
+void limit_int8_levels(torch::jit::Module& module) {
+    constexpr std::int64_t kSevenBits = 63;
+    if (at::cpu::is_avx512_vnni_supported()) return;
+    for (torch::jit::Module part : module.modules()) {
+        if (part.hasattr("levels") && part.hasattr("packed")) part.setattr("levels", kSevenBits);
+    }
+}
+
+}  // namespace musicsteer
