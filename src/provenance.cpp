@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
+constexpr const char* kMadeFromKey = "made_from";
 constexpr int kFormatVersion = 1;
 constexpr std::int64_t kMostLayers = 1024;
 constexpr std::int64_t kMostWidth = std::int64_t{1} << 20;
@@ -117,12 +118,16 @@ Provenance read_provenance(const Metadata& metadata, const std::string& format, 
     provenance.negative_count = counts.root().at("negative").integer(0, kMostCount);
     provenance.num_layers = reader.integer("num_layers", 1, kMostLayers);
     provenance.hidden_size = reader.integer("hidden_size", 1, kMostWidth);
+    if (metadata.contains(kMadeFromKey)) {
+        provenance.made_from = reader.text(kMadeFromKey);
+        reader.document(kMadeFromKey).root().members();
+    }
     return provenance;
 }
 
 std::map<std::string, std::string> provenance_metadata(const Provenance& provenance,
                                                        const std::string& format) {
-    std::map<std::string, std::string> metadata = {
+    Metadata metadata = {
         {kFormatKey, format_stamp(format)},
         {"concept", provenance.concept_name},
         {"labels",
@@ -148,6 +153,7 @@ std::map<std::string, std::string> provenance_metadata(const Provenance& provena
                                     {"value", &provenance.value_name},
                                     {"recordings", &provenance.recordings}})
         if (!text->empty()) metadata[key] = *text;
+    if (!provenance.made_from.empty()) metadata[kMadeFromKey] = provenance.made_from;
     return metadata;
 }
 

@@ -8,6 +8,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/generator.hpp"
 #include "musicsteer/memory.hpp"
+#include "teacher_forcing.hpp"
 
 namespace musicsteer {
 namespace {
@@ -28,33 +29,14 @@ std::vector<SessionRequest> both_ways(const std::vector<SessionRequest>& request
     return twice;
 }
 
-/// 1 where position `first + t` predicts a frame of codebook k, [K, T], and the codes it should predict,
-/// [R, K, T], 0 elsewhere.
-std::pair<at::Tensor, at::Tensor> targets(const DelayPattern& pattern, const at::Tensor& codes,
-                                          std::int64_t first, std::int64_t columns) {
-    const std::int64_t codebooks = codes.size(1);
-    const at::Tensor valid = at::zeros({codebooks, columns}, at::kDouble);
-    const at::Tensor wanted = at::zeros({codes.size(0), codebooks, columns}, at::kLong);
-    for (std::int64_t k = 0; k < codebooks; ++k) {
-        for (std::int64_t t = 0; t < columns; ++t) {
-            const std::int64_t frame = pattern.frame_at(first + t, k);
-            if (frame < 0) continue;
-            valid[k][t] = 1.0;
-            wanted.select(1, k).select(1, t).copy_(codes.select(1, k).select(1, frame));
-        }
-    }
-    return {valid, wanted};
-}
-
 /// @param guided  [2R, K, T, V], steered rows first
-void add_columns(Sums& sums, const at::Tensor& guided, const at::Tensor& valid, const at::Tensor& wanted) {
+void add_columns(Sums& sums, const at::Tensor& guided, const CodeTargets& targets) {
     const at::Tensor log_p = guided.log_softmax(-1);
     const std::int64_t clips = guided.size(0) / 2;
     const at::Tensor steered = log_p.narrow(0, 0, clips), plain = log_p.narrow(0, clips, clips);
     const at::Tensor kl = (steered.exp() * (steered - plain)).sum(-1);  // [R, K, T]
-    const at::Tensor nll = plain.gather(-1, wanted.to(plain.device()).unsqueeze(-1)).squeeze(-1).neg();
-    sums.kl += (kl.to(at::kCPU, at::kDouble) * valid).sum({1, 2});
-    sums.nll += (nll.to(at::kCPU, at::kDouble) * valid).sum({1, 2});
+    sums.kl += (kl.to(at::kCPU, at::kDouble) * targets.valid).sum({1, 2});
+    sums.nll -= log_likelihood(plain, targets);
 }
 
 Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests,
@@ -68,9 +50,8 @@ Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests
     while (!session.done()) {
         if (stop.stop_requested()) throw Interrupted("interrupted");
         const StepResult step = session.step();
-        const auto [valid, wanted] = targets(pattern, codes, step.position, step.columns);
         const at::Tensor guided = session.guided(step.logits) / session_options.sampling.temperature;
-        add_columns(sums, guided, valid, wanted);
+        add_columns(sums, guided, code_targets(pattern, codes, step.position, step.columns));
     }
     return sums;
 }

@@ -33,6 +33,7 @@ struct Provenance {
     std::int64_t negative_count = 0;
     std::int64_t num_layers = 0;   ///< of the model
     std::int64_t hidden_size = 0;  ///< of the model
+    std::string made_from;         ///< JSON object of a vector made of other files (docs/formats.md), else ""
 };
 
 /// The metadata key under which every safetensors file of ours says what it is, as {"format",

@@ -19,9 +19,11 @@ void add_extract(CLI::App& app, Context& context);
 void add_generate(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_measure(CLI::App& app, Context& context);
+void add_patch(CLI::App& app, Context& context);
 void add_record(CLI::App& app, Context& context);
 void add_study(CLI::App& app, Context& context);
 void add_sweep(CLI::App& app, Context& context);
 void add_tokenize(CLI::App& app, Context& context);
+void add_vector(CLI::App& app, Context& context);
 
 }  // namespace musicsteer::cli

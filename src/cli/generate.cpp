@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@
 #include "musicsteer/generator.hpp"
 #include "musicsteer/logging.hpp"
 #include "musicsteer/safetensors.hpp"
+#include "musicsteer/scoring.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 
@@ -36,6 +38,7 @@ struct Options {
     std::string out;
     std::string format = "pcm16";
     std::string save_codes;
+    bool score = false;
     bool force = false;
     bool json = false;
 };
@@ -84,6 +87,29 @@ void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, n
     save_tensors(path, file, overwrite);
 }
 
+/// Clips are scored one by one, so that a score does not depend on a clip's companions.
+ScoringOptions scoring_options(const GeneratorOptions& generator, std::int64_t text_length) {
+    ScoringOptions scoring;
+    scoring.sampling = generator.sampling;
+    scoring.sampling.temperature = 1.0;
+    scoring.batch_size = 1;
+    scoring.text_length = text_length;
+    scoring.stop = generator.stop;
+    return scoring;
+}
+
+/// What steering cost, in nats a frame, summed over codebooks.
+nlohmann::json score_json(const Model& model, SessionRequest request, const at::Tensor& codes,
+                          const ScoringOptions& scoring) {
+    request.given_codes = codes;
+    const ClipScore score = score_clips(model, {&request, 1}, scoring).front();
+    const bool is_steered = std::any_of(request.steering.begin(), request.steering.end(),
+                                        [](const Injection& injection) { return injection.strength != 0.0; });
+    const auto codebooks = static_cast<double>(codes.size(0));
+    return {{"kl_nats_per_frame", is_steered ? score.kl_nats * codebooks : 0.0},
+            {"unsteered_nll_nats_per_frame", score.nll_nats * codebooks}};
+}
+
 void run(const Options& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
@@ -114,6 +140,7 @@ void run(const Options& options, const Context& context) {
         return clip_record(settings, clip_spec(request, text_length, steering));
     };
     std::vector<at::Tensor> codes;
+    const ScoringOptions scoring = scoring_options(generator, text_length);
     Progress progress("generating");
     generator.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
     generate(model, requests, generator, [&](std::size_t index, Clip clip) {
@@ -123,6 +150,7 @@ void run(const Options& options, const Context& context) {
         nlohmann::json record = record_of(requests[index]);
         record["file"] = file.filename().string();
         record["clipped_samples"] = written.clipped_samples;
+        if (options.score) record["score"] = score_json(model, requests[index], clip.codes, scoring);
         files.record(index, record.dump());
         print_clip(options, file, record);
         if (!options.save_codes.empty()) codes.push_back(clip.codes);
@@ -156,6 +184,10 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_option("--format", options->format, "pcm16, pcm24 or float")->capture_default_str();
     command->add_option("--save-codes", options->save_codes,
                         "Also write the codes: safetensors [clips, K, frames]");
+    command->add_flag(
+        "--score", options->score,
+        "Also record what steering costs: KL divergence from the unsteered model, and how likely\n"
+        "that finds the clip, in nats a frame");
     command->add_flag("--force", options->force, "Replace files that exist");
     command->add_flag("--json", options->json, "Print each clip's record as JSON");
     add_sampling_flags(*command, options->sampling);

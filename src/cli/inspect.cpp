@@ -167,6 +167,7 @@ Report inspect_vectors(const std::string& path) {
         print_field(out, "sha256", sha256);
         print_field(out, "method", method_text(p));
         print_field(out, "numbers", p.value_name);
+        if (!p.made_from.empty()) print_field(out, "made from", p.made_from);
         print_field(out, "model",
                     p.model_name + ", " + std::to_string(p.num_layers) + " layers of " +
                         std::to_string(p.hidden_size));

@@ -64,6 +64,8 @@ int run(int argc, char** argv) {
     cli::add_study(app, context);
     cli::add_sweep(app, context);
     cli::add_calibrate(app, context);
+    cli::add_patch(app, context);
+    cli::add_vector(app, context);
     cli::add_record(app, context);
     cli::add_measure(app, context);
     cli::add_inspect(app, context);

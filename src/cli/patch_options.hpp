@@ -1,0 +1,54 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model_options.hpp"
+#include "musicsteer/patching.hpp"
+
+namespace musicsteer::cli {
+
+/// What `musicsteer patch` is told.
+struct PatchFlags {
+    ModelOptions model;
+    SamplingFlags sampling;
+    std::string pairs;
+    std::vector<std::string> sources;
+    std::vector<std::string> targets;
+    bool reverse = false;
+    std::string ablate;
+    std::vector<std::string> prompts;
+    std::string prompts_file;
+    std::int64_t limit = 0;
+    std::uint64_t seed = 0;
+    std::string layers = "all";
+    std::string sites = "all";
+    std::string window;
+    std::string out;
+    std::string csv;
+    std::string svg;
+    std::string save_codes;
+    bool force = false;
+    bool json = false;
+
+    Overwrite overwrite() const { return force ? Overwrite::kAllow : Overwrite::kRefuse; }
+    /// Without --ablate. @throws UsageError if flags of the two kinds are mixed or a needed one is missing
+    bool is_patching() const { return ablate.empty(); }
+    void check() const;
+    /// Files that the run will write. @throws OutputError if one can't be
+    void check_outputs() const;
+
+    std::optional<Ablation> ablation() const;
+    /// Source and target prompts with their seeds; codes are not known yet. @throws UsageError, InputError
+    std::vector<PatchPair> load_pairs() const;
+    std::vector<AblationClip> load_clips() const;
+    /// @throws UsageError
+    std::vector<Site> parse_sites() const;
+};
+
+void add_patch_flags(CLI::App& command, PatchFlags& flags);
+
+}  // namespace musicsteer::cli

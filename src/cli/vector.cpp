@@ -1,0 +1,223 @@
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli.hpp"
+#include "model_options.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/logging.hpp"
+#include "musicsteer/npz.hpp"
+#include "musicsteer/vector_algebra.hpp"
+#include "musicsteer/vector_import.hpp"
+#include "vector_table.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr const char* kExample = R"(
+Examples:
+  musicsteer vector add tempo.safetensors brightness.safetensors --out fast-and-bright.safetensors
+  musicsteer vector scale tempo.safetensors --by -0.5 --out slower.safetensors
+  musicsteer vector orthogonalize tempo.safetensors brightness.safetensors --out tempo-only.safetensors
+  musicsteer vector cosine tempo.safetensors brightness.safetensors
+  musicsteer vector random tempo.safetensors --seed 1 --out control.safetensors
+  musicsteer vector import theirs.pt --model bundle --concept mood --out mood.safetensors
+  musicsteer vector export tempo.safetensors --out tempo.npz)";
+
+struct Options {
+    std::vector<std::string> files;
+    std::string out;
+    std::string log_level = "info";
+    std::string concept_name;
+    bool force = false;
+    bool json = false;
+    double by = 1.0;
+    double norm = 1.0;
+    std::uint64_t seed = 0;
+    ModelOptions model;
+    ImportOptions import_options;
+    std::string site = "resid_post";
+};
+
+using Shared = std::shared_ptr<Options>;
+
+Overwrite overwrite_of(const Options& options) {
+    return options.force ? Overwrite::kAllow : Overwrite::kRefuse;
+}
+
+std::vector<VectorSource> load_sources(const Options& options) {
+    std::vector<VectorSource> sources;
+    for (const std::string& file : options.files) sources.push_back(VectorSource::load(file));
+    const auto weights = [](const VectorSource& source) { return source.vectors.provenance.weights_sha256; };
+    for (const VectorSource& source : sources) {
+        if (weights(source) != weights(sources.front())) {
+            log_warn(source.file + " was extracted from other weights than " + sources.front().file +
+                     ": their directions may have nothing in common");
+        }
+    }
+    return sources;
+}
+
+void save(const Options& options, VectorFile vectors) {
+    if (!options.concept_name.empty()) vectors.provenance.concept_name = options.concept_name;
+    vectors.save(options.out, overwrite_of(options));
+    print_vector_table(std::cout, vectors);
+    std::cout << "wrote " << options.out << '\n';
+}
+
+/// A subcommand that makes a vector file of vector files.
+using Operation = std::function<VectorFile(const Options& options, const std::vector<VectorSource>& sources)>;
+
+void run_operation(const Options& options, const Operation& operation) {
+    apply_log_level(options.log_level);
+    check_writable(options.out, overwrite_of(options));
+    const std::vector<VectorSource> sources = load_sources(options);
+    save(options, operation(options, sources));
+}
+
+void run_cosine(const Options& options) {
+    apply_log_level(options.log_level);
+    const std::vector<VectorSource> sources = load_sources(options);
+    const auto cosines = vector_cosines(sources[0], sources[1]);
+    if (options.json) {
+        std::cout << nlohmann::json(cosines).dump(2) << '\n';
+        return;
+    }
+    for (const HookPoint& point : HookPoint::all(sources[0].vectors.provenance.num_layers)) {
+        const auto found = cosines.find(point.name());
+        if (found == cosines.end()) continue;
+        char line[96];
+        std::snprintf(line, sizeof line, "%-32s %8.4f\n", point.name().c_str(), found->second);
+        std::cout << line;
+    }
+}
+
+void run_import(Options& options) {
+    apply_log_level(options.log_level);
+    options.import_options.site = parse_site(options.site);
+    if (!options.concept_name.empty()) options.import_options.concept_name = options.concept_name;
+    check_writable(options.out, overwrite_of(options));
+    const Bundle bundle = open_bundle(options.model);
+    save(options, import_vectors(options.files.front(), bundle.manifest(), options.import_options));
+}
+
+void run_export(const Options& options) {
+    apply_log_level(options.log_level);
+    if (std::filesystem::path(options.out).extension() != ".npz")
+        throw UsageError("--out " + options.out + ": expected a name that ends in .npz");
+    check_writable(options.out, overwrite_of(options));
+    const VectorSource source = VectorSource::load(options.files.front());
+    nlohmann::json metadata = provenance_metadata(source.vectors.provenance, "musicsteer-vectors");
+    metadata["sha256"] = source.sha256;
+    constexpr bool kAscii = true;
+    save_npz(options.out, source.vectors.directions, metadata.dump(-1, ' ', kAscii), overwrite_of(options));
+    std::cout << "wrote " << options.out << '\n';
+}
+
+CLI::App* add_part(CLI::App& parent, const Shared& options, const std::string& name,
+                   const std::string& description, int files, const std::string& files_help) {
+    CLI::App* part = parent.add_subcommand(name, description);
+    CLI::Option* positional = part->add_option("files", options->files, files_help)->required();
+    if (files > 0) {
+        positional->expected(files);
+    } else {
+        positional->expected(2, 1000);
+    }
+    add_log_level(*part, options->log_level);
+    return part;
+}
+
+void add_out(CLI::App& part, Options& options, const std::string& help) {
+    part.add_option("--out", options.out, help)->required();
+    part.add_flag("--force", options.force, "Replace a file that exists");
+}
+
+CLI::App* add_operation(CLI::App& parent, Context& context, const Shared& options, const std::string& name,
+                        const std::string& description, int files, const std::string& files_help,
+                        Operation operation) {
+    CLI::App* part = add_part(parent, options, name, description, files, files_help);
+    add_out(*part, *options, "Vector file to write (safetensors)");
+    part->add_option("--concept", options->concept_name, "Name of the result's concept [from its sources]");
+    part->callback([options, &context, operation = std::move(operation)] {
+        context.action = [options, operation] { run_operation(*options, operation); };
+    });
+    return part;
+}
+
+void add_algebra(CLI::App& command, Context& context, const Shared& options) {
+    add_operation(command, context, options, "add", "The sum of vector files", 0, "Two or more vector files",
+                  [](const Options&, const auto& sources) { return add_vectors(sources); });
+    add_operation(command, context, options, "sub", "The first vector file minus the second", 2,
+                  "Two vector files",
+                  [](const Options&, const auto& s) { return subtract_vectors(s[0], s[1]); });
+    add_operation(command, context, options, "scale", "A vector file times a number", 1, "Vector file",
+                  [](const Options& o, const auto& s) { return scale_vectors(s[0], o.by); })
+        ->add_option("--by", options->by, "The number; below 0 swaps the labels")
+        ->required();
+    add_operation(command, context, options, "normalize", "Vectors of the same directions and one length", 1,
+                  "Vector file",
+                  [](const Options& o, const auto& s) { return normalize_vectors(s[0], o.norm); })
+        ->add_option("--norm", options->norm, "Their length")
+        ->capture_default_str();
+    add_operation(command, context, options, "orthogonalize",
+                  "The first vector file without what it shares with the others", 0,
+                  "The vector file, and one or more that it shall be orthogonal to",
+                  [](const Options&, const auto& sources) {
+                      return orthogonalize_vectors(sources.front(), std::span(sources).subspan(1));
+                  });
+    add_operation(command, context, options, "random",
+                  "Random directions with the norms of a vector file: the control for any claim about it", 1,
+                  "Vector file whose norms they have",
+                  [](const Options& o, const auto& s) { return random_vectors(s[0], o.seed); })
+        ->add_option("--seed", options->seed, "Another seed gives other directions")
+        ->capture_default_str();
+}
+
+void add_exchange(CLI::App& command, Context& context, const Shared& options) {
+    CLI::App* cosine = add_part(command, options, "cosine", "How alike two vector files are, by hook point",
+                                2, "Two vector files");
+    cosine->add_flag("--json", options->json, "JSON: hook point -> cosine");
+    cosine->callback([options, &context] { context.action = [options] { run_cosine(*options); }; });
+
+    CLI::App* import = add_part(command, options, "import",
+                                "Vectors that others made: a PyTorch dict of layer -> [D], or safetensors", 1,
+                                ".pt of torch.save, or .safetensors with tensors named by layer");
+    add_out(*import, *options, "Vector file to write (safetensors)");
+    import->add_option("--model", options->model.model, "Bundle of the model that they are for")->required();
+    import->add_flag("--no-verify", options->model.no_verify, "Don't check the hashes of the bundle's files");
+    import->add_option("--concept", options->concept_name, "What the direction is of [imported]");
+    import
+        ->add_option("--positive", options->import_options.positive_label,
+                     "What a positive alpha moves towards")
+        ->capture_default_str();
+    import
+        ->add_option("--negative", options->import_options.negative_label,
+                     "What a negative alpha moves towards")
+        ->capture_default_str();
+    import->add_option("--site", options->site, "Where in layer i vector i belongs")->capture_default_str();
+    import->callback(
+        [options, &context] { context.action = [options] { run_import(*options);
+};
+}  // namespace
+);
+
+CLI::App* exporting =
+    add_part(command, options, "export", "The vectors as arrays for numpy.load", 1, "Vector file");
+add_out(*exporting, *options, "File to write (.npz)");
+exporting->callback([options, &context] { context.action = [options] { run_export(*options); }; });
+}  // namespace musicsteer::cli
+
+}  // namespace
+
+void add_vector(CLI::App& app, Context& context) {
+    const auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("vector", "Compute with vector files; import and export them");
+    command->footer(kExample);
+    command->require_subcommand(1);
+    add_algebra(*command, context, options);
+    add_exchange(*command, context, options);
+}
+
+}  // namespace musicsteer::cli
