@@ -133,9 +133,7 @@ class Malicious:
         return os.system, (f"touch {self.canary}",)
 
 
-def test_a_malicious_pickle_is_refused_and_not_run(
-    musicsteer: Runner, bundle: Path, tmp_path: Path
-) -> None:
+def test_a_malicious_pickle_is_refused_and_not_run(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     torch.save({0: torch.ones(48), 1: Malicious(canary)}, tmp_path / "v.pt")
     arguments = ["import", "v.pt", "--model", bundle, "--out", "v.safetensors"]
@@ -203,9 +201,7 @@ def write(path: Path, what: str) -> None:
 )
 def test_bad_imports(musicsteer: Runner, bundle: Path, tmp_path: Path, what: str, words: str) -> None:
     write(tmp_path / "v.pt", what)
-    expect_refused(
-        musicsteer, ["import", "v.pt", "--model", bundle, "--out", "v.safetensors"], 1, words
-    )
+    expect_refused(musicsteer, ["import", "v.pt", "--model", bundle, "--out", "v.safetensors"], 1, words)
     assert not (tmp_path / "v.safetensors").exists()
 
 
