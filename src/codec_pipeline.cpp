@@ -48,6 +48,10 @@ CodecPipeline::CodecPipeline(const CodecStages& stages, const at::Tensor& codes)
 }
 
 at::Tensor CodecPipeline::run() {
+    if (!stages_.wave_reach) {  // nothing to share out: each operator has all threads
+        work();
+        return samples_;
+    }
     // Inside, LibTorch's operators find themselves in a parallel region and use the one thread alone.
     at::parallel_for(0, std::max(1, at::get_num_threads()), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) work();

@@ -35,8 +35,8 @@ struct CodecStages {
 /// A piece of sound needs its latents, those need the LSTM to have come so far, and the LSTM is one thread's
 /// work at a time and layer; so while one thread runs it, the others turn what it has finished into samples.
 /// Every piece is computed by a single thread, whichever: the bytes do not depend on the other tracks, and a
-/// thread that is held up holds up nobody else. Kept beside the samples is what a few pieces take, however long
-/// the tracks are.
+/// thread that is held up holds up nobody else. Kept beside the samples is what a few pieces take, however
+/// long the tracks are.
 ///
 ///     lstm_input ─ LSTM layer 0 ─ LSTM layer 1 ─ latents ─┬─ decode_wave, piece 0
 ///     (chunk 0, 1, 2, ... in this order, rows together)   ├─ decode_wave, piece 1     (each row by itself)
