@@ -55,6 +55,12 @@ std::string first_line(const std::string& message) {
                      kExportAgain);
 }
 
+/// LibTorch warns on stderr, while it packs int8 weights, of changes in its future releases.
+class SilentWarnings : public c10::WarningHandler {
+  public:
+    void process(const c10::Warning& /*warning*/) override {}
+};
+
 bool is_available(c10::Device device) {
     if (device.is_cpu()) return true;
     const int count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
@@ -85,6 +91,8 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
     const bool is_int8 = precision != manifest_.precision.end() && precision->second == "int8";
     if (is_int8) prepare_int8(options_.device, path.string());
     try {
+        SilentWarnings silent;
+        const c10::WarningUtils::WarningHandlerGuard guard(&silent);
         torch::jit::Module module = torch::jit::load(path.string(), options_.device);
         module.eval();
         if (is_int8) limit_int8_levels(module);

@@ -129,8 +129,7 @@ at::Tensor Decoder::forward(const DecoderInput& input, const TextMemory& text, K
             x = x + at_layer(i, Site::kSelfAttnOut, call(layer.self_out, {heads}));
             x = at_layer(i, Site::kResidPostSelf, std::move(x));
 
-            heads = call(layer.cross_attn,
-                         {x, text.keys[index], text.values[index], text.bias, text.rows});
+            heads = call(layer.cross_attn, {x, text.keys[index], text.values[index], text.bias, text.rows});
             x = x + at_layer(i, Site::kCrossAttnOut, call(layer.cross_out, {heads}));
             x = at_layer(i, Site::kResidPostCross, std::move(x));
 

@@ -85,7 +85,8 @@ MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape
     const double cells = size(shape.rows) * size(shape.columns);
     MemoryEstimate estimate;
     estimate.cache = bytes(key_value * size(shape.rows) * size(shape.frames + decoder.max_delay()));
-    estimate.text = bytes(key_value * size(shape.texts) * size(shape.text_length));
+    // Every row holds its text's keys and values, unless all share one.
+    estimate.text = bytes(key_value * size(std::max(shape.texts, shape.rows)) * size(shape.text_length));
     estimate.step = bytes(cells * kFloatBytes *
                           (3 * size(decoder.num_codebooks) * size(decoder.codebook_size) +
                            size(decoder.ffn_size) + 8 * size(decoder.hidden_size)));

@@ -41,10 +41,10 @@ TEST(EstimateMemory, ByHand) {
     const MemoryEstimate estimate = estimate_memory(small_manifest(), shape);
     // A position's keys and values: 2 x 2 layers x 8 wide x 4 bytes = 128.
     EXPECT_EQ(estimate.cache, 128u * 3 * (5 + 3));
-    EXPECT_EQ(estimate.text, 128u * 2 * 7);
+    EXPECT_EQ(estimate.text, 128u * 3 * 7);
     EXPECT_EQ(estimate.step, 3u * 4 * 4 * (3 * 4 * 16 + 32 + 8 * 8));
     EXPECT_EQ(estimate.codec, 5u * 10 * (1024 + 4));
-    EXPECT_EQ(estimate.total(), 3072u + 1792 + 13824 + 51400);
+    EXPECT_EQ(estimate.total(), 3072u + 2688 + 13824 + 51400);
 }
 
 TEST(EstimateMemory, GrowsAndNeverWrapsAround) {
