@@ -13,7 +13,7 @@ constexpr int kLeft = 150;  // of the first column
 constexpr int kTop = 96;    // of the first row
 constexpr int kMargin = 20;
 constexpr int kScaleHeight = 56;
-constexpr int kLeastWidth = 640;
+constexpr int kLeastWidth = 760;
 
 struct Colour {
     int red, green, blue;
