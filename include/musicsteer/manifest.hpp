@@ -80,8 +80,8 @@ struct Manifest {
 
     /// Reads and checks BUNDLE/manifest.json.
     /// Keys and capabilities that it does not know are ignored: a newer bundle may say more.
-    /// @throws InputError if it is missing, no JSON, of a newer format or one before kOldestFormat, lacks a field, if its sizes
-    /// contradict each other, or if its conditioning is not cross-attention.
+    /// @throws InputError if it is missing, no JSON, of a newer format or one before kOldestFormat, lacks a
+    /// field, if its sizes contradict each other, or if its conditioning is not cross-attention.
     static Manifest load(const std::filesystem::path& bundle);
     /// @param origin  named in messages.
     static Manifest parse(const std::string& json, const std::string& origin);
