@@ -145,8 +145,8 @@ void run(const Options& options, const Context& context) {
     generator.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
     generate(model, requests, generator, [&](std::size_t index, Clip clip) {
         const std::filesystem::path file = files.wav(index);
-        if (index == 0) files.steering(settings, steering);
         const WriteReport written = write_wav(file, clip.audio, format, overwrite);
+        if (index == 0) files.steering(settings, steering);
         nlohmann::json record = record_of(requests[index]);
         record["file"] = file.filename().string();
         record["clipped_samples"] = written.clipped_samples;

@@ -98,17 +98,17 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
                          " clips need a folder, not one WAV file");
     }
-    check_writable(steering_file(), overwrite_);
-    if (!is_folder_) {
+    if (is_folder_) {
+        check_writable(out_ / "clips.jsonl", overwrite_);
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            names_.push_back(clip_name(i, requests[i]));
+            check_writable(out_ / names_.back(), overwrite_);
+        }
+    } else {
         check_writable(out_, overwrite_);
         check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_);
-        return;
     }
-    check_writable(out_ / "clips.jsonl", overwrite_);
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-        names_.push_back(clip_name(i, requests[i]));
-        check_writable(out_ / names_.back(), overwrite_);
-    }
+    check_writable(steering_file(), overwrite_);
 }
 
 std::filesystem::path ClipFiles::wav(std::size_t index) const {
