@@ -232,7 +232,14 @@ class Resolver {
         }
         if (spec_.unit == AlphaUnit::kResidual) {
             require_vector(target);  // its file entry holds the residual norm
-            strength *= stats(target).mean_residual_norm;
+            const double residual = stats(target).mean_residual_norm;
+            if (!(residual > 0.0)) {
+                throw UsageError(origin_ + ": unit residual needs the mean residual norm of layer " +
+                                 std::to_string(target) +
+                                 ", which the file does not hold (imported vectors have none): use unit " +
+                                 "difference or unit");
+            }
+            strength *= residual;
         }
         result_.plan.push_back({point(target), vector, strength * share, spec_.rows, spec_.effect, mask_});
         result_.layers.push_back(target);

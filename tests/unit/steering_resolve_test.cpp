@@ -169,6 +169,15 @@ TEST(ResolvePerLayer, UnitsOfAlpha) {
                 Pointwise(DoubleEq(), {1.5 / 5 * 10, 1.5 / 2 * 20, 1.5 * 40}));
 }
 
+TEST(ResolvePerLayer, UnitResidualNeedsTheResidualNorm) {
+    VectorFile imported = three_layers();
+    imported.stats["decoder.1.resid_post"].mean_residual_norm = 0.0;
+    expect_error(spec_of(Strategy::kPerLayer, AlphaUnit::kResidual),
+                 "tempo.safetensors: unit residual needs the mean residual norm of layer 1, which the file does "
+                 "not hold (imported vectors have none): use unit difference or unit",
+                 imported);
+}
+
 TEST(ResolveOneToAll, LargestEffectGoesIntoEveryLayer) {
     const ResolvedSteering resolved = resolve(spec_of(Strategy::kOneToAll));
     EXPECT_EQ(resolved.source_layer, 1);
