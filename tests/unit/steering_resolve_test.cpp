@@ -172,10 +172,11 @@ TEST(ResolvePerLayer, UnitsOfAlpha) {
 TEST(ResolvePerLayer, UnitResidualNeedsTheResidualNorm) {
     VectorFile imported = three_layers();
     imported.stats["decoder.1.resid_post"].mean_residual_norm = 0.0;
-    expect_error(spec_of(Strategy::kPerLayer, AlphaUnit::kResidual),
-                 "tempo.safetensors: unit residual needs the mean residual norm of layer 1, which the file does "
-                 "not hold (imported vectors have none): use unit difference or unit",
-                 imported);
+    expect_error(
+        spec_of(Strategy::kPerLayer, AlphaUnit::kResidual),
+        "tempo.safetensors: unit residual needs the mean residual norm of layer 1, which the file does "
+        "not hold (imported vectors have none): use unit difference or unit",
+        imported);
 }
 
 TEST(ResolveOneToAll, LargestEffectGoesIntoEveryLayer) {
