@@ -71,30 +71,18 @@ class Recording {
     }
 
     Provenance provenance() const {
-        const Manifest& manifest = model_.manifest();
         const auto count = [&](const PromptSide& side) {
             const auto size = static_cast<std::int64_t>(side.prompts.size());
             return options_.limit > 0 ? std::min(options_.limit, size) : size;
         };
-        Provenance p;
+        Provenance p = pooling_provenance(options_, model_.manifest());
         p.concept_name = prompts_.concept_name;
         p.positive_label = prompts_.positive.label;
         p.negative_label = prompts_.negative.label;
-        p.model_name = manifest.model_name;
-        p.weights_sha256 = manifest.weights_sha256;
         p.prompts_sha256 = prompts_.sha256;
-        p.positions = options_.positions;
-        p.rows = to_string(options_.rows);
-        p.duration_s = options_.duration_s;
-        p.guidance_scale = options_.sampling.guidance_scale;
-        p.top_k = options_.sampling.top_k;
-        p.top_p = options_.sampling.top_p;
-        p.temperature = options_.sampling.temperature;
         p.seed = options_.seed;
         p.positive_count = count(prompts_.positive);
         p.negative_count = count(prompts_.negative);
-        p.num_layers = manifest.decoder.num_layers;
-        p.hidden_size = manifest.decoder.hidden_size;
         return p;
     }
 

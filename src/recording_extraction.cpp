@@ -73,8 +73,7 @@ std::string hash_of(const RecordingSides& sides) {
 
 Provenance provenance_of(const Model& model, const RecordingSides& sides,
                          const RecordingExtractionOptions& options) {
-    const Manifest& manifest = model.manifest();
-    Provenance p;
+    Provenance p = pooling_provenance(options, model.manifest());
     p.concept_name = sides.concept_name;
     p.positive_label = sides.positive_label;
     p.negative_label = sides.negative_label;
@@ -82,20 +81,9 @@ Provenance provenance_of(const Model& model, const RecordingSides& sides,
     nlohmann::json recordings = {{"skipped", sides.skipped}};
     recordings["caption"] = options.caption ? nlohmann::json(*options.caption) : nlohmann::json();
     p.recordings = recordings.dump();
-    p.model_name = manifest.model_name;
-    p.weights_sha256 = manifest.weights_sha256;
     p.prompts_sha256 = hash_of(sides);
-    p.positions = options.positions;
-    p.rows = to_string(options.rows);
-    p.duration_s = options.duration_s;
-    p.guidance_scale = options.sampling.guidance_scale;
-    p.top_k = options.sampling.top_k;
-    p.top_p = options.sampling.top_p;
-    p.temperature = options.sampling.temperature;
     p.positive_count = static_cast<std::int64_t>(sides.positive.size());
     p.negative_count = static_cast<std::int64_t>(sides.negative.size());
-    p.num_layers = manifest.decoder.num_layers;
-    p.hidden_size = manifest.decoder.hidden_size;
     return p;
 }
 

@@ -5,24 +5,17 @@
 #include <functional>
 #include <stop_token>
 #include <string>
-#include <vector>
 
 #include "musicsteer/activation_file.hpp"
-#include "musicsteer/activations.hpp"
 #include "musicsteer/direction_methods.hpp"
 #include "musicsteer/model.hpp"
+#include "musicsteer/pooling_options.hpp"
 #include "musicsteer/prompt_set.hpp"
-#include "musicsteer/sampler.hpp"
 #include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 
-struct ExtractionOptions {
-    std::vector<HookPoint> points;
-    double duration_s = 8.0;
-    std::string positions = "generated";  ///< see parse_positions
-    RecordedRows rows = RecordedRows::kConditional;
-    SamplingOptions sampling;
+struct ExtractionOptions : PoolingOptions {
     std::uint64_t seed = 0;  ///< prompt i of either side gets seed + i
     std::int64_t limit = 0;  ///< prompts a side; 0 is all
     std::int64_t batch_size = 16;

@@ -5,22 +5,15 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <vector>
 
 #include "musicsteer/activation_file.hpp"
-#include "musicsteer/activations.hpp"
 #include "musicsteer/model.hpp"
+#include "musicsteer/pooling_options.hpp"
 #include "musicsteer/recordings.hpp"
-#include "musicsteer/sampler.hpp"
 
 namespace musicsteer {
 
-struct RecordingExtractionOptions {
-    std::vector<HookPoint> points;
-    double duration_s = 8.0;
-    std::string positions = "generated";  ///< see parse_positions
-    RecordedRows rows = RecordedRows::kConditional;
-    SamplingOptions sampling;            ///< of it only whether there is guidance: nothing is drawn
+struct RecordingExtractionOptions : PoolingOptions {
     std::optional<std::string> caption;  ///< what the conditional row is told; none: the null text, one row
     std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< recordings
     std::stop_token stop;

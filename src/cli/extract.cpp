@@ -30,12 +30,18 @@ std::filesystem::path progress_file_of(const std::string& out) {
 }
 
 /// What can be refused without loading the weights is refused here.
-SamplingOptions checked_sampling(const ExtractOptions& options, const Manifest& manifest) {
+PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& manifest) {
+    PoolingOptions pooling;
+    pooling.points = options.points(manifest.decoder.num_layers);
     SessionOptions session;
     session.num_frames = manifest.frames_of(options.sampling.duration_s);
     session.validate(manifest);
     parse_positions(options.positions(), session.num_frames, manifest.codec.frame_rate_hz);
-    return options.sampling.resolve(manifest);
+    pooling.sampling = options.sampling.resolve(manifest);
+    pooling.duration_s = options.sampling.duration_s;
+    pooling.positions = options.positions();
+    pooling.rows = parse_recorded_rows(options.rows);
+    return pooling;
 }
 
 ActivationFile record_prompts(const ExtractOptions& options, const Context& context) {
@@ -48,11 +54,7 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
                  count(prompts.negative));
     Bundle bundle = open_bundle(options.model);
     ExtractionOptions extraction;
-    extraction.points = options.points(bundle.manifest().decoder.num_layers);
-    extraction.sampling = checked_sampling(options, bundle.manifest());
-    extraction.duration_s = options.sampling.duration_s;
-    extraction.positions = options.positions();
-    extraction.rows = parse_recorded_rows(options.rows);
+    static_cast<PoolingOptions&>(extraction) = pooling_options(options, bundle.manifest());
     extraction.seed = options.seed;
     extraction.limit = options.limit;
     if (options.sampling.batch_size > 0) extraction.batch_size = options.sampling.batch_size;
@@ -101,11 +103,7 @@ RecordingSides load_sides(const ExtractOptions& options, const Manifest& manifes
 ActivationFile record_audio(const ExtractOptions& options, const Context& context) {
     Bundle bundle = open_bundle(options.model);
     RecordingExtractionOptions extraction;
-    extraction.points = options.points(bundle.manifest().decoder.num_layers);
-    extraction.sampling = checked_sampling(options, bundle.manifest());
-    extraction.duration_s = options.sampling.duration_s;
-    extraction.positions = options.positions();
-    extraction.rows = parse_recorded_rows(options.rows);
+    static_cast<PoolingOptions&>(extraction) = pooling_options(options, bundle.manifest());
     extraction.caption = options.caption;
     extraction.stop = context.stop;
     extraction.validate();
