@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "file_format.hpp"
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
@@ -20,19 +21,10 @@ constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
 constexpr std::int64_t kMostPositions = std::int64_t{1} << 24;
 
 void check_format(const JsonView& root) {
-    const JsonView format = root.at("format");
-    if (format.text() != "musicsteer-bundle") {
-        format.fail("expected 'musicsteer-bundle', found " + in_quotes(format.text()));
-    }
-    const JsonView oldest_reader = root.at("oldest_reader");
-    if (oldest_reader.integer(1, kMostWidth) > Manifest::kFormatVersion) {
-        root.fail("written for a newer musicsteer (bundle format " +
-                  std::to_string(oldest_reader.integer(1, kMostWidth)) + ", this one reads up to " +
-                  std::to_string(Manifest::kFormatVersion) + "); update musicsteer");
-    }
-    const auto version = root.at("format_version").integer(oldest_reader.integer(1, kMostWidth), kMostWidth);
+    FileFormat{"musicsteer-bundle", Manifest::kFormatVersion}.check(root);
+    const auto version = root.at("format_version").integer(1, kMostWidth);
     if (version < Manifest::kOldestFormat) {
-        root.fail("written for an older musicsteer (bundle format " + std::to_string(version) +
+        root.fail("written for an older musicsteer (format version " + std::to_string(version) +
                   ", this one reads from " + std::to_string(Manifest::kOldestFormat) +
                   " on); export the checkpoint again with scripts/export_model.py");
     }

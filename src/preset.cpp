@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "file_format.hpp"
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
@@ -14,19 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kFormatVersion = 1;
+constexpr FileFormat kFormat{kPresetFormat};
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-
-void check_format(const JsonView& root, const std::string& origin) {
-    if (const std::string format = root.at("format").text(); format != kPresetFormat)
-        root.at("format").fail("expected '" + std::string(kPresetFormat) + "', found " + in_quotes(format));
-    const std::int64_t oldest_reader = root.at("oldest_reader").integer(1, kMost);
-    if (oldest_reader > kFormatVersion) {
-        throw InputError(origin + ": written for a newer musicsteer (format version " +
-                         std::to_string(oldest_reader) + ", this one reads up to " +
-                         std::to_string(kFormatVersion) + "); update musicsteer");
-    }
-}
 
 /// A word of a closed set: the parser's complaint, with the place.
 template <typename Parser>
@@ -106,7 +96,7 @@ Preset Preset::parse(const std::string& text, const std::string& origin,
                      const std::filesystem::path& folder) {
     const JsonDocument document(text, origin);
     const JsonView root = document.root();
-    check_format(root, origin);
+    kFormat.check(root);
     Preset preset;
     preset.model_name = root.at("model").at("name").text();
     preset.weights_sha256 = read_sha256(root.at("model").at("weights_sha256"));
@@ -129,15 +119,13 @@ void Preset::save(const std::filesystem::path& path, Overwrite overwrite) const 
         check_entry(entry);
         steering.push_back(entry_json(entry, path.parent_path()));
     }
-    const json content = {
-        {"format", kPresetFormat},
-        {"format_version", kFormatVersion},
-        {"oldest_reader", kFormatVersion},
+    json content = kFormat.stamp();
+    content.update({
         {"musicsteer", program_version()},
         {"model", {{"name", model_name}, {"weights_sha256", weights_sha256}}},
         {"steering", std::move(steering)},
         {"evidence", evidence},
-    };
+    });
     write_file_atomically(path, content.dump(2) + "\n", overwrite);
 }
 

@@ -3,6 +3,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "file_format.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
 
@@ -13,7 +14,6 @@ using nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kMadeFromKey = "made_from";
-constexpr int kFormatVersion = 1;
 constexpr std::int64_t kMostLayers = 1024;
 constexpr std::int64_t kMostWidth = std::int64_t{1} << 20;
 constexpr std::int64_t kMostCount = std::numeric_limits<std::int64_t>::max();
@@ -62,22 +62,13 @@ void check_format(const Metadata& metadata, const std::string& expected, const s
                          "; 'musicsteer extract' makes such files");
     }
     const JsonDocument document(metadata.at(kFormatKey), origin + ": metadata." + kFormatKey);
-    const JsonView root = document.root();
-    if (const std::string format = root.at("format").text(); format != expected) {
-        root.at("format").fail("expected '" + expected + "' (a " + what + "), found '" + format + "'");
-    }
-    const std::int64_t oldest_reader = root.at("oldest_reader").integer(1, kMostCount);
-    if (oldest_reader > kFormatVersion) {
-        throw InputError(origin + ": written for a newer musicsteer (format version " +
-                         std::to_string(oldest_reader) + ", this one reads up to " +
-                         std::to_string(kFormatVersion) + "); update musicsteer");
-    }
+    FileFormat{expected.c_str()}.check(document.root());
 }
 
 }  // namespace
 
 std::string format_stamp(const std::string& format) {
-    return json{{"format", format}, {"format_version", kFormatVersion}, {"oldest_reader", 1}}.dump();
+    return FileFormat{format.c_str()}.stamp().dump();
 }
 
 std::string format_of(const Metadata& metadata) {

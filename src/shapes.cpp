@@ -4,6 +4,12 @@
 
 namespace musicsteer {
 
+std::string shape_text(at::IntArrayRef sizes) {
+    std::string text = "[";
+    for (const std::int64_t size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+    return text + "]";
+}
+
 void check_shape(const at::Tensor& tensor, std::initializer_list<std::int64_t> expected,
                  const std::string& where) {
     bool matches = tensor.defined() && tensor.dim() == static_cast<std::int64_t>(expected.size());
@@ -15,13 +21,7 @@ void check_shape(const at::Tensor& tensor, std::initializer_list<std::int64_t> e
         ++axis;
     }
     if (matches) return;
-    std::string received = "nothing";
-    if (tensor.defined()) {
-        received = "[";
-        for (std::int64_t i = 0; i < tensor.dim(); ++i)
-            received += (i ? ", " : "") + std::to_string(tensor.size(i));
-        received += "]";
-    }
+    const std::string received = tensor.defined() ? shape_text(tensor.sizes()) : "nothing";
     throw ModelError("[" + where + "] expected [" + wanted + "] but received " + received);
 }
 

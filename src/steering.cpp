@@ -15,8 +15,6 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kMostHeads = 1024;
-
 template <typename Value, std::size_t N>
 using Names = std::array<std::pair<const char*, Value>, N>;
 

@@ -3,6 +3,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "file_format.hpp"
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
@@ -13,21 +14,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kFormatVersion = 1;
+constexpr FileFormat kFormat{kSteeringFormat};
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMostNumber = 1024;  // of layers and heads
-
-/// A file that is written by hand need not say what it is.
-void check_format(const JsonView& root, const std::string& origin) {
-    if (const auto format = root.find("format"); format && format->text() != kSteeringFormat)
-        format->fail("expected '" + std::string(kSteeringFormat) + "', found " + in_quotes(format->text()));
-    const auto oldest_reader = root.find("oldest_reader");
-    if (oldest_reader && oldest_reader->integer(1, kMost) > kFormatVersion) {
-        throw InputError(origin + ": written for a newer musicsteer (format version " +
-                         std::to_string(oldest_reader->integer(1, kMost)) + ", this one reads up to " +
-                         std::to_string(kFormatVersion) + "); update musicsteer");
-    }
-}
 
 std::string read_path(const JsonView& view, const std::filesystem::path& folder) {
     const std::string file = view.text();
@@ -166,7 +155,9 @@ SteeringFile SteeringFile::parse(const std::string& text, const std::string& ori
         root.fail("this is a clip's record; how it was steered lies beside it, in CLIP.steering.json");
     root.refuse_unknown_keys(
         {"$schema", "format", "format_version", "oldest_reader", "musicsteer", "model", "steering"});
-    check_format(root, origin);
+    // A file that is written by hand need not say what it is.
+    if (root.find("format")) kFormat.check_name(root);
+    if (root.find("oldest_reader")) kFormat.check_reader(root);
     SteeringFile file;
     if (const auto model = root.find("model")) {
         file.model_name = model->at("name").text();
@@ -189,14 +180,12 @@ void save_steering(const std::filesystem::path& path, const ClipSettings& settin
         if (vector.effect.mode == SteeringMode::kClamp) entry.erase("alpha");
         entries.push_back(std::move(entry));
     }
-    const json content = {
-        {"format", kSteeringFormat},
-        {"format_version", kFormatVersion},
-        {"oldest_reader", kFormatVersion},
+    json content = kFormat.stamp();
+    content.update({
         {"musicsteer", settings.version},
         {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},
         {"steering", std::move(entries)},
-    };
+    });
     write_file_atomically(path, content.dump(2) + "\n", overwrite);
 }
 

@@ -38,26 +38,15 @@ bool are_constant_additions(const std::vector<Term>& terms) {
     });
 }
 
-/// The usual case: for each steered row, the sum of its vectors, at every frame alike.
-EditHook add_constants(const std::vector<Term>& terms, c10::Device device) {
-    std::map<std::int64_t, at::Tensor> delta_of_row;  // row -> [D] float32
-    for (const Term& term : terms) {
-        const at::Tensor delta = term.injection->vector * term.injection->strength;
-        const auto [entry, is_new] = delta_of_row.try_emplace(term.row, delta);
-        if (!is_new) entry->second = entry->second + delta;
-    }
-    std::vector<std::int64_t> rows;
-    std::vector<at::Tensor> deltas;
-    for (const auto& [row, delta] : delta_of_row) {
-        rows.push_back(row);
-        deltas.push_back(delta);
-    }
-    const at::Tensor index = at::tensor(rows, at::kLong).to(device);
-    const at::Tensor delta = at::stack(deltas).unsqueeze(1).to(device);  // [steered rows, 1, D]
-    return [index, delta](const at::Tensor& activation, const HookContext&) {
-        const at::Tensor flat = activation.flatten(2);  // per-head activations as [B, T, D]
-        const at::Tensor source = delta.expand({delta.size(0), flat.size(1), flat.size(2)});
-        return flat.index_add(0, index, source).view(activation.sizes());
+/// The usual case: for each steered row, the sum of its vectors, at every frame alike. The others get -0:
+/// one addition for the whole batch is faster than one for each of some rows.
+EditHook add_constants(const std::vector<Term>& terms, std::int64_t batch, c10::Device device) {
+    // -0 is what leaves every number as it is, itself included.
+    at::Tensor delta = at::full({batch, 1, terms.front().injection->vector.numel()}, -0.0F);
+    for (const Term& term : terms) delta[term.row][0].add_(term.injection->vector * term.injection->strength);
+    return [delta = delta.to(device)](const at::Tensor& activation, const HookContext&) {
+        if (activation.dim() == 3) return activation + delta;
+        return (activation.flatten(2) + delta).view(activation.sizes());  // by head, as [B, T, D]
     };
 }
 
@@ -228,7 +217,7 @@ Steering::Steering(HookRegistry& hooks, const std::vector<SteeringPlan>& plans, 
     }
     const auto batch = static_cast<std::int64_t>(rows.size());
     for (const auto& [point, terms] : constant_at)
-        handles_.push_back(hooks.edit(point, add_constants(terms, device)));
+        handles_.push_back(hooks.edit(point, add_constants(terms, batch, device)));
     for (const auto& [point, terms] : ordered_at)
         handles_.push_back(hooks.edit(point, do_in_order(terms, batch, frame_rate_hz, device)));
 }

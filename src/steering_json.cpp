@@ -5,11 +5,7 @@
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
-namespace {
-
-constexpr std::int64_t kMostHeads = 1024;
-
-}  // namespace
+namespace {}  // namespace
 
 nlohmann::json effect_json(const SteeringEffect& effect) {
     nlohmann::json result = nlohmann::json::object();

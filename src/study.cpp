@@ -7,6 +7,7 @@
 #include <set>
 #include <system_error>
 
+#include "file_format.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/preset.hpp"
 #include "musicsteer/random_directions.hpp"
@@ -52,9 +53,7 @@ class Study {
           const StudyOptions& options)
         : model_(model), request_(request), folder_(folder), options_(options), split_(request) {
         vectors_ = VectorFile::load(request.vector);
-        result_ = {{"format", "musicsteer-study"},
-                   {"format_version", kStudyFormatVersion},
-                   {"oldest_reader", kStudyFormatVersion}};
+        result_ = FileFormat{"musicsteer-study"}.stamp();
         result_["model"] = {{"name", model.manifest().model_name},
                             {"weights_sha256", model.manifest().weights_sha256}};
         result_["vector"] = {{"file", request.vector}, {"sha256", sha256_of_file(request.vector)}};

@@ -3,6 +3,7 @@
 #include <set>
 #include <system_error>
 
+#include "file_format.hpp"
 #include "input_file.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/metrics.hpp"
@@ -22,9 +23,7 @@ constexpr std::int64_t kStrengths = 14;    // of the strength stage, at most
 
 json identity(const StudyRequest& request, const Manifest& manifest) {
     const SweepRequest& clips = request.clips;
-    json result = {{"format", "musicsteer-study-request"},
-                   {"format_version", kStudyFormatVersion},
-                   {"oldest_reader", kStudyFormatVersion}};
+    json result = FileFormat{"musicsteer-study-request"}.stamp();
     const auto set = [&](const char* key, const auto& value) { result[key] = value ? json(*value) : json(); };
     result["musicsteer"] = program_version();
     result["weights_sha256"] = manifest.weights_sha256;

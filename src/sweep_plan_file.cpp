@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "file_format.hpp"
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
@@ -16,8 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kFormat = "musicsteer-sweep";
-constexpr int kFormatVersion = 1;
+constexpr FileFormat kPlanFormat{"musicsteer-sweep"};
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 json condition_json(const SweepCondition& condition) {
@@ -31,10 +31,8 @@ json condition_json(const SweepCondition& condition) {
 /// places of files.
 json fixed_json(const SweepPlan& plan) {
     const ClipSettings& settings = plan.settings;
-    json result = {
-        {"format", kFormat},
-        {"format_version", kFormatVersion},
-        {"oldest_reader", kFormatVersion},
+    json result = kPlanFormat.stamp();
+    result.update({
         {"musicsteer", settings.version},
         {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},
         {"duration_s", settings.duration_s},
@@ -52,7 +50,7 @@ json fixed_json(const SweepPlan& plan) {
           {"threads", settings.threads},
           {"device", settings.device},
           {"precision", settings.precision}}},
-    };
+    });
     if (plan.negative_prompt) result["negative_prompt"] = *plan.negative_prompt;
     if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
     return result;
@@ -70,17 +68,6 @@ json plan_json(const SweepPlan& plan) {
         result["steering"].push_back(condition_json(condition));
     if (plan.shard.count > 1) result["shard"] = {{"index", plan.shard.index}, {"count", plan.shard.count}};
     return result;
-}
-
-void check_format(const JsonView& root, const std::string& origin) {
-    if (const std::string format = root.at("format").text(); format != kFormat)
-        root.at("format").fail("expected '" + std::string(kFormat) + "', found " + in_quotes(format));
-    const std::int64_t oldest_reader = root.at("oldest_reader").integer(1, kMost);
-    if (oldest_reader > kFormatVersion) {
-        throw InputError(origin + ": written for a newer musicsteer (format version " +
-                         std::to_string(oldest_reader) + ", this one reads " +
-                         std::to_string(kFormatVersion) + ")");
-    }
 }
 
 ClipSettings read_settings(const JsonView& root) {
@@ -190,7 +177,7 @@ std::string SweepPlan::to_json() const {
 
 SweepPlan SweepPlan::parse(const std::string& text, const std::string& origin) {
     const JsonDocument document(text, origin);
-    check_format(document.root(), origin);
+    kPlanFormat.check(document.root());
     try {
         return read_plan(document.root());
     } catch (const UsageError& error) {  // an unknown strategy, site, ...

@@ -20,7 +20,7 @@ std::string cell(const json& value) {
     if (value.is_null()) return "";
     if (value.is_array()) {
         std::string text;
-        for (const json& item : value) text += (text.empty() ? "" : " ") + item.dump();
+        for (const json& item : value) text.append(text.empty() ? "" : " ").append(item.dump());
         return text;
     }
     if (!value.is_string()) return value.dump();

@@ -2,11 +2,12 @@
 
 #include <fstream>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "musicsteer/errors.hpp"
 #include "tokenizer/added_tokens.hpp"
-#include "tokenizer/json_view.hpp"
+#include "tokenizer/config_view.hpp"
 #include "tokenizer/normalizer.hpp"
 #include "tokenizer/pre_tokenizer.hpp"
 #include "tokenizer/unigram.hpp"
@@ -14,15 +15,16 @@
 
 namespace musicsteer {
 
-using tokenizer::JsonView;
+using tokenizer::ConfigView;
+using Ids = std::vector<std::int64_t>;
 
 namespace {
 
-tokenizer::Unigram read_model(const JsonView& view) {
+tokenizer::Unigram read_model(const ConfigView& view) {
     const std::string& type = view.at("type").text();
     if (type != "Unigram") view.at("type").unsupported("the model " + type);
 
-    const JsonView vocab = view.at("vocab");
+    const ConfigView vocab = view.at("vocab");
     std::vector<tokenizer::ScoredPiece> pieces;
     pieces.reserve(vocab.size());
     for (std::size_t id = 0; id < vocab.size(); ++id) {
@@ -37,7 +39,7 @@ tokenizer::Unigram read_model(const JsonView& view) {
     if (pieces.size() > INT32_MAX) vocab.expect("fewer than 2^31 pieces");
 
     tokenizer::Unigram::Options options;
-    const JsonView unk_id = view.at("unk_id");
+    const ConfigView unk_id = view.at("unk_id");
     if (unk_id.index() >= pieces.size())
         unk_id.expect("less than the " + std::to_string(pieces.size()) + " pieces");
     options.unk_id = static_cast<std::uint32_t>(unk_id.index());
@@ -46,44 +48,38 @@ tokenizer::Unigram read_model(const JsonView& view) {
     return {std::move(pieces), options};
 }
 
-/// What the post-processor puts around a text's ids.
-struct Template {
-    std::vector<std::int64_t> before;
-    std::vector<std::int64_t> after;
-};
-
-Template read_template(const JsonView& view, std::size_t vocab_size) {
+/// @returns what the post-processor puts around a text's ids: before and after
+std::pair<Ids, Ids> read_template(const ConfigView& view, std::size_t vocab_size) {
     const std::string& type = view.at("type").text();
     if (type != "TemplateProcessing") view.at("type").unsupported("the post-processor " + type);
 
-    const JsonView single = view.at("single");
-    const JsonView special_tokens = view.at("special_tokens");
-    Template result;
+    const ConfigView single = view.at("single");
+    const ConfigView special_tokens = view.at("special_tokens");
+    Ids before, after;
     bool seen_text = false;
     for (std::size_t i = 0; i < single.size(); ++i) {
-        const JsonView piece = single.at(i);
+        const ConfigView piece = single.at(i);
         if (const auto sequence = piece.find("Sequence")) {
-            const JsonView id = sequence->at("id");
+            const ConfigView id = sequence->at("id");
             if (id.text() != "A") id.expect("\"A\", the only text there is,");
             if (seen_text) single.unsupported("a template with the text in it twice");
             seen_text = true;
             continue;
         }
-        const JsonView ids = special_tokens.at(piece.at("SpecialToken").at("id").text()).at("ids");
+        const ConfigView ids = special_tokens.at(piece.at("SpecialToken").at("id").text()).at("ids");
         for (std::size_t k = 0; k < ids.size(); ++k) {
             if (ids.at(k).index() >= vocab_size) ids.at(k).expect("less than " + std::to_string(vocab_size));
-            (seen_text ? result.after : result.before)
-                .push_back(static_cast<std::int64_t>(ids.at(k).index()));
+            (seen_text ? after : before).push_back(static_cast<std::int64_t>(ids.at(k).index()));
         }
     }
     if (!seen_text) single.unsupported("a template without the text");
-    return result;
+    return {before, after};
 }
 
 }  // namespace
 
 struct Tokenizer::Parts {
-    explicit Parts(const JsonView& root) : model(read_model(root.at("model"))) {
+    explicit Parts(const ConfigView& root) : model(read_model(root.at("model"))) {
         if (const auto view = root.find("normalizer")) normalizer = tokenizer::Normalizer(*view);
         if (const auto view = root.find("pre_tokenizer")) pre_tokenizer = tokenizer::PreTokenizer(*view);
         if (const auto view = root.find("added_tokens")) {
@@ -92,14 +88,15 @@ struct Tokenizer::Parts {
         vocab_size = model.size();
         if (const auto last = added_tokens.last_id())
             vocab_size = std::max<std::size_t>(vocab_size, *last + 1UL);
-        if (const auto view = root.find("post_processor")) around = read_template(*view, vocab_size);
+        if (const auto view = root.find("post_processor"))
+            std::tie(before, after) = read_template(*view, vocab_size);
     }
 
     tokenizer::Unigram model;
     tokenizer::Normalizer normalizer;
     tokenizer::PreTokenizer pre_tokenizer;
     tokenizer::AddedTokens added_tokens;
-    Template around;
+    Ids before, after;  ///< what is put around a text's ids
     std::size_t vocab_size = 0;
 };
 
@@ -118,7 +115,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& tokenizer_json) {
 
 Tokenizer Tokenizer::parse(const std::string& json, const std::string& origin) {
     const nlohmann::json document = tokenizer::parse_json(json, origin);
-    return Tokenizer(std::make_shared<const Parts>(JsonView(document, origin + ": tokenizer")));
+    return Tokenizer(std::make_shared<const Parts>(ConfigView(document, origin + ": tokenizer")));
 }
 
 std::vector<std::int64_t> Tokenizer::encode(std::string_view utf8_text) const {
@@ -126,7 +123,7 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view utf8_text) const {
         throw InputError("the text is not UTF-8 at byte " + std::to_string(*bad) +
                          "; save or pass it as UTF-8");
     }
-    std::vector<std::int64_t> ids = parts_->around.before;
+    std::vector<std::int64_t> ids = parts_->before;
     for (const tokenizer::Part& part : parts_->added_tokens.split(utf8_text, parts_->normalizer)) {
         if (part.id) {
             ids.push_back(*part.id);
@@ -134,7 +131,7 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view utf8_text) const {
         }
         for (const auto& word : parts_->pre_tokenizer.split(part.text)) parts_->model.encode(word.bytes, ids);
     }
-    ids.insert(ids.end(), parts_->around.after.begin(), parts_->around.after.end());
+    ids.insert(ids.end(), parts_->after.begin(), parts_->after.end());
     return ids;
 }
 

@@ -8,6 +8,7 @@
 
 #include "input_file.hpp"
 #include "musicsteer/errors.hpp"
+#include "musicsteer/shapes.hpp"
 #include "restricted_pickle.hpp"
 
 namespace musicsteer {
@@ -23,12 +24,6 @@ at::ScalarType scalar_type(const std::string& storage_type) {
     if (storage_type == "HalfStorage") return at::kHalf;
     if (storage_type == "BFloat16Storage") return at::kBFloat16;
     return at::kFloat;
-}
-
-std::string shape_text(const std::vector<std::int64_t>& sizes) {
-    std::string text = "[";
-    for (const std::int64_t size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-    return text + "]";
 }
 
 /// Before the zip reader sees it: is it one at all?

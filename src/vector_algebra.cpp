@@ -8,6 +8,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/sha256.hpp"
 #include "musicsteer/study.hpp"
+#include "musicsteer/value_lists.hpp"
 
 namespace musicsteer {
 namespace {
@@ -22,10 +23,6 @@ at::Tensor as_double(const at::Tensor& vector) {
 
 double norm_of(const at::Tensor& vector) {
     return as_double(vector).norm().item<double>();
-}
-
-std::string number_text(double number) {
-    return json(number).dump();
 }
 
 void require_same_model(const VectorSource& a, const VectorSource& b) {

@@ -9,6 +9,7 @@
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/safetensors.hpp"
+#include "musicsteer/shapes.hpp"
 
 namespace musicsteer {
 namespace {
@@ -17,10 +18,6 @@ using nlohmann::json;
 
 constexpr const char* kFormat = "musicsteer-vectors";
 constexpr const char* kLayersKey = "layers";
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-    return json(shape).dump();
-}
 
 std::string layers_json(const VectorFile& file) {
     json layers = json::object();
@@ -93,7 +90,7 @@ void check_before_saving(const VectorFile& file, const std::string& origin) {
             direction.scalar_type() != at::kFloat) {
             throw ModelError(where + ": expected float32 " + shape_text({file.provenance.hidden_size}) +
                              ", found " + c10::toString(direction.scalar_type()) + " " +
-                             shape_text(direction.sizes().vec()));
+                             shape_text(direction.sizes()));
         }
         const auto stats = file.stats.find(name);
         if (stats == file.stats.end()) throw ModelError(where + ": has no statistics");

@@ -8,6 +8,9 @@
 
 namespace musicsteer {
 
+/// "[2, 4, 7]"
+std::string shape_text(at::IntArrayRef sizes);
+
 /// Matches any size in check_shape.
 inline constexpr std::int64_t kAnySize = -1;
 

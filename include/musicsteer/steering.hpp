@@ -30,6 +30,8 @@ enum class AlphaUnit {
     kResidual,    ///< multiples of the mean activation norm at the layer that is steered
 };
 
+inline constexpr std::int64_t kMostHeads = 1024;  ///< of any model
+
 /// What a vector v does to an activation h, where u = v / norm(v) and s is the schedule.
 enum class SteeringMode {
     kAdd,        ///< h + alpha s v

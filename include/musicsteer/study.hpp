@@ -15,9 +15,6 @@
 
 namespace musicsteer {
 
-/// Of request.json and study.json.
-inline constexpr int kStudyFormatVersion = 1;
-
 /// KL divergence that still sounds like the model (docs/steering.md).
 inline constexpr double kDefaultMaxKl = 1.5;
 

@@ -47,7 +47,7 @@ Examples:
       --prompts-file prompts/neutral.json --out fast-and-dark.json
   musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav)";
 
-struct Options {
+struct CalibrateFlags {
     ModelOptions model;
     SteerFlags steering;
     std::vector<std::string> targets;
@@ -66,7 +66,7 @@ struct Options {
     bool json = false;
 };
 
-std::vector<std::string> collect_prompts(const Options& options) {
+std::vector<std::string> collect_prompts(const CalibrateFlags& options) {
     std::vector<std::string> texts = options.prompts;
     if (!options.prompts_file.empty()) {
         std::vector<Prompt> from_file = load_prompt_list(options.prompts_file);
@@ -94,7 +94,7 @@ void split_prompts(const std::vector<std::string>& prompts, CalibrationSetup& se
     if (setup.check_prompts.empty()) setup.check_prompts = setup.search_prompts;
 }
 
-std::vector<SteerSetting> steer_settings(const Options& options) {
+std::vector<SteerSetting> steer_settings(const CalibrateFlags& options) {
     const std::vector<SteerSetting> settings = options.steering.settings();
     if (settings.empty()) throw UsageError("no vector: give --steer FILE");
     if (settings.size() != options.targets.size()) {
@@ -108,7 +108,7 @@ std::vector<SteerSetting> steer_settings(const Options& options) {
     return settings;
 }
 
-CalibrationSetup make_setup(const Options& options) {
+CalibrationSetup make_setup(const CalibrateFlags& options) {
     options.sampling.validate();
     CalibrationSetup setup;
     std::set<std::string> measures;
@@ -224,7 +224,7 @@ std::int64_t text_length(const Model& model, const CalibrationSetup& setup) {
     return text_length_for(model.tokenizer, requests);
 }
 
-Calibration search(const Options& options, const Model& model, CalibrationSetup& setup,
+Calibration search(const CalibrateFlags& options, const Model& model, CalibrationSetup& setup,
                    const std::vector<AppliedVector>& vectors, const std::stop_token& stop) {
     const Manifest& manifest = model.manifest();
     TrialOptions trials;
@@ -241,7 +241,7 @@ Calibration search(const Options& options, const Model& model, CalibrationSetup&
                      [&](const auto& strengths, PairRange pairs) { return observer(strengths, pairs); });
 }
 
-void run(const Options& options, const Context& context) {
+void run(const CalibrateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     CalibrationSetup setup = make_setup(options);
     std::vector<AppliedVector> vectors = load_vectors(steer_settings(options));
@@ -272,7 +272,7 @@ void run(const Options& options, const Context& context) {
     if (!found.met) throw Error(calibration_failure(found, setup));
 }
 
-void add_search_options(CLI::App& command, Options& options) {
+void add_search_options(CLI::App& command, CalibrateFlags& options) {
     command.add_option("--pairs", options.search.pairs, "Pairs of clips at each strength of the search")
         ->capture_default_str();
     command.add_option("--check-pairs", options.search.check_pairs, "Held-out pairs of clips of the check")
@@ -291,7 +291,7 @@ void add_search_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_calibrate(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<CalibrateFlags>();
     CLI::App* command = app.add_subcommand(
         "calibrate", "Find the strength that moves a measure as far as you say, and write it as a preset");
     command->footer(kFooter);

@@ -15,7 +15,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kExample = R"(
+constexpr const char* kExtractExample = R"(
 Examples:
   musicsteer extract --model bundle --prompts prompts/tempo.json --out tempo.safetensors
   musicsteer extract --model bundle --prompts prompts/tempo.json --limit 25 --save-activations a.safetensors \
@@ -165,7 +165,7 @@ void add_extract(CLI::App& app, Context& context) {
     const auto options = std::make_shared<ExtractOptions>();
     CLI::App* command = app.add_subcommand(
         "extract", "Find a direction from two prompt sets, prompts with numbers, or recordings");
-    command->footer(kExample);
+    command->footer(kExtractExample);
     add_extract_options(*command, *options);
     command->callback([options, &context, command] {
         context.action = [options, &context, command] { run(*options, context, *command); };

@@ -22,7 +22,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kExample = R"(
+constexpr const char* kGenerateExample = R"(
 Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
@@ -30,7 +30,7 @@ Examples:
   musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav
   musicsteer generate --model bundle --prompt "organ music" --steering fast.steering.json --out fast-organ.wav)";
 
-struct Options {
+struct GenerateFlags {
     ModelOptions model;
     ClipFlags clips;
     SamplingFlags sampling;
@@ -43,7 +43,7 @@ struct Options {
     bool json = false;
 };
 
-ClipSettings clip_settings(const Options& options, const Manifest& manifest,
+ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifest,
                            const GeneratorOptions& generator, std::size_t clips) {
     ClipSettings settings = ClipSettings::of(manifest, generator.duration_s, generator.sampling);
     settings.sample_format = options.format;
@@ -64,7 +64,8 @@ ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
     return clip;
 }
 
-void print_clip(const Options& options, const std::filesystem::path& file, const nlohmann::json& record) {
+void print_clip(const GenerateFlags& options, const std::filesystem::path& file,
+                const nlohmann::json& record) {
     if (options.json) {
         std::cout << record.dump() << '\n' << std::flush;
         return;
@@ -110,7 +111,7 @@ nlohmann::json score_json(const Model& model, SessionRequest request, const at::
             {"unsteered_nll_nats_per_frame", score.nll_nats * codebooks}};
 }
 
-void run(const Options& options, const Context& context) {
+void run(const GenerateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
     const SampleFormat format = parse_sample_format(options.format);
@@ -162,9 +163,9 @@ void run(const Options& options, const Context& context) {
 }  // namespace
 
 void add_generate(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<GenerateFlags>();
     CLI::App* command = app.add_subcommand("generate", "Generate music, steered or not, as WAV files");
-    command->footer(kExample);
+    command->footer(kGenerateExample);
     add_model_options(*command, options->model);
     command->add_option("--prompt", options->clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);

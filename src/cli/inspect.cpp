@@ -13,6 +13,7 @@
 #include "musicsteer/safetensors.hpp"
 #include "musicsteer/sha256.hpp"
 #include "musicsteer/steering_file.hpp"
+#include "musicsteer/value_lists.hpp"
 #include "musicsteer/vector_file.hpp"
 #include "vector_table.hpp"
 
@@ -21,14 +22,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kExample = R"(
+constexpr const char* kInspectExample = R"(
 Examples:
   musicsteer inspect bundle
   musicsteer inspect tempo.safetensors --json
   musicsteer inspect prompts/tempo.json
   musicsteer inspect preset.json)";
 
-struct Options {
+struct InspectFlags {
     std::string path;
     bool as_json = false;
     bool no_verify = false;
@@ -43,10 +44,6 @@ struct Report {
 void print_field(std::ostream& out, const std::string& name, const std::string& value) {
     if (value.empty()) return;
     out << name << std::string(name.size() < 18 ? 18 - name.size() : 1, ' ') << value << '\n';
-}
-
-std::string number_text(double value) {
-    return json(value).dump();
 }
 
 json decoder_json(const DecoderDims& d) {
@@ -64,7 +61,7 @@ json decoder_json(const DecoderDims& d) {
             {"channels", d.channels}};
 }
 
-Report inspect_bundle(const Options& options) {
+Report inspect_bundle(const InspectFlags& options) {
     BundleOptions bundle_options;
     bundle_options.verify = !options.no_verify;
     const Manifest m = Bundle::open(options.path, bundle_options).manifest();
@@ -336,7 +333,7 @@ bool looks_like_tensors(const std::string& path) {
            (file.gcount() == 9 && head[8] == '{' && head[7] == 0);
 }
 
-Report inspect(const Options& options) {
+Report inspect(const InspectFlags& options) {
     if (!std::filesystem::exists(options.path)) throw InputError(options.path + ": does not exist");
     if (std::filesystem::is_directory(options.path)) return inspect_bundle(options);
     if (!looks_like_tensors(options.path)) return inspect_json(options.path);
@@ -345,7 +342,7 @@ Report inspect(const Options& options) {
     return inspect_tensors(options.path, info);
 }
 
-void run(const Options& options) {
+void run(const InspectFlags& options) {
     const Report report = inspect(options);
     if (options.as_json) {
         std::cout << report.data.dump(2) << '\n';
@@ -357,11 +354,11 @@ void run(const Options& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<InspectFlags>();
     CLI::App* command = app.add_subcommand("inspect",
                                            "Say what a bundle, vector file, other tensor file, prompt set, "
                                            "steering file or preset is, and where it is from");
-    command->footer(kExample);
+    command->footer(kInspectExample);
     command
         ->add_option("path", options->path,
                      "Bundle folder, .safetensors file, or JSON: a prompt set, a steering file or a preset")

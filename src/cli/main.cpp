@@ -16,7 +16,7 @@ using namespace musicsteer;
 
 enum ExitCode { kOk = 0, kRuntimeError = 1, kUsageError = 2, kInterrupted = 130 };
 
-constexpr const char* kExample = R"(
+constexpr const char* kProgramExample = R"(
 Example, from prompt sets to steered music:
   scripts/export_model.py facebook/musicgen-small bundles/small
   musicsteer extract  --model bundles/small --prompts prompts/tempo.json --out tempo.safetensors
@@ -53,7 +53,7 @@ int run(int argc, char** argv) {
                  "musicsteer"};
     app.require_subcommand(1);
     app.set_version_flag("--version", "musicsteer " MUSICSTEER_VERSION);
-    app.footer(kExample);
+    app.footer(kProgramExample);
     app.get_formatter()->column_width(34);
 
     cli::Context context;

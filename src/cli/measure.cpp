@@ -30,7 +30,7 @@ Examples:
   musicsteer measure take.flac --json
   musicsteer measure sparse.wav --tempo-prior 106:0.5)";
 
-struct Options {
+struct MeasureFlags {
     std::vector<std::string> files;
     bool as_json = false;
     bool as_csv = false;
@@ -117,7 +117,7 @@ void print_csv(std::ostream& out, const std::vector<ordered_json>& records) {
     }
 }
 
-void print(const Options& options, const std::vector<ordered_json>& records) {
+void print(const MeasureFlags& options, const std::vector<ordered_json>& records) {
     if (options.as_json) {
         // A file name need not be UTF-8.
         std::cout << ordered_json(records).dump(2, ' ', false, ordered_json::error_handler_t::replace)
@@ -129,7 +129,7 @@ void print(const Options& options, const std::vector<ordered_json>& records) {
     }
 }
 
-void run(const Options& options, const Context& context) {
+void run(const MeasureFlags& options, const Context& context) {
     at::set_num_threads(1);  // the pieces of work are too small for more
     MeasureOptions measuring;
     if (!options.tempo_prior.empty()) measuring.tempo_prior = TempoPrior::parse(options.tempo_prior);
@@ -155,7 +155,7 @@ void run(const Options& options, const Context& context) {
 }  // namespace
 
 void add_measure(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<MeasureFlags>();
     CLI::App* command =
         app.add_subcommand("measure", "Measure tempo, brightness, loudness, ... of audio files");
     command->footer(kFooter);

@@ -21,7 +21,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kDefaultBatchSize = 16;
-constexpr const char* kExample = R"(
+constexpr const char* kPatchExample = R"(
 Examples:
   musicsteer patch --model bundle --pairs prompts/tempo.json --limit 16 --out tempo.json --svg tempo.svg
   musicsteer patch --model bundle --source "fast piano" --target "slow piano" --sites resid_post --window 0-2 \
@@ -123,10 +123,8 @@ json file_json(const Job& job, const Outcome& outcome) {
     const Manifest& manifest = job.model.manifest();
     const PatchFlags& flags = job.flags;
     const SamplingOptions& sampling = job.session.sampling;
-    json file = {{"format", "musicsteer-patch"},
-                 {"format_version", 1},
-                 {"oldest_reader", 1},
-                 {"musicsteer", program_version()},
+    json file = json::parse(format_stamp("musicsteer-patch"));
+    file.update({{"musicsteer", program_version()},
                  {"model", {{"name", manifest.model_name}, {"weights_sha256", manifest.weights_sha256}}},
                  {"method", flags.is_patching() ? "replace" : "ablate-" + flags.ablate},
                  {"window", flags.window.empty() ? json() : json(flags.window)},
@@ -140,7 +138,7 @@ json file_json(const Job& job, const Outcome& outcome) {
                   {{"batch_size", job.options.batch_size},
                    {"threads", at::get_num_threads()},
                    {"device", flags.model.device},
-                   {"precision", manifest.precision}}}};
+                   {"precision", manifest.precision}}}});
     file[flags.is_patching() ? "pairs" : "clips"] = outcome.clips;
     file["results"] = patch_results_json(outcome.report);
     return file;
@@ -219,7 +217,7 @@ void add_patch(CLI::App& app, Context& context) {
     const auto flags = std::make_shared<PatchFlags>();
     CLI::App* command = app.add_subcommand(
         "patch", "Say which layers and sites carry a difference between prompts (activation patching)");
-    command->footer(kExample);
+    command->footer(kPatchExample);
     add_patch_flags(*command, *flags);
     command->callback([flags, &context] { context.action = [flags, &context] { run(*flags, context); }; });
 }

@@ -17,12 +17,12 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kExample = R"(
+constexpr const char* kRecordExample = R"(
 Example:
   musicsteer record --model bundle --prompt "piano music" --hooks decoder.3.resid_post,decoder.final_norm \
       --duration 4 --out acts.safetensors)";
 
-struct Options {
+struct RecordFlags {
     ModelOptions model;
     std::string prompt;
     bool unconditional = false;
@@ -65,7 +65,7 @@ nlohmann::json metadata_rows(const GenerationSession& session) {
     return rows;
 }
 
-void run(const Options& options, const Context& context) {
+void run(const RecordFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
@@ -124,9 +124,9 @@ void run(const Options& options, const Context& context) {
 }  // namespace
 
 void add_record(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<RecordFlags>();
     CLI::App* command = app.add_subcommand("record", "Record raw activations while one clip is generated");
-    command->footer(kExample);
+    command->footer(kRecordExample);
     add_model_options(*command, options->model);
     CLI::Option* prompt = command->add_option("--prompt", options->prompt, "What to play");
     CLI::Option* unconditional =

@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kExample = R"(
+constexpr const char* kStudyExample = R"(
 Four sweeps in folders of --out, killed and gone on with as any sweep: layers, strategies and strength on the
 first half of seeds and prompts, confirm on the other. "It steers" is said only where the slope on the held-out
 clips is beyond that of random vectors of the same norm. Then DIR/preset.json is written, for generate --preset.
@@ -221,7 +221,7 @@ void add_study(CLI::App& app, Context& context) {
     const auto flags = std::make_shared<StudyFlags>();
     CLI::App* command = app.add_subcommand(
         "study", "Find out whether, where and how strongly a vector steers, against random vectors");
-    command->footer(kExample);
+    command->footer(kStudyExample);
     add_flags(*command, *flags);
     command->callback([flags, &context] { context.action = [flags, &context] { run(*flags, context); }; });
 }

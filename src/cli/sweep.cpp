@@ -16,7 +16,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kExample = R"(
+constexpr const char* kSweepExample = R"(
 Examples:
   musicsteer sweep --model bundle --prompts-file prompts/neutral.json --limit 4 --seeds 0:8 \
       --steer tempo.safetensors --alphas -0.4:0.4:0.2 --layers all,3 --strategies per-layer,one-to-all --out runs/tempo
@@ -26,13 +26,13 @@ Examples:
   musicsteer sweep --merge runs/part1 runs/part2 --out runs/tempo)";
 
 nlohmann::json estimate_json(const SweepEstimate& estimate) {
-    nlohmann::json json = {{"clips", estimate.clips},
-                           {"clips_left", estimate.clips_left},
-                           {"batches_left", estimate.batches_left},
-                           {"bytes", estimate.bytes}};
-    json["seconds_left"] =
+    nlohmann::json result = {{"clips", estimate.clips},
+                             {"clips_left", estimate.clips_left},
+                             {"batches_left", estimate.batches_left},
+                             {"bytes", estimate.bytes}};
+    result["seconds_left"] =
         estimate.seconds_left > 0.0 ? nlohmann::json(estimate.seconds_left) : nlohmann::json();
-    return json;
+    return result;
 }
 
 std::string estimate_text(const SweepEstimate& estimate, const SweepPlan& plan) {
@@ -156,7 +156,7 @@ void add_sweep(CLI::App& app, Context& context) {
     const auto flags = std::make_shared<SweepFlags>();
     CLI::App* command = app.add_subcommand(
         "sweep", "Generate a grid of prompts, seeds and ways of steering; resumable, in shards if need be");
-    command->footer(kExample);
+    command->footer(kSweepExample);
     add_sweep_flags(*command, *flags);
     command->callback([flags, &context, command] {
         context.action = [flags, &context, command] { run(*flags, context, *command); };

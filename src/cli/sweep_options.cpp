@@ -118,8 +118,8 @@ bool is_stored_plan(const std::string& file) {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(file, ignored)) return false;
     std::ifstream stream(file);
-    const nlohmann::json json = nlohmann::json::parse(stream, nullptr, false);
-    return json.is_object() && json.contains("format") && json.contains("format_version");
+    const nlohmann::json content = nlohmann::json::parse(stream, nullptr, false);
+    return content.is_object() && content.contains("format") && content.contains("format_version");
 }
 
 Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const std::string& device) {

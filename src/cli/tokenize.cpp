@@ -11,11 +11,11 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kExample = R"(
+constexpr const char* kTokenizeExample = R"(
 Example:
   musicsteer tokenize --model bundle "fast piano music" "slow piano music")";
 
-struct Options {
+struct TokenizeFlags {
     ModelOptions model;
     std::vector<std::string> texts;
     std::string file;
@@ -30,11 +30,11 @@ std::vector<std::string> read_lines(const std::string& path) {
     return lines;
 }
 
-void print(const Tokenizer& tokenizer, const std::string& text, bool json) {
+void print(const Tokenizer& tokenizer, const std::string& text, bool as_json) {
     const std::vector<std::int64_t> ids = tokenizer.encode(text);
     std::vector<std::string> pieces;
     for (const std::int64_t id : ids) pieces.push_back(tokenizer.piece(id));
-    if (json) {
+    if (as_json) {
         std::cout << nlohmann::json{{"text", text}, {"ids", ids}, {"pieces", pieces}}.dump() << '\n';
         return;
     }
@@ -44,7 +44,7 @@ void print(const Tokenizer& tokenizer, const std::string& text, bool json) {
     std::cout << '\n';
 }
 
-void run(const Options& options) {
+void run(const TokenizeFlags& options) {
     apply_log_level(options.model.log_level);
     std::vector<std::string> texts = options.texts;
     if (!options.file.empty()) {
@@ -61,9 +61,9 @@ void run(const Options& options) {
 }  // namespace
 
 void add_tokenize(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<TokenizeFlags>();
     CLI::App* command = app.add_subcommand("tokenize", "Show the token ids that a prompt becomes");
-    command->footer(kExample);
+    command->footer(kTokenizeExample);
     add_model_options(*command, options->model);
     command->add_option("text", options->texts, "Texts");
     command->add_option("--file", options->file, "One text a line");

@@ -16,7 +16,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kExample = R"(
+constexpr const char* kVectorExample = R"(
 Examples:
   musicsteer vector add tempo.safetensors brightness.safetensors --out fast-and-bright.safetensors
   musicsteer vector scale tempo.safetensors --by -0.5 --out slower.safetensors
@@ -26,7 +26,7 @@ Examples:
   musicsteer vector import theirs.pt --model bundle --concept mood --out mood.safetensors
   musicsteer vector export tempo.safetensors --out tempo.npz)";
 
-struct Options {
+struct VectorFlags {
     std::vector<std::string> files;
     std::string out;
     std::string log_level = "info";
@@ -41,13 +41,13 @@ struct Options {
     std::string site = "resid_post";
 };
 
-using Shared = std::shared_ptr<Options>;
+using Shared = std::shared_ptr<VectorFlags>;
 
-Overwrite overwrite_of(const Options& options) {
+Overwrite overwrite_of(const VectorFlags& options) {
     return options.force ? Overwrite::kAllow : Overwrite::kRefuse;
 }
 
-std::vector<VectorSource> load_sources(const Options& options) {
+std::vector<VectorSource> load_sources(const VectorFlags& options) {
     std::vector<VectorSource> sources;
     for (const std::string& file : options.files) sources.push_back(VectorSource::load(file));
     const auto weights = [](const VectorSource& source) { return source.vectors.provenance.weights_sha256; };
@@ -60,7 +60,7 @@ std::vector<VectorSource> load_sources(const Options& options) {
     return sources;
 }
 
-void save(const Options& options, VectorFile vectors) {
+void save(const VectorFlags& options, VectorFile vectors) {
     if (!options.concept_name.empty()) vectors.provenance.concept_name = options.concept_name;
     vectors.save(options.out, overwrite_of(options));
     print_vector_table(std::cout, vectors);
@@ -68,16 +68,17 @@ void save(const Options& options, VectorFile vectors) {
 }
 
 /// A subcommand that makes a vector file of vector files.
-using Operation = std::function<VectorFile(const Options& options, const std::vector<VectorSource>& sources)>;
+using Operation =
+    std::function<VectorFile(const VectorFlags& options, const std::vector<VectorSource>& sources)>;
 
-void run_operation(const Options& options, const Operation& operation) {
+void run_operation(const VectorFlags& options, const Operation& operation) {
     apply_log_level(options.log_level);
     check_writable(options.out, overwrite_of(options));
     const std::vector<VectorSource> sources = load_sources(options);
     save(options, operation(options, sources));
 }
 
-void run_cosine(const Options& options) {
+void run_cosine(const VectorFlags& options) {
     apply_log_level(options.log_level);
     const std::vector<VectorSource> sources = load_sources(options);
     const auto cosines = vector_cosines(sources[0], sources[1]);
@@ -94,7 +95,7 @@ void run_cosine(const Options& options) {
     }
 }
 
-void run_import(Options& options) {
+void run_import(VectorFlags& options) {
     apply_log_level(options.log_level);
     options.import_options.site = parse_site(options.site);
     if (!options.concept_name.empty()) options.import_options.concept_name = options.concept_name;
@@ -103,7 +104,7 @@ void run_import(Options& options) {
     save(options, import_vectors(options.files.front(), bundle.manifest(), options.import_options));
 }
 
-void run_export(const Options& options) {
+void run_export(const VectorFlags& options) {
     apply_log_level(options.log_level);
     if (std::filesystem::path(options.out).extension() != ".npz")
         throw UsageError("--out " + options.out + ": expected a name that ends in .npz");
@@ -129,7 +130,7 @@ CLI::App* add_part(CLI::App& parent, const Shared& options, const std::string& n
     return part;
 }
 
-void add_out(CLI::App& part, Options& options, const std::string& help) {
+void add_out(CLI::App& part, VectorFlags& options, const std::string& help) {
     part.add_option("--out", options.out, help)->required();
     part.add_flag("--force", options.force, "Replace a file that exists");
 }
@@ -148,29 +149,29 @@ CLI::App* add_operation(CLI::App& parent, Context& context, const Shared& option
 
 void add_algebra(CLI::App& command, Context& context, const Shared& options) {
     add_operation(command, context, options, "add", "The sum of vector files", 0, "Two or more vector files",
-                  [](const Options&, const auto& sources) { return add_vectors(sources); });
+                  [](const VectorFlags&, const auto& sources) { return add_vectors(sources); });
     add_operation(command, context, options, "sub", "The first vector file minus the second", 2,
                   "Two vector files",
-                  [](const Options&, const auto& s) { return subtract_vectors(s[0], s[1]); });
+                  [](const VectorFlags&, const auto& s) { return subtract_vectors(s[0], s[1]); });
     add_operation(command, context, options, "scale", "A vector file times a number", 1, "Vector file",
-                  [](const Options& o, const auto& s) { return scale_vectors(s[0], o.by); })
+                  [](const VectorFlags& o, const auto& s) { return scale_vectors(s[0], o.by); })
         ->add_option("--by", options->by, "The number; below 0 swaps the labels")
         ->required();
     add_operation(command, context, options, "normalize", "Vectors of the same directions and one length", 1,
                   "Vector file",
-                  [](const Options& o, const auto& s) { return normalize_vectors(s[0], o.norm); })
+                  [](const VectorFlags& o, const auto& s) { return normalize_vectors(s[0], o.norm); })
         ->add_option("--norm", options->norm, "Their length")
         ->capture_default_str();
     add_operation(command, context, options, "orthogonalize",
                   "The first vector file without what it shares with the others", 0,
                   "The vector file, and one or more that it shall be orthogonal to",
-                  [](const Options&, const auto& sources) {
+                  [](const VectorFlags&, const auto& sources) {
                       return orthogonalize_vectors(sources.front(), std::span(sources).subspan(1));
                   });
     add_operation(command, context, options, "random",
                   "Random directions with the norms of a vector file: the control for any claim about it", 1,
                   "Vector file whose norms they have",
-                  [](const Options& o, const auto& s) { return random_vectors(s[0], o.seed); })
+                  [](const VectorFlags& o, const auto& s) { return random_vectors(s[0], o.seed); })
         ->add_option("--seed", options->seed, "Another seed gives other directions")
         ->capture_default_str();
 }
@@ -212,9 +213,9 @@ exporting->callback([options, &context] { context.action = [options] { run_expor
 }  // namespace
 
 void add_vector(CLI::App& app, Context& context) {
-    const auto options = std::make_shared<Options>();
+    const auto options = std::make_shared<VectorFlags>();
     CLI::App* command = app.add_subcommand("vector", "Compute with vector files; import and export them");
-    command->footer(kExample);
+    command->footer(kVectorExample);
     command->require_subcommand(1);
     add_algebra(*command, context, options);
     add_exchange(*command, context, options);

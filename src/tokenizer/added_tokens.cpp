@@ -35,7 +35,7 @@ std::size_t skip_space_right(std::string_view text, std::size_t at) {
     return at;
 }
 
-AddedToken read_token(const JsonView& view) {
+AddedToken read_token(const ConfigView& view) {
     AddedToken token;
     view.at("id").index();  // must be there, but has no say
     token.content = view.at("content").text();
@@ -49,7 +49,7 @@ AddedToken read_token(const JsonView& view) {
 
 }  // namespace
 
-AddedTokens::AddedTokens(const JsonView& view, const Unigram& model, const Normalizer& normalizer) {
+AddedTokens::AddedTokens(const ConfigView& view, const Unigram& model, const Normalizer& normalizer) {
     for (std::size_t i = 0; i < view.size(); ++i) {
         AddedToken token = read_token(view.at(i));
         if (!token.content.empty()) add(std::move(token), model);

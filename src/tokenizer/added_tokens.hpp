@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "json_view.hpp"
+#include "config_view.hpp"
 #include "normalizer.hpp"
 #include "piece_trie.hpp"
 #include "tracked_text.hpp"
@@ -39,7 +39,7 @@ class AddedTokens {
     /// Reads the `added_tokens` of a tokenizer.json. As in `tokenizers`, the `id` in the file has no say: a
     /// token has the id of the piece it spells, or else the next one that is free.
     /// @throws InputError
-    AddedTokens(const JsonView& view, const Unigram& model, const Normalizer& normalizer);
+    AddedTokens(const ConfigView& view, const Unigram& model, const Normalizer& normalizer);
 
     /// Normalises a text, and cuts it at added tokens. No part is empty.
     std::vector<Part> split(std::string_view text, const Normalizer& normalizer) const;

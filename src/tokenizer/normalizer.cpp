@@ -114,17 +114,17 @@ void Lowercase::normalize(TrackedText& text) const {
     text = std::move(result);
 }
 
-Normalizer::Normalizer(const JsonView& view) {
+Normalizer::Normalizer(const ConfigView& view) {
     add(view);
 }
 
-void Normalizer::add(const JsonView& view) {
+void Normalizer::add(const ConfigView& view) {
     const std::string& type = view.at("type").text();
     if (type == "Sequence") {
-        const JsonView steps = view.at("normalizers");
+        const ConfigView steps = view.at("normalizers");
         for (std::size_t i = 0; i < steps.size(); ++i) add(steps.at(i));
     } else if (type == "Precompiled") {
-        const JsonView charsmap = view.at("precompiled_charsmap");
+        const ConfigView charsmap = view.at("precompiled_charsmap");
         steps_.emplace_back(PrecompiledCharsmap(charsmap.text(), charsmap.place()));
     } else if (type == "Strip") {
         steps_.emplace_back(Strip{view.at("strip_left").boolean(), view.at("strip_right").boolean()});
@@ -137,15 +137,15 @@ void Normalizer::add(const JsonView& view) {
     }
 }
 
-void Normalizer::add_replace(const JsonView& view) {
+void Normalizer::add_replace(const ConfigView& view) {
     const std::string content = view.at("content").text();
-    const JsonView pattern = view.at("pattern");
+    const ConfigView pattern = view.at("pattern");
     if (const auto text = pattern.find("String")) {
         if (text->text().empty()) text->expect("a text that is not empty");
         steps_.emplace_back(ReplaceText{text->text(), content});
         return;
     }
-    const JsonView regex = pattern.at("Regex");
+    const ConfigView regex = pattern.at("Regex");
     const std::string& expression = regex.text();
     const bool any_white_space = expression.starts_with("\\s");
     if (expression == "\\s{2,}" || expression == " {2,}") {

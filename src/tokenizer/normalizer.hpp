@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "json_view.hpp"
+#include "config_view.hpp"
 #include "precompiled_charsmap.hpp"
 #include "tracked_text.hpp"
 
@@ -45,13 +45,13 @@ class Normalizer {
     Normalizer() = default;  ///< leaves texts as they are
 
     /// @throws InputError for a step that is damaged or not supported.
-    explicit Normalizer(const JsonView& view);
+    explicit Normalizer(const ConfigView& view);
 
     void normalize(TrackedText& text) const;
 
   private:
-    void add(const JsonView& view);
-    void add_replace(const JsonView& view);
+    void add(const ConfigView& view);
+    void add_replace(const ConfigView& view);
 
     std::vector<std::variant<PrecompiledCharsmap, Strip, ReplaceText, ReplaceSpaces, Lowercase>> steps_;
 };

@@ -8,9 +8,9 @@ namespace musicsteer::tokenizer {
 
 namespace {
 
-Metaspace read_metaspace(const JsonView& view) {
+Metaspace read_metaspace(const ConfigView& view) {
     Metaspace step;
-    const JsonView replacement = view.at("replacement");
+    const ConfigView replacement = view.at("replacement");
     step.replacement = replacement.text();
     if (step.replacement.empty() || decode_utf8(step.replacement, 0).bytes != step.replacement.size()) {
         replacement.expect("one character");
@@ -82,14 +82,14 @@ std::vector<TrackedText> Metaspace::split(TrackedText text) const {
     return words;
 }
 
-PreTokenizer::PreTokenizer(const JsonView& view) {
+PreTokenizer::PreTokenizer(const ConfigView& view) {
     add(view);
 }
 
-void PreTokenizer::add(const JsonView& view) {
+void PreTokenizer::add(const ConfigView& view) {
     const std::string& type = view.at("type").text();
     if (type == "Sequence") {
-        const JsonView steps = view.at("pretokenizers");
+        const ConfigView steps = view.at("pretokenizers");
         for (std::size_t i = 0; i < steps.size(); ++i) add(steps.at(i));
     } else if (type == "WhitespaceSplit") {
         steps_.emplace_back(WhitespaceSplit{});

@@ -4,7 +4,7 @@
 #include <variant>
 #include <vector>
 
-#include "json_view.hpp"
+#include "config_view.hpp"
 #include "tracked_text.hpp"
 
 namespace musicsteer::tokenizer {
@@ -34,13 +34,13 @@ class PreTokenizer {
     PreTokenizer() = default;  ///< the text is one word
 
     /// @throws InputError for a step that is damaged or not supported.
-    explicit PreTokenizer(const JsonView& view);
+    explicit PreTokenizer(const ConfigView& view);
 
     /// None of the words is empty.
     std::vector<TrackedText> split(const TrackedText& text) const;
 
   private:
-    void add(const JsonView& view);
+    void add(const ConfigView& view);
 
     std::vector<std::variant<WhitespaceSplit, Metaspace>> steps_;
 };

@@ -1,7 +1,6 @@
 #include "musicsteer/direction_methods.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,26 +9,19 @@
 
 #include "musicsteer/errors.hpp"
 #include "musicsteer/random_directions.hpp"
+#include "tensor_values.hpp"
 
 namespace musicsteer {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::cosine;
+using testing_support::noise;
 
 constexpr DirectionMethod kFitted[] = {DirectionMethod::kMeanDiff,  DirectionMethod::kPca,
                                        DirectionMethod::kPcaCenter, DirectionMethod::kLogistic,
                                        DirectionMethod::kRidge,     DirectionMethod::kRfm};
-
-at::Tensor noise(std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
-    at::Generator generator = at::detail::createCPUGenerator(seed);
-    return at::randn({rows, columns}, generator, at::TensorOptions(at::kDouble));
-}
-
-double cosine(const at::Tensor& a, const at::Tensor& b) {
-    const at::Tensor x = a.to(at::kDouble), y = b.to(at::kDouble);
-    return (x.dot(y) / (x.norm() * y.norm())).item<double>();
-}
 
 /// Two sides of noise about +-strength times a direction, where the strength differs from pair to pair.
 struct Planted {

@@ -1,21 +1,19 @@
 #include "musicsteer/direction_statistics.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "tensor_values.hpp"
+
 namespace musicsteer {
 namespace {
 
+using testing_support::noise;
+
 at::Tensor numbers(const std::vector<double>& values) {
     return at::tensor(values, at::kDouble);
-}
-
-at::Tensor noise(std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
-    at::Generator generator = at::detail::createCPUGenerator(seed);
-    return at::randn({rows, columns}, generator, at::TensorOptions(at::kDouble));
 }
 
 at::Tensor along_means(const TrainingSet& set) {

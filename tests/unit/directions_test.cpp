@@ -19,6 +19,7 @@ namespace {
 using testing::ElementsAre;
 using testing::StrEq;
 using testing::ThrowsMessage;
+using testing_support::cosine;
 using testing_support::floats;
 
 PooledSide side(const std::vector<std::vector<float>>& means, const std::vector<float>& norms) {
@@ -29,10 +30,6 @@ PooledSide side(const std::vector<std::vector<float>>& means, const std::vector<
 
 PooledSide side(const at::Tensor& means) {
     return {means, means.norm(2, {1})};
-}
-
-double cosine(const at::Tensor& a, const at::Tensor& b) {
-    return (a.dot(b) / (a.norm() * b.norm())).item<double>();
 }
 
 TEST(DifferenceInMeans, ByHand) {

@@ -103,9 +103,9 @@ TEST(Manifest, RefusesAnotherFormatAndNewerOnes) {
     expect_refused("/format", "gguf", "format: expected 'musicsteer-bundle', found 'gguf'");
     expect_refused(
         "/oldest_reader", 3,
-        "written for a newer musicsteer (bundle format 3, this one reads up to 2); update musicsteer");
+        "written for a newer musicsteer (format version 3, this one reads up to 2); update musicsteer");
     expect_refused("/format_version", 1,
-                   "written for an older musicsteer (bundle format 1, this one reads from 2 on); export the "
+                   "written for an older musicsteer (format version 1, this one reads from 2 on); export the "
                    "checkpoint again with scripts/export_model.py");
     expect_refused("/oldest_reader", 0, "oldest_reader: expected a whole number from 1 to 1048576, found 0");
     expect_refused("/format_version", 0,

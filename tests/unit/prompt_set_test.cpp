@@ -75,23 +75,23 @@ std::string set_of(const std::string& positive, const std::string& negative, con
            R"(},"negative":{"label":"n","prompts":)" + negative + "}" + more + "}";
 }
 
-struct Case {
+struct BadSet {
     std::string json;
     std::string message;
 };
 
-void PrintTo(const Case& test, std::ostream* out) {
+void PrintTo(const BadSet& test, std::ostream* out) {
     *out << test.json;
 }
 
-class BadPromptSet : public ::testing::TestWithParam<Case> {};
+class BadPromptSet : public ::testing::TestWithParam<BadSet> {};
 
 TEST_P(BadPromptSet, IsRefusedWithItsPlace) {
     EXPECT_THAT([] { PromptSet::parse(GetParam().json, "x.json"); },
                 ThrowsMessage<InputError>(GetParam().message));
 }
 
-const std::vector<Case> kBadSets = {
+const std::vector<BadSet> kBadSets = {
     {"",
      "x.json: not JSON: line 1, column 1: syntax error while parsing value - unexpected end of input; "
      "expected '[', '{', or a literal"},
@@ -184,8 +184,8 @@ TEST(PromptList, ReadsANeutralSetAListAndPlainText) {
     EXPECT_THAT(texts_of(load_prompt_list(set)), ElementsAre("a", "b"));
     const auto list = write_bytes(folder / "list.json", R"(["c", "d"])");
     EXPECT_THAT(texts_of(load_prompt_list(list)), ElementsAre("c", "d"));
-    const auto json = write_bytes(folder / "no-extension", " \n[\"e\"]");
-    EXPECT_THAT(texts_of(load_prompt_list(json)), ElementsAre("e"));
+    const auto unnamed = write_bytes(folder / "no-extension", " \n[\"e\"]");
+    EXPECT_THAT(texts_of(load_prompt_list(unnamed)), ElementsAre("e"));
     const auto lines = write_bytes(folder / "lines.txt",
                                    "\xEF\xBB\xBF  one \r\n\n# comment\n\ttwo # is part of it\n \nthree");
     EXPECT_THAT(texts_of(load_prompt_list(lines)), ElementsAre("one", "two # is part of it", "three"));

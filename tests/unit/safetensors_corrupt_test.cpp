@@ -30,19 +30,19 @@ std::string tensor(const std::string& dtype, const std::string& shape, const std
     return R"({"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}";
 }
 
-struct Case {
+struct CorruptFile {
     const char* name;
     std::string bytes;
     std::string message;  // what comes after "PATH: "
 };
 
-void PrintTo(const Case& test, std::ostream* out) {
+void PrintTo(const CorruptFile& test, std::ostream* out) {
     *out << test.name;
 }
 
 const std::string kEight(8, '\0');
 
-class CorruptSafetensors : public ::testing::TestWithParam<Case> {};
+class CorruptSafetensors : public ::testing::TestWithParam<CorruptFile> {};
 
 TEST_P(CorruptSafetensors, IsRefusedWithASentence) {
     const TempFolder folder;
@@ -52,7 +52,7 @@ TEST_P(CorruptSafetensors, IsRefusedWithASentence) {
     EXPECT_THAT([&] { read_tensor_info(path); }, ThrowsMessage<InputError>(HasSubstr(expected)));
 }
 
-const std::vector<Case> kLengths = {
+const std::vector<CorruptFile> kLengths = {
     {"empty", "", "expected a safetensors file, found only 0 bytes"},
     {"seven_bytes", "1234567", "expected a safetensors file, found only 7 bytes"},
     {"length_2_to_63", little_endian(std::uint64_t{1} << 63) + "{}",
@@ -67,7 +67,7 @@ const std::vector<Case> kLengths = {
     {"length_0", little_endian(0), "header: expected a JSON object"},
 };
 
-const std::vector<Case> kHeaders = {
+const std::vector<CorruptFile> kHeaders = {
     {"list", file_of("[]", ""), "header: expected a JSON object"},
     {"text_file", "This is no safetensors file at all", "no safetensors file, or a damaged one"},
     {"cut_json", file_of(R"({"a":)", ""), "header: not JSON: line 1, column 6: syntax error"},
@@ -92,7 +92,7 @@ const std::vector<Case> kHeaders = {
      "header: a.dtype: musicsteer"},
 };
 
-const std::vector<Case> kShapes = {
+const std::vector<CorruptFile> kShapes = {
     {"negative", file_of(R"({"a":)" + tensor("F32", "[-1]", "[0,4]") + "}", kEight),
      "header: a.shape[0]: expected a whole number from 0 to 9223372036854775807, found -1"},
     {"fraction", file_of(R"({"a":)" + tensor("F32", "[1.5]", "[0,4]") + "}", kEight),
@@ -134,7 +134,7 @@ const std::vector<Case> kShapes = {
      "tensor 'a': its data ends at offset 1000000000000, but the file has 8 bytes of data; is it truncated?"},
 };
 
-const std::vector<Case> kOffsets = {
+const std::vector<CorruptFile> kOffsets = {
     {"one", file_of(R"({"a":)" + tensor("F32", "[2]", "[8]") + "}", kEight),
      "header: a.data_offsets: expected [begin, end], found 1 numbers"},
     {"backwards", file_of(R"({"a":)" + tensor("F32", "[2]", "[8,0]") + "}", kEight),
@@ -162,7 +162,7 @@ const std::vector<Case> kOffsets = {
      "tensor 'a': expected its data at offset 0, found 9223372036854775806"},
 };
 
-std::string case_name(const ::testing::TestParamInfo<Case>& info) {
+std::string case_name(const ::testing::TestParamInfo<CorruptFile>& info) {
     return info.param.name;
 }
 INSTANTIATE_TEST_SUITE_P(Length, CorruptSafetensors, ::testing::ValuesIn(kLengths), case_name);

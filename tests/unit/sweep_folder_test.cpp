@@ -37,7 +37,7 @@ void make_all(const std::filesystem::path& path, const SweepPlan& plan) {
 }
 
 template <typename Call>
-std::string message_of(Call call) {
+std::string error_of(Call call) {
     try {
         call();
     } catch (const Error& error) {
@@ -101,7 +101,7 @@ TEST(SweepFolder, DamagedRecordsAreRefusedWithTheirLine) {
     const std::string whole = read_bytes(paths.records());
     const auto refusal = [&](const std::string& text) {
         write_bytes(paths.records(), text);
-        return message_of([&] { SweepFolder(path, small_plan(), ignore); });
+        return error_of([&] { SweepFolder(path, small_plan(), ignore); });
     };
     EXPECT_THAT(refusal("hello\n" + whole), HasSubstr("runs.jsonl: line 1: expected the record of a clip"));
     EXPECT_THAT(refusal(whole + "{\"id\":\"abc\"}\n"), HasSubstr("holds clip abc"));
@@ -143,9 +143,9 @@ TEST(SweepFolder, OneProcessAtATime) {
     const std::filesystem::path path = temp / "runs";
     {
         const SweepFolder folder(path, small_plan(), ignore);
-        EXPECT_THAT(message_of([&] { SweepFolder(path, small_plan(), ignore); }),
+        EXPECT_THAT(error_of([&] { SweepFolder(path, small_plan(), ignore); }),
                     HasSubstr("another process is at work"));
-        EXPECT_THAT(message_of([&] { merge_sweeps({path}, temp / "merged", {}); }),
+        EXPECT_THAT(error_of([&] { merge_sweeps({path}, temp / "merged", {}); }),
                     HasSubstr("another process is at work"));
     }
     EXPECT_NO_THROW(SweepFolder(path, small_plan(), ignore));
@@ -162,7 +162,7 @@ TEST(SweepFolder, APlanMayGrowAndNothingElse) {
         EXPECT_EQ(folder.records().size(), 12U);
         EXPECT_EQ(folder.clips().size(), 18U);
     }
-    EXPECT_THAT(message_of([&] { SweepFolder(path, small_plan(), ignore); }),
+    EXPECT_THAT(error_of([&] { SweepFolder(path, small_plan(), ignore); }),
                 HasSubstr("6 of the folder's planned clips are no longer in the plan"));
     EXPECT_EQ(SweepPlan::load(path / "plan.json").seeds.size(), 3U);
 }
@@ -171,10 +171,10 @@ TEST(SweepFolder, ForeignFoldersAreLeftAlone) {
     const TempFolder temp;
     std::filesystem::create_directories(temp / "photos");
     write_bytes(temp / "photos" / "cat.jpg", "x");
-    EXPECT_THAT(message_of([&] { SweepFolder(temp / "photos", small_plan(), ignore); }),
+    EXPECT_THAT(error_of([&] { SweepFolder(temp / "photos", small_plan(), ignore); }),
                 HasSubstr("holds 'cat.jpg' but no plan.json"));
     write_bytes(temp / "file", "x");
-    EXPECT_THAT(message_of([&] { SweepFolder(temp / "file", small_plan(), ignore); }),
+    EXPECT_THAT(error_of([&] { SweepFolder(temp / "file", small_plan(), ignore); }),
                 HasSubstr("expected a folder"));
     EXPECT_THROW(SweepFolder("/proc/runs", small_plan(), ignore), OutputError);
 }
@@ -271,12 +271,12 @@ TEST(SweepMerge, DifferentContentUnderOneIdIsAnErrorThatNamesIt) {
         SweepFolder folder(temp / "b", small_plan(), ignore);
         for (const SweepClip& clip : folder.clips()) make_clip(folder, clip, clip.id == odd.id ? "!" : "");
     }
-    const std::string message = message_of([&] {
+    const std::string message = error_of([&] {
         merge_sweeps({temp / "a", temp / "b"}, temp / "merged", {});
     });
     EXPECT_THAT(message, HasSubstr("clip " + odd.id + " is not the same in"));
     merge_sweeps({temp / "a"}, temp / "c", {});
-    EXPECT_THAT(message_of([&] { merge_sweeps({temp / "b"}, temp / "c", {}); }), HasSubstr(odd.id));
+    EXPECT_THAT(error_of([&] { merge_sweeps({temp / "b"}, temp / "c", {}); }), HasSubstr(odd.id));
 }
 
 TEST(SweepMerge, WavsAreHeldToTheirHashes) {
@@ -286,7 +286,7 @@ TEST(SweepMerge, WavsAreHeldToTheirHashes) {
     part.shard = {1, 2};
     const std::string id = part.clips().front().id;
     write_bytes(SweepPaths{parts[0]}.clip(id), "cut");
-    EXPECT_THAT(message_of([&] { merge_sweeps(parts, temp / "merged", {}); }),
+    EXPECT_THAT(error_of([&] { merge_sweeps(parts, temp / "merged", {}); }),
                 HasSubstr(id + ".wav: clip " + id + " is not what runs.jsonl says"));
     std::filesystem::remove(SweepPaths{parts[0]}.clip(id));
     EXPECT_THROW(merge_sweeps(parts, temp / "merged", {}), InputError);
@@ -298,7 +298,7 @@ TEST(SweepMerge, RefusesOtherPlansAndItself) {
     SweepPlan other = small_plan();
     other.settings.sampling.top_k = 7;
     make_all(temp / "other", other);
-    EXPECT_THAT(message_of([&] {
+    EXPECT_THAT(error_of([&] {
                     merge_sweeps({parts[0], temp / "other"}, temp / "merged", {});
                 }),
                 HasSubstr("top_k was 250 and is 7"));

@@ -10,7 +10,7 @@ namespace {
 using testing::ElementsAre;
 
 template <typename Call>
-std::string message_of(Call call) {
+std::string refusal_of(Call call) {
     try {
         call();
     } catch (const UsageError& error) {
@@ -30,8 +30,8 @@ TEST(ValueLists, SeedsAreNumbersListsAndHalfOpenRanges) {
 TEST(ValueLists, SeedsThatMakeNoSenseAreRefused) {
     for (const char* text : {"", "x", "-1", "1.5", "1,,2", "3:", ":3", "1:2:3", "18446744073709551616"})
         EXPECT_THROW(parse_seeds(text), UsageError) << text;
-    EXPECT_THAT(message_of([] { parse_seeds("5:5"); }), testing::HasSubstr("the range is empty"));
-    EXPECT_THAT(message_of([] { parse_seeds("0:99999999"); }), testing::HasSubstr("more than a million"));
+    EXPECT_THAT(refusal_of([] { parse_seeds("5:5"); }), testing::HasSubstr("the range is empty"));
+    EXPECT_THAT(refusal_of([] { parse_seeds("0:99999999"); }), testing::HasSubstr("more than a million"));
 }
 
 TEST(ValueLists, AlphaRangesHoldBothEnds) {
@@ -55,11 +55,11 @@ TEST(ValueLists, AlphasThatMakeNoSenseAreRefused) {
     for (const char* text : {"", "loud", "nan", "inf", "1e999", "123456789012e299", "0x10", "1,", "--1",
                              "1 2", ".", "e5", "1:2"})
         EXPECT_THROW(parse_alphas(text), UsageError) << text;
-    EXPECT_THAT(message_of([] { parse_alphas("2:-2:0.5"); }), testing::HasSubstr("empty"));
-    EXPECT_THAT(message_of([] { parse_alphas("0:1:0"); }), testing::HasSubstr("more than 0"));
-    EXPECT_THAT(message_of([] { parse_alphas("0:1:-0.1"); }), testing::HasSubstr("more than 0"));
-    EXPECT_THAT(message_of([] { parse_alphas("0:1:0.00001"); }), testing::HasSubstr("10000 values"));
-    EXPECT_THAT(message_of([] { parse_alphas("0:1e20:1e-20"); }), testing::HasSubstr("too far apart"));
+    EXPECT_THAT(refusal_of([] { parse_alphas("2:-2:0.5"); }), testing::HasSubstr("empty"));
+    EXPECT_THAT(refusal_of([] { parse_alphas("0:1:0"); }), testing::HasSubstr("more than 0"));
+    EXPECT_THAT(refusal_of([] { parse_alphas("0:1:-0.1"); }), testing::HasSubstr("more than 0"));
+    EXPECT_THAT(refusal_of([] { parse_alphas("0:1:0.00001"); }), testing::HasSubstr("10000 values"));
+    EXPECT_THAT(refusal_of([] { parse_alphas("0:1e20:1e-20"); }), testing::HasSubstr("too far apart"));
 }
 
 }  // namespace

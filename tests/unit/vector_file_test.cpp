@@ -159,7 +159,7 @@ TEST_F(VectorFileTest, RefusesFilesOfOthersAndNewerOnes) {
             content.metadata["musicsteer"] =
                 R"({"format":"musicsteer-vectors","format_version":2,"oldest_reader":2})";
         },
-        "written for a newer musicsteer");
+        "metadata.musicsteer: written for a newer musicsteer");
 }
 
 TEST_F(VectorFileTest, MissesEveryFieldByName) {
@@ -204,7 +204,7 @@ TEST_F(VectorFileTest, RefusesVectorsThatAreNone) {
     expect_refused(with(kPoint, at::ones({2})),
                    "tensor 'decoder.2.resid_post': expected F32 [3], found F32 [2]");
     expect_refused(with(kPoint, at::ones({1, 3})),
-                   "tensor 'decoder.2.resid_post': expected F32 [3], found F32 [1,3]");
+                   "tensor 'decoder.2.resid_post': expected F32 [3], found F32 [1, 3]");
     expect_refused(with(kPoint, at::ones({3}, at::kHalf)),
                    "tensor 'decoder.2.resid_post': expected F32 [3], found F16 [3]");
     expect_refused(with("decoder.2.resid_pots", at::ones({3})),

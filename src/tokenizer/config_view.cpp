@@ -1,4 +1,4 @@
-#include "json_view.hpp"
+#include "config_view.hpp"
 
 #include <array>
 #include <cmath>
@@ -164,7 +164,7 @@ json parse_json(const std::string& text, const std::string& origin) {
     return root;
 }
 
-JsonView JsonView::at(const std::string& name) const {
+ConfigView ConfigView::at(const std::string& name) const {
     if (!value_->is_object()) expect("an object");
     const auto member = value_->find(name);
     if (member == value_->end()) {
@@ -174,49 +174,49 @@ JsonView JsonView::at(const std::string& name) const {
     return {*member, place_ + "." + name};
 }
 
-JsonView JsonView::at(std::size_t index) const {
+ConfigView ConfigView::at(std::size_t index) const {
     if (index >= size()) expect("an array of more than " + std::to_string(index));
     return {(*value_)[index], place_ + "[" + std::to_string(index) + "]"};
 }
 
-std::optional<JsonView> JsonView::find(const std::string& name) const {
+std::optional<ConfigView> ConfigView::find(const std::string& name) const {
     if (!value_->is_object()) expect("an object");
     const auto member = value_->find(name);
     if (member == value_->end() || member->is_null()) return std::nullopt;
-    return JsonView(*member, place_ + "." + name);
+    return ConfigView(*member, place_ + "." + name);
 }
 
-std::size_t JsonView::size() const {
+std::size_t ConfigView::size() const {
     if (!value_->is_array()) expect("an array");
     return value_->size();
 }
 
-const std::string& JsonView::text() const {
+const std::string& ConfigView::text() const {
     if (!value_->is_string()) expect("a text");
     return value_->get_ref<const std::string&>();
 }
 
-bool JsonView::boolean() const {
+bool ConfigView::boolean() const {
     if (!value_->is_boolean()) expect("true or false");
     return value_->get<bool>();
 }
 
-double JsonView::number() const {
+double ConfigView::number() const {
     if (!value_->is_number()) expect("a number");
     return value_->get<double>();
 }
 
-std::size_t JsonView::index() const {
+std::size_t ConfigView::index() const {
     if (!value_->is_number_unsigned()) expect("a whole number, 0 or more");
     return value_->get<std::size_t>();
 }
 
-void JsonView::expect(const std::string& expected) const {
+void ConfigView::expect(const std::string& expected) const {
     throw InputError(place_ + ": should be " + expected + " and is " + describe(*value_) +
                      "; the file is damaged or not a tokenizer.json, save it again with transformers");
 }
 
-void JsonView::unsupported(const std::string& what) const {
+void ConfigView::unsupported(const std::string& what) const {
     throw InputError(place_ + ": " + what +
                      " is not supported; T5's own tokenizer, as published MusicGen checkpoints have it, is");
 }

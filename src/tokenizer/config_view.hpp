@@ -12,19 +12,19 @@ namespace musicsteer::tokenizer {
 /// @throws InputError if it is not JSON, or is nested more than 64 deep.
 nlohmann::json parse_json(const std::string& text, const std::string& origin);
 
-/// A value in a JSON file that knows its place, for messages. Every getter throws InputError, with place,
-/// what was expected and what is there.
-class JsonView {
+/// A value in a tokenizer.json that knows its place, for messages. Every getter throws InputError, with
+/// place, what was expected and what is there.
+class ConfigView {
   public:
     /// `value` must outlive the view.
-    JsonView(const nlohmann::json& value, std::string place) : value_(&value), place_(std::move(place)) {}
+    ConfigView(const nlohmann::json& value, std::string place) : value_(&value), place_(std::move(place)) {}
 
     /// The member of an object, or of an array.
-    JsonView at(const std::string& name) const;
-    JsonView at(std::size_t index) const;
+    ConfigView at(const std::string& name) const;
+    ConfigView at(std::size_t index) const;
 
     /// The member of an object, unless it is missing or null.
-    std::optional<JsonView> find(const std::string& name) const;
+    std::optional<ConfigView> find(const std::string& name) const;
 
     std::size_t size() const;  ///< of an array
     const std::string& text() const;
