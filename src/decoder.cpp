@@ -8,6 +8,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
 #include "script_call.hpp"
+#include "step_attention.hpp"
 
 namespace musicsteer {
 namespace {
@@ -38,10 +39,12 @@ Decoder::Decoder(const Bundle& bundle)
     : dims_(bundle.manifest().decoder),
       text_width_(bundle.manifest().text.hidden_size),
       device_(bundle.device()),
+      cache_type_(bundle.manifest().cache_is_half() ? at::kHalf : at::kFloat),
       module_(bundle.load_module("decoder.pt")) {
     try {
         for (const torch::jit::Module& layer : module_.attr("layers").toModule().children()) {
-            layers_.push_back({layer.get_method("cross_kv"), layer.get_method("self_attn"),
+            layers_.push_back({layer.get_method("cross_kv"), layer.get_method("project_qkv"),
+                               layer.get_method("project_query"), layer.get_method("self_attn"),
                                layer.get_method("self_out"), layer.get_method("cross_attn"),
                                layer.get_method("cross_out"), layer.get_method("mlp")});
         }
@@ -93,13 +96,40 @@ TextMemory Decoder::remember(const at::Tensor& states, const at::Tensor& mask,
 
 KvCache Decoder::make_cache(std::int64_t rows, std::int64_t capacity) const {
     const c10::InferenceMode guard;
-    const auto options = at::TensorOptions().dtype(at::kFloat).device(device_);
+    const auto options = at::TensorOptions().dtype(cache_type_).device(device_);
     KvCache cache;
     for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
         cache.keys.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
         cache.values.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
     }
     return cache;
+}
+
+at::Tensor Decoder::self_attention(const Layer& layer, const at::Tensor& x, at::Tensor& keys,
+                                   at::Tensor& values, const HookContext& context) const {
+    if (context.columns == 1 && device_.is_cpu()) {
+        const at::Tensor qkv = call(layer.project_qkv, {x});
+        keys.select(2, context.position).copy_(qkv.select(2, 1).squeeze(1));
+        values.select(2, context.position).copy_(qkv.select(2, 2).squeeze(1));
+        const std::int64_t seen = context.position + 1;
+        return attend_step(qkv.select(2, 0), keys.narrow(2, 0, seen), values.narrow(2, 0, seen), {});
+    }
+    return call(layer.self_attn, {x, keys, values, context.position});
+}
+
+at::Tensor Decoder::cross_attention(const Layer& layer, const at::Tensor& x, const TextMemory& text,
+                                    std::size_t index) const {
+    if (x.size(1) == 1 && device_.is_cpu()) {
+        const at::Tensor query = call(layer.project_query, {x});
+        at::Tensor heads = at::zeros_like(query);
+        if (text.rows.numel() > 0) {
+            heads.index_copy_(0, text.rows,
+                              attend_step(query.index_select(0, text.rows), text.keys[index],
+                                          text.values[index], text.bias));
+        }
+        return heads;
+    }
+    return call(layer.cross_attn, {x, text.keys[index], text.values[index], text.bias, text.rows});
 }
 
 at::Tensor Decoder::forward(const DecoderInput& input, const TextMemory& text, KvCache& cache,
@@ -124,12 +154,12 @@ at::Tensor Decoder::forward(const DecoderInput& input, const TextMemory& text, K
             const Layer& layer = layers_[index];
             x = at_layer(i, Site::kResidPre, std::move(x));
 
-            at::Tensor heads = call(layer.self_attn, {x, cache.keys[index], cache.values[index], position});
+            at::Tensor heads = self_attention(layer, x, cache.keys[index], cache.values[index], context);
             heads = at_layer(i, Site::kSelfAttnHeads, std::move(heads));
             x = x + at_layer(i, Site::kSelfAttnOut, call(layer.self_out, {heads}));
             x = at_layer(i, Site::kResidPostSelf, std::move(x));
 
-            heads = call(layer.cross_attn, {x, text.keys[index], text.values[index], text.bias, text.rows});
+            heads = cross_attention(layer, x, text, index);
             x = x + at_layer(i, Site::kCrossAttnOut, call(layer.cross_out, {heads}));
             x = at_layer(i, Site::kResidPostCross, std::move(x));
 

@@ -3,26 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
-// GCC's and Clang's vectors of a fixed size: the same source for AVX-512, AVX2 and whatever else there is.
+#include "float_vectors.hpp"
 
 namespace musicsteer {
 namespace {
-
-#define MUSICSTEER_INLINE inline __attribute__((always_inline))
-
-typedef float Floats __attribute__((vector_size(kLstmGroup * sizeof(float))));
-typedef std::int32_t Ints __attribute__((vector_size(kLstmGroup * sizeof(std::int32_t))));
-MUSICSTEER_INLINE Floats load(const float* from) {
-    Floats values;
-    std::memcpy(&values, from, sizeof(values));
-    return values;
-}
-
-MUSICSTEER_INLINE Floats as_floats(const Ints& bits) {
-    Floats values;
-    std::memcpy(&values, &bits, sizeof(values));
-    return values;
-}
 
 /// The weights of a group's four gates.
 MUSICSTEER_INLINE void load_gates(const float* from, Floats (&weights)[4]) {
@@ -37,27 +21,6 @@ MUSICSTEER_INLINE void load_gates(const std::uint16_t* from, Floats (&weights)[4
         weights[2 * pair] = as_floats(bits << 16);
         weights[2 * pair + 1] = as_floats(bits & static_cast<std::int32_t>(0xffff0000));
     }
-}
-
-MUSICSTEER_INLINE void store(float* to, const Floats& values) {
-    std::memcpy(to, &values, sizeof(values));
-}
-
-/// e^x within 2 units in the last place (the polynomial of Cephes' expf), x clamped to +-87.
-MUSICSTEER_INLINE Floats exponential(Floats x) {
-    x = x < -87.0F ? Floats{} - 87.0F : x;
-    x = x > 87.0F ? Floats{} + 87.0F : x;
-    const Floats shifted = x * 1.44269504F + 12582912.0F;  // 1.5 x 2^23: rounds to a whole number
-    const Floats whole = shifted - 12582912.0F;
-    const Floats rest = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
-    Floats sum = rest * 1.9875691500e-4F + 1.3981999507e-3F;
-    sum = sum * rest + 8.3334519073e-3F;
-    sum = sum * rest + 4.1665795894e-2F;
-    sum = sum * rest + 1.6666665459e-1F;
-    sum = sum * rest + 5.0000001201e-1F;
-    sum = sum * (rest * rest) + rest + 1.0F;
-    const Ints exponent = (__builtin_convertvector(whole, Ints) + 127) << 23;
-    return sum * as_floats(exponent);
 }
 
 MUSICSTEER_INLINE Floats sigmoid(Floats x) {

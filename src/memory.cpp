@@ -82,9 +82,10 @@ MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape
     const auto bytes = [](double value) { return static_cast<std::uint64_t>(std::min(value, kMaxBytes)); };
     const DecoderDims& decoder = manifest.decoder;
     const double key_value = 2 * size(decoder.num_layers) * size(decoder.hidden_size) * kFloatBytes;
+    const double cached = manifest.cache_is_half() ? key_value / 2 : key_value;
     const double cells = size(shape.rows) * size(shape.columns);
     MemoryEstimate estimate;
-    estimate.cache = bytes(key_value * size(shape.rows) * size(shape.frames + decoder.max_delay()));
+    estimate.cache = bytes(cached * size(shape.rows) * size(shape.frames + decoder.max_delay()));
     // Every row holds its text's keys and values, unless all share one.
     estimate.text = bytes(key_value * size(std::max(shape.texts, shape.rows)) * size(shape.text_length));
     estimate.step = bytes(cells * kFloatBytes *

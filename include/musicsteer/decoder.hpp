@@ -21,7 +21,8 @@ struct TextMemory {
     at::Tensor rows;                 ///< [C] int64, ascending
 };
 
-/// Self-attention keys and values of B rows; the decoder writes them in place.
+/// Self-attention keys and values of B rows, float16 beside weights of less than 32 bits and float32
+/// otherwise; the decoder writes them in place.
 struct KvCache {
     std::vector<at::Tensor> keys;    ///< by layer: [B, H, L, D/H]
     std::vector<at::Tensor> values;  ///< by layer: [B, H, L, D/H]
@@ -60,12 +61,20 @@ class Decoder {
   private:
     /// The exported methods of one layer (scripts/torchscript/decoder.py).
     struct Layer {
-        torch::jit::Method cross_kv, self_attn, self_out, cross_attn, cross_out, mlp;
+        torch::jit::Method cross_kv, project_qkv, project_query, self_attn, self_out, cross_attn, cross_out,
+            mlp;
     };
+
+    /// [B, T, D] -> heads [B, T, H, D/H]
+    at::Tensor self_attention(const Layer& layer, const at::Tensor& x, at::Tensor& keys, at::Tensor& values,
+                              const HookContext& context) const;
+    at::Tensor cross_attention(const Layer& layer, const at::Tensor& x, const TextMemory& text,
+                               std::size_t index) const;
 
     DecoderDims dims_;
     std::int64_t text_width_;
     c10::Device device_;
+    at::ScalarType cache_type_;
     torch::jit::Module module_;
     std::vector<Layer> layers_;
     mutable std::int64_t forward_calls_ = 0;

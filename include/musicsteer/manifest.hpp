@@ -51,9 +51,9 @@ struct FileRecord {
 
 /// What a model bundle says about itself (manifest.json).
 struct Manifest {
-    static constexpr int kFormatVersion = 2;
+    static constexpr int kFormatVersion = 3;
     /// Older bundles have other modules: they are exported again.
-    static constexpr int kOldestFormat = 2;
+    static constexpr int kOldestFormat = 3;
 
     std::string model_name;
     std::string source;        ///< where the checkpoint came from: a folder or a hub id
@@ -77,6 +77,9 @@ struct Manifest {
     std::int64_t frames_of(double duration_s) const;
     /// The longest clip whose N + max delay steps fit the position table, in frames.
     std::int64_t max_frames() const;
+    /// Whether self-attention's keys and values are kept in float16: beside weights in bf16 or int8 they are
+    /// the finer part.
+    bool cache_is_half() const { return precision.at("decoder") != "f32"; }
 
     /// Reads and checks BUNDLE/manifest.json.
     /// Keys and capabilities that it does not know are ignored: a newer bundle may say more.

@@ -35,9 +35,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 class StepLinear(nn.Linear):
     """A linear without bias that runs at every step, on one column of each row of the batch.
 
-    Computed as weight times rows, and not rows times weight: with few rows MKL reads the weight several times
-    as fast. Its kernels for 5 to 11 rows give the rows of a remainder other last bits than the rest unless
-    they come in fours, so they do: a row must not depend on its place in the batch.
+    A few rows are computed as weight times rows, and not rows times weight: MKL reads the weight several
+    times as fast then. From four on oneDNN is faster still, and it gives a row the same bits wherever it
+    stands in the batch, which MKL does not for 5 to 11 rows.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -46,10 +46,11 @@ class StepLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N]."""
         rows = x.flatten(0, -2)
-        count = rows.size(0)
-        if count > 4 and count % 4 != 0:
-            rows = F.pad(rows, [0, 0, 0, 4 - count % 4])
-        y = torch.matmul(self.weight, rows.t()).t().narrow(0, 0, count).contiguous()
+        if rows.size(0) < 4 or rows.is_cuda:
+            y = torch.matmul(self.weight, rows.t()).t().contiguous()
+        else:
+            scalars: list[int | float | complex | None] = []  # TorchScript's list of numbers
+            y = torch.ops.mkldnn._linear_pointwise(rows, self.weight, None, "none", scalars, "")
         return y.view(x.shape[:-1] + y.shape[-1:])
 
 
@@ -82,21 +83,28 @@ class DecoderLayer(nn.Module):
         )
 
     @torch.jit.export
+    def project_qkv(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> queries, keys and values [B, T, 3, H, hd]: for callers that attend by themselves."""
+        qkv = self.self_qkv(self.self_norm(x))
+        return qkv.view(x.size(0), x.size(1), 3, self.num_heads, -1)
+
+    @torch.jit.export
     def self_attn(self, x: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
         """[B, T, D] at positions `position`.. -> heads [B, T, H, hd].
 
         Writes columns [position, position + T) of both caches [B, H, L, hd] in place; reads those before.
+        Caches may be narrower than float32.
         """
         columns = x.size(1)
         end = position + columns
-        query, key, value = self.self_qkv(self.self_norm(x)).chunk(3, dim=-1)
-        k_cache.narrow(2, position, columns).copy_(split_heads(key, self.num_heads))
-        v_cache.narrow(2, position, columns).copy_(split_heads(value, self.num_heads))
+        query, key, value = self.project_qkv(x).transpose(1, 3).unbind(2)
+        k_cache.narrow(2, position, columns).copy_(key)
+        v_cache.narrow(2, position, columns).copy_(value)
         mask: Tensor | None = None
         if columns > 1:
             mask = causal_mask(position, columns, x)
-        query = split_heads(query, self.num_heads)
-        return attend(query, k_cache.narrow(2, 0, end), v_cache.narrow(2, 0, end), mask)
+        keys, values = k_cache.narrow(2, 0, end).to(x.dtype), v_cache.narrow(2, 0, end).to(x.dtype)
+        return attend(query, keys, values, mask)
 
     @torch.jit.export
     def self_out(self, z: Tensor) -> Tensor:
@@ -104,12 +112,17 @@ class DecoderLayer(nn.Module):
         return self.self_project(z.flatten(2))
 
     @torch.jit.export
+    def project_query(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> what asks the text [B, T, H, hd]: for callers that attend by themselves."""
+        return self.cross_query(self.cross_norm(x)).view(x.size(0), x.size(1), self.num_heads, -1)
+
+    @torch.jit.export
     def cross_attn(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
         """[B, T, D] -> heads [B, T, H, hd]: `rows` [C] int64 attend to their texts, the others give zeros.
 
         k, v [C, H, S, hd] and bias [C, 1, 1, S] (0, or -inf on padding) are those of each such row's text.
         """
-        query = split_heads(self.cross_query(self.cross_norm(x)), self.num_heads)
+        query = self.project_query(x).transpose(1, 2)
         heads = torch.zeros_like(query).transpose(1, 2).contiguous()
         if rows.size(0) > 0:
             heads.index_copy_(0, rows, attend(query.index_select(0, rows), k, v, bias))

@@ -248,8 +248,10 @@ class LayerLoop:
         if len(self.layers) != dims["num_layers"]:
             raise ValueError(f"{len(self.layers)} layers where the manifest says {dims['num_layers']}")
         shape = [len(case.prompt_of_row), dims["num_heads"], columns, dims["head_size"]]
+        half = modules.manifest["precision"]["decoder"] != "f32"
         # NaN shows any read beyond what was written.
-        self.caches = [(torch.full(shape, torch.nan), torch.full(shape, torch.nan)) for _ in self.layers]
+        empty = torch.full(shape, torch.nan, dtype=torch.float16 if half else torch.float32)
+        self.caches = [(empty.clone(), empty.clone()) for _ in self.layers]
         self.cross: list[tuple[Tensor, ...]] = []
         self.position = 0
 

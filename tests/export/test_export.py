@@ -83,8 +83,8 @@ def test_manifest(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
     assert (manifest["format"], manifest["format_version"], manifest["oldest_reader"]) == (
         "musicsteer-bundle",
-        2,
-        2,
+        3,
+        3,
     )
     assert manifest["capabilities"] == ["cross-attention-text", "codec-encode"]
     model = manifest["model"]
@@ -144,7 +144,16 @@ def test_modules_have_the_methods_of_the_contract(bundle: Path) -> None:
         assert names <= set(getattr(modules, part)._c._method_names())
     layers = list(modules.decoder.layers.children())
     assert len(layers) == 3
-    names = {"cross_kv", "self_attn", "self_out", "cross_attn", "cross_out", "mlp"}
+    names = {
+        "cross_kv",
+        "project_qkv",
+        "project_query",
+        "self_attn",
+        "self_out",
+        "cross_attn",
+        "cross_out",
+        "mlp",
+    }
     assert all(names <= set(layer._c._method_names()) for layer in layers)
     for module in (modules.decoder, modules.text_encoder, modules.codec):
         assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}

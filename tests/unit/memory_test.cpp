@@ -28,6 +28,7 @@ Manifest small_manifest() {
     manifest.decoder.codebook_size = 16;
     manifest.decoder.delays = {0, 1, 2, 3};
     manifest.codec.hop_length = 10;
+    manifest.precision["decoder"] = "f32";
     return manifest;
 }
 
@@ -45,6 +46,11 @@ TEST(EstimateMemory, ByHand) {
     EXPECT_EQ(estimate.step, 3u * 4 * 4 * (3 * 4 * 16 + 32 + 8 * 8));
     EXPECT_EQ(estimate.codec, 5u * 10 * (1024 + 4));
     EXPECT_EQ(estimate.total(), 3072u + 2688 + 13824 + 51400);
+    // Lowered weights keep the cache in float16, but not what is remembered of the text.
+    Manifest lowered = small_manifest();
+    lowered.precision["decoder"] = "int8";
+    EXPECT_EQ(estimate_memory(lowered, shape).cache, 64u * 3 * (5 + 3));
+    EXPECT_EQ(estimate_memory(lowered, shape).text, estimate.text);
 }
 
 TEST(EstimateMemory, GrowsAndNeverWrapsAround) {
