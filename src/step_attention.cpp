@@ -59,13 +59,19 @@ MUSICSTEER_INLINE void scale_query(const float* query, std::int64_t size, float*
     for (std::int64_t i = 0; i < size; ++i) scaled[i] = query[i] * scale;
 }
 
+/// A vector's two halves added.
+template <typename Half, typename Whole>
+MUSICSTEER_INLINE Half folded(const Whole& whole) {
+    Half parts[2];
+    std::memcpy(parts, &whole, sizeof(whole));
+    return parts[0] + parts[1];
+}
+
 MUSICSTEER_INLINE float sum_of(const Floats& values) {
-    float parts[kFloatsInVector];
-    store(parts, values);
-    for (int width = kFloatsInVector / 2; width > 0; width /= 2) {
-        for (int i = 0; i < width; ++i) parts[i] += parts[i + width];
-    }
-    return parts[0];
+    typedef float Eight __attribute__((vector_size(8 * sizeof(float))));
+    typedef float Four __attribute__((vector_size(4 * sizeof(float))));
+    const Four four = folded<Four>(folded<Eight>(values));
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 /// scores -> exp(scores + bias - their maximum), in place, up to the next full vector. @returns the sum
