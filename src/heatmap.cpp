@@ -49,7 +49,7 @@ std::string escaped(const std::string& text) {
 std::string number(double value) {
     char text[32];
     const double size = std::abs(value);
-    std::snprintf(text, sizeof text, size > 0.0 && size < 0.01 ? "%.0e" : "%.2f", value);
+    std::snprintf(text, sizeof text, size > 0.0 && size < 0.01 ? "%.1g" : "%.2f", value);
     return std::string(text) == "-0.00" ? "0.00" : text;
 }
 

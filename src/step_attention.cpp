@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "float_vectors.hpp"
+#include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
 
 #if defined(__x86_64__)
@@ -205,14 +206,21 @@ void attend_rows(const at::Tensor& query, const at::Tensor& keys, const at::Tens
                      [&](std::int64_t first, std::int64_t last) { attend_heads(heads, first, last); });
 }
 
+void check_columns(const at::Tensor& tensor, std::int64_t rows, std::int64_t count, std::int64_t columns,
+                   std::int64_t size, const std::string& where) {
+    check_shape(tensor, {rows, count, columns, size}, where);
+    if (tensor.stride(3) != 1 || tensor.stride(2) != size)
+        throw ModelError("[" + where + "] expected each head's columns one after the other");
+}
+
 }  // namespace
 
 at::Tensor attend_step(const at::Tensor& query, const at::Tensor& keys, const at::Tensor& values,
                        const at::Tensor& bias) {
     const std::int64_t rows = query.size(0), count = query.size(2), size = query.size(3);
     check_shape(query, {rows, 1, count, size}, "attend_step query");
-    check_shape(keys, {rows, count, kAnySize, size}, "attend_step keys");
-    check_shape(values, {rows, count, keys.size(2), size}, "attend_step values");
+    check_columns(keys, rows, count, kAnySize, size, "attend_step keys");
+    check_columns(values, rows, count, keys.size(2), size, "attend_step values");
     if (bias.defined()) check_shape(bias, {rows, 1, 1, keys.size(2)}, "attend_step bias");
     at::Tensor output = at::empty({rows, 1, count, size}, query.options());
     if (keys.scalar_type() == at::kHalf) {
