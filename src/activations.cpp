@@ -68,7 +68,7 @@ PositionRange parse_positions(const std::string& text, std::int64_t num_frames, 
 ActivationMeans::ActivationMeans(HookRegistry& hooks, std::span<const HookPoint> points,
                                  std::int64_t num_requests, std::int64_t hidden_size, PositionRange positions,
                                  RecordedRows rows)
-    : positions_(positions), rows_(rows) {
+    : positions_(positions), rows_(rows), num_requests_(num_requests) {
     for (const HookPoint& point : points) {
         Sums& sums = sums_[point];
         sums.values = at::zeros({num_requests, hidden_size}, at::kDouble);
@@ -81,26 +81,33 @@ ActivationMeans::ActivationMeans(HookRegistry& hooks, std::span<const HookPoint>
     }
 }
 
-void ActivationMeans::add(Sums& sums, const at::Tensor& activation, const HookContext& context) const {
+const ActivationMeans::Selection& ActivationMeans::selected(std::span<const Row> rows) {
+    if (std::equal(rows.begin(), rows.end(), selection_.of.begin(), selection_.of.end())) return selection_;
+    std::vector<std::int64_t> chosen, requests;
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+        if (rows_ == RecordedRows::kConditional && rows[row].role == RowRole::kNull) continue;
+        chosen.push_back(static_cast<std::int64_t>(row));
+        requests.push_back(rows[row].request);
+    }
+    selection_.of.assign(rows.begin(), rows.end());
+    selection_.rows = at::tensor(chosen, at::kLong);
+    selection_.requests = at::tensor(requests, at::kLong);
+    selection_.row_count = at::bincount(selection_.requests, {}, num_requests_).to(at::kDouble);
+    return selection_;
+}
+
+void ActivationMeans::add(Sums& sums, const at::Tensor& activation, const HookContext& context) {
     const std::int64_t first = std::max(positions_.first, context.position);
     const std::int64_t last = std::min(positions_.last, context.position + context.columns);
     if (first >= last) return;
-    std::vector<std::int64_t> rows;
-    std::vector<std::int64_t> requests;
-    for (std::size_t row = 0; row < context.rows.size(); ++row) {
-        if (rows_ == RecordedRows::kConditional && context.rows[row].role == RowRole::kNull) continue;
-        rows.push_back(static_cast<std::int64_t>(row));
-        requests.push_back(context.rows[row].request);
-    }
-    const at::Tensor request = at::tensor(requests, at::kLong);
+    const Selection& selection = selected(context.rows);
     const at::Tensor columns = activation.flatten(2)
                                    .narrow(1, first - context.position, last - first)
-                                   .index_select(0, at::tensor(rows, at::kLong).to(activation.device()))
+                                   .index_select(0, selection.rows.to(activation.device()))
                                    .to(at::kCPU, at::kDouble);  // [rows, columns, D]
-    sums.values.index_add_(0, request, columns.sum(1));
-    sums.norms.index_add_(0, request, columns.norm(2, {2}).sum(1));
-    sums.samples.index_add_(0, request,
-                            at::full({request.size(0)}, static_cast<double>(last - first), at::kDouble));
+    sums.values.index_add_(0, selection.requests, columns.sum(1));
+    sums.norms.index_add_(0, selection.requests, columns.norm(2, {2}).sum(1));
+    sums.samples.add_(selection.row_count, last - first);
 }
 
 at::Tensor ActivationMeans::mean(const HookPoint& point) const {

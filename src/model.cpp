@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
-#include <thread>
+#include "musicsteer/cores.hpp"
 
 namespace musicsteer {
 
@@ -20,7 +20,7 @@ Model Model::load(Bundle bundle) {
 }
 
 void set_num_threads(int threads) {
-    at::set_num_threads(threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency()));
+    at::set_num_threads(threads > 0 ? threads : usable_cores());
 }
 
 }  // namespace musicsteer

@@ -48,10 +48,20 @@ class ActivationMeans {
         at::Tensor norms;    ///< [R] float64
         at::Tensor samples;  ///< [R] float64
     };
-    void add(Sums& sums, const at::Tensor& activation, const HookContext& context) const;
+    /// Which rows count, for which requests: worked out once for a batch, not at every hook point.
+    struct Selection {
+        std::vector<Row> of;   ///< the batch's
+        at::Tensor rows;       ///< [S] int64
+        at::Tensor requests;   ///< [S] int64
+        at::Tensor row_count;  ///< [R] float64, rows of each request
+    };
+    const Selection& selected(std::span<const Row> rows);
+    void add(Sums& sums, const at::Tensor& activation, const HookContext& context);
 
     PositionRange positions_;
     RecordedRows rows_;
+    std::int64_t num_requests_;
+    Selection selection_;
     std::map<HookPoint, Sums> sums_;
     std::vector<HookHandle> handles_;
 };

@@ -74,6 +74,8 @@ enum class RowRole {
 struct Row {
     std::int64_t request = 0;
     RowRole role = RowRole::kConditional;
+
+    friend bool operator==(const Row&, const Row&) = default;
 };
 
 /// What a hook is told about the activation it receives.

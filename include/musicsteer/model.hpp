@@ -23,7 +23,7 @@ struct Model {
     static Model load(Bundle bundle);
 };
 
-/// Threads that LibTorch's operators use. 0: as many as the machine has cores.
+/// Threads that LibTorch's operators use. 0: as many as there are usable cores.
 void set_num_threads(int threads);
 
 }  // namespace musicsteer

@@ -39,6 +39,7 @@ ROWS = {
     "memory": "peak memory of that process (GB)",
     "variations": "16 variations (4 strengths x 4 seeds), text to WAV (s)",
     "steering": "steering every layer against none (ratio of step times)",
+    "recording": "recording every layer against not (ratio of step times)",
     "length": "step at 1,500 frames against 50 (ratio of step times)",
     "bound": "step against reading its weights once from memory (ratio)",
 }
@@ -75,7 +76,8 @@ def engine_parts(sides: Sides, variant: str, rows: set[str], steps: int, figures
     if variant in BYTES:
         wanted = {
             "steered": {"lm", "steering", "bound"},
-            "plain": {"steering"},
+            "plain": {"steering", "recording"},
+            "recorded": {"recording"},
             "late": {"length"},
             "early": {"length"},
         }
@@ -86,7 +88,8 @@ def engine_parts(sides: Sides, variant: str, rows: set[str], steps: int, figures
                     "clips": 1,
                     "context": context,
                     "count": steps,
-                    "steered": name != "plain",
+                    "steered": name not in ("plain", "recorded"),
+                    "recorded": name == "recorded",
                 }
         job |= {"rounds": 2, "read_bandwidth": "bound" in rows}
     if "codec" in rows:
@@ -101,6 +104,8 @@ def engine_parts(sides: Sides, variant: str, rows: set[str], steps: int, figures
         figures.add("lm", variant, step["steered"])
     if "steering" in rows and "plain" in step:
         figures.add("steering", variant, step["steered"] / step["plain"])
+    if "recording" in rows and "recorded" in step:
+        figures.add("recording", variant, step["recorded"] / step["plain"])
     if "length" in rows and "late" in step:
         figures.add("length", variant, step["late"] / step["early"])
     if "bound" in rows and "bytes_per_s" in found and found["bytes_per_s"] > 0:

@@ -1,7 +1,7 @@
 // Times of the engine's parts, for against_transformers.py: engine_times JOB.json prints JSON.
 //
 // Job: {"bundle": DIR, "threads": 2, "codec": {"clips", "frames", "repeats"},
-//       "steps": {NAME: {"clips", "context", "count", "steered"}}, "rounds": 3, "read_bandwidth": true}
+//       "steps": {NAME: {"clips", "context", "count", "steered", "recorded"}}, "rounds": 3, "read_bandwidth": true}
 // Result: {"load_s", "codec_s": [...], "steps": {NAME: [seconds a step, ...]}, "bytes_per_s"}
 
 #include <ATen/ATen.h>
@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "musicsteer/activations.hpp"
 #include "musicsteer/generation_session.hpp"
 #include "musicsteer/model.hpp"
 
@@ -46,15 +47,20 @@ std::vector<double> time_codec(const Model& model, const json& spec) {
     return seconds;
 }
 
+std::vector<HookPoint> layer_outputs(const Model& model) {
+    std::vector<HookPoint> points;
+    for (std::int64_t layer = 0; layer < model.manifest().decoder.num_layers; ++layer)
+        points.push_back(HookPoint::at(layer, Site::kResidPost));
+    return points;
+}
+
 /// A small vector at the output of every layer.
 SteeringPlan everywhere(const Model& model) {
     SteeringPlan plan;
-    const DecoderDims& dims = model.manifest().decoder;
-    for (std::int64_t layer = 0; layer < dims.num_layers; ++layer) {
+    for (const HookPoint& point : layer_outputs(model)) {
         Injection injection;
-        injection.point =
-            HookPoint::parse("decoder." + std::to_string(layer) + ".resid_post", dims.num_layers);
-        injection.vector = at::full({dims.hidden_size}, 1e-3F);
+        injection.point = point;
+        injection.vector = at::full({model.manifest().decoder.hidden_size}, 1e-3F);
         injection.strength = 1.0;
         plan.push_back(injection);
     }
@@ -76,6 +82,11 @@ std::vector<double> time_steps(const Model& model, const json& spec) {
     SessionOptions options;
     options.num_frames = context + count;
     GenerationSession session(model, requests, options);
+    std::optional<ActivationMeans> recorded;
+    if (spec.value("recorded", false)) {
+        recorded.emplace(session.hooks(), layer_outputs(model), clips, model.manifest().decoder.hidden_size,
+                         PositionRange{0, options.num_frames}, RecordedRows::kBoth);
+    }
     while (session.position() < context) (void)session.step();
     std::vector<double> seconds;
     for (std::int64_t i = 0; i < count; ++i) seconds.push_back(seconds_of([&] { (void)session.step(); }));
