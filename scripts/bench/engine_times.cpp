@@ -1,7 +1,8 @@
 // Times of the engine's parts, for against_transformers.py: engine_times JOB.json prints JSON.
 //
 // Job: {"bundle": DIR, "threads": 2, "codec": {"clips", "frames", "repeats"},
-//       "steps": {NAME: {"clips", "context", "count", "steered", "recorded"}}, "rounds": 3, "read_bandwidth": true}
+//       "steps": {NAME: {"clips", "context", "count", "steered", "recorded"}}, "rounds": 3, "read_bandwidth":
+//       true}
 // Result: {"load_s", "codec_s": [...], "steps": {NAME: [seconds a step, ...]}, "bytes_per_s"}
 
 #include <ATen/ATen.h>

@@ -18,7 +18,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
     command.add_option("--model", options.model, "Model bundle that scripts/export_model.py wrote")
         ->required();
     command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
-    command.add_option("--threads", options.threads, "Threads for the model (0: one for each core)")
+    command.add_option("--threads", options.threads, "Threads for the model (0: one for each physical core)")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
     command.add_flag("--no-verify", options.no_verify, "Don't check the hashes of the bundle's files");
