@@ -6,9 +6,9 @@
 At musicgen-small's shape with random weights; the checkpoint and its bundles (2.4 GB each) are made in the
 folder unless they are there. Both sides steer every layer, guide with scale 3 and sample from the 250
 likeliest tokens; transformers runs its scaled-dot-product attention, on the number of threads that suits it
-best, and decodes clips one by one, which suits it best as well. A repeat of everything takes about 25 minutes on two
-cores; --only, --frames and --repeats make it shorter. Prints a Markdown table: medians, and the smallest and
-largest of all repeats.
+best, and decodes clips one by one, which suits it best as well. A repeat of everything takes about 25 minutes
+on two cores; --only, --frames and --repeats make it shorter. Prints a Markdown table: medians, and the
+smallest and largest of all repeats.
 """
 
 from __future__ import annotations
