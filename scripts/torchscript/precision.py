@@ -41,7 +41,8 @@ class Int8WeightLinear(nn.Module):
     """Weight in int8, unfolded at each call; input and sums in float32.
 
     For what runs once for each text: exact inputs cost little there, and T5's activations have outliers that
-    int8 would not survive.
+    int8 would not survive. Some outputs at a time: unfolded whole, the matrices of all layers leave holes in
+    the heap that come to a third of the program's memory.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -54,7 +55,13 @@ class Int8WeightLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N]."""
-        return F.linear(x, self.weight.to(torch.float32) * self.scale, self.bias)
+        parts: list[Tensor] = []
+        for first in range(0, self.weight.shape[0], 256):
+            some = slice(first, first + 256)
+            parts.append(F.linear(x, self.weight[some].to(torch.float32) * self.scale[some]))
+        y = torch.cat(parts, dim=-1)
+        bias = self.bias
+        return y if bias is None else y + bias
 
 
 class Int8Linear(nn.Module):
