@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "codec_pipeline.hpp"
+#include "elu.hpp"
 #include "musicsteer/shapes.hpp"
 #include "script_call.hpp"
 
@@ -43,6 +44,7 @@ Codec::Codec(const Bundle& bundle)
     if (!device_.is_cpu()) return;
     const c10::InferenceMode guard;
     stages_ = std::make_shared<CodecStages>();
+    use_fast_elu(module_.get_method("decode_wave"));
     stages_->channels = dims_.channels;
     stages_->hop_length = dims_.hop_length;
     stages_->lstm_input = [module = module_](const at::Tensor& codes) {

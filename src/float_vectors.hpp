@@ -30,8 +30,14 @@ MUSICSTEER_INLINE void store(float* to, const Floats& values) {
     std::memcpy(to, &values, sizeof(values));
 }
 
-/// e^x within 2 units in the last place (the polynomial of Cephes' expf), x clamped to +-87.
-MUSICSTEER_INLINE Floats exponential(Floats x) {
+/// e^x = 2^n e^rest, with n a whole number and |rest| at most half the logarithm of 2.
+struct Exponential {
+    Floats scale;  ///< 2^n
+    Floats rise;   ///< e^rest - 1
+};
+
+/// Within 2 units in the last place (the polynomial of Cephes' expf), x clamped to +-87.
+MUSICSTEER_INLINE Exponential exponential_parts(Floats x) {
     x = x < -87.0F ? Floats{} - 87.0F : x;
     x = x > 87.0F ? Floats{} + 87.0F : x;
     const Floats shifted = x * 1.44269504F + 12582912.0F;  // 1.5 x 2^23: rounds to a whole number
@@ -42,9 +48,20 @@ MUSICSTEER_INLINE Floats exponential(Floats x) {
     sum = sum * rest + 4.1665795894e-2F;
     sum = sum * rest + 1.6666665459e-1F;
     sum = sum * rest + 5.0000001201e-1F;
-    sum = sum * (rest * rest) + rest + 1.0F;
     const Ints exponent = (__builtin_convertvector(whole, Ints) + 127) << 23;
-    return sum * as_floats(exponent);
+    return {as_floats(exponent), sum * (rest * rest) + rest};
+}
+
+/// e^x, x clamped to +-87.
+MUSICSTEER_INLINE Floats exponential(const Floats& x) {
+    const Exponential parts = exponential_parts(x);
+    return (parts.rise + 1.0F) * parts.scale;
+}
+
+/// e^x - 1, precise near 0 too; x clamped to +-87.
+MUSICSTEER_INLINE Floats exponential_minus_one(const Floats& x) {
+    const Exponential parts = exponential_parts(x);
+    return parts.rise * parts.scale + (parts.scale - 1.0F);
 }
 
 }  // namespace musicsteer

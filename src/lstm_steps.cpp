@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "float_vectors.hpp"
+#include "processor.hpp"
 
 namespace musicsteer {
 namespace {
@@ -109,11 +110,8 @@ void run_anywhere(const LstmSteps& steps, const Weight* recurrent) {
 template <typename Weight>
 void dispatch(const LstmSteps& steps, const Weight* recurrent) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl")) {
-        return run_avx512(steps, recurrent);
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return run_avx2(steps, recurrent);
+    if (has_avx512()) return run_avx512(steps, recurrent);
+    if (has_avx2()) return run_avx2(steps, recurrent);
 #endif
     run_anywhere(steps, recurrent);
 }

@@ -11,6 +11,7 @@
 #include "float_vectors.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
+#include "processor.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -158,15 +159,6 @@ MUSICSTEER_TARGET inline Floats load_numbers(const float* from) {
 #undef MUSICSTEER_TARGET
 
 }  // namespace avx2
-
-bool has_avx512() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl");
-}
-
-bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-}
 
 #endif
 

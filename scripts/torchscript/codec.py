@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchscript.common import UnsupportedCheckpoint, adopt
+from torchscript.common import UnsupportedCheckpoint, adopt, onednn_linear
 from torchscript.reach import Reach, reach_of
 
 PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -115,12 +115,10 @@ class UpConv(nn.Module):
 
     def product(self, x: Tensor) -> Tensor:
         """The same: oneDNN would rearrange the weights at every call, which a matrix product need not."""
-        rows, columns = x.transpose(1, 2), x.size(2)
-        y = self.bias.expand(x.size(0), columns + 1, -1).clone()
-        for clip in range(x.size(0)):
-            y[clip, :columns].addmm_(rows[clip], self.weight[:, :, 0, 1].t())
-            y[clip, 1:].addmm_(rows[clip], self.weight[:, :, 0, 0].t())
-        return y
+        rows = F.pad(x.transpose(1, 2), [0, 0, 1, 1])
+        pairs = torch.cat([rows[:, :-1], rows[:, 1:]], dim=2)  # x[t - 1] beside x[t]
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # as it lies in memory
+        return onednn_linear(pairs, weight, self.bias)
 
 
 class ResidualBlock(nn.Module):

@@ -96,3 +96,11 @@ def adopt(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """
     module.load_state_dict({name: tensor.detach() for name, tensor in weights.items()}, assign=True)
     module.requires_grad_(False).eval()
+
+
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.linear on oneDNN where there is a CPU: faster than MKL's product from four rows on."""
+    if x.is_cuda:
+        return F.linear(x, weight, bias)
+    scalars: list[int | float | complex | None] = []  # TorchScript's list of numbers
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", scalars, "")

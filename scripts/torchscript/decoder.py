@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchscript.common import UnsupportedCheckpoint, activation, adopt
+from torchscript.common import UnsupportedCheckpoint, activation, adopt, onednn_linear
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -46,11 +46,10 @@ class StepLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N]."""
         rows = x.flatten(0, -2)
-        if rows.size(0) < 4 or rows.is_cuda:
+        if rows.size(0) < 4:
             y = torch.matmul(self.weight, rows.t()).t().contiguous()
         else:
-            scalars: list[int | float | complex | None] = []  # TorchScript's list of numbers
-            y = torch.ops.mkldnn._linear_pointwise(rows, self.weight, None, "none", scalars, "")
+            y = onednn_linear(rows, self.weight, None)
         return y.view(x.shape[:-1] + y.shape[-1:])
 
 

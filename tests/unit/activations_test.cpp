@@ -28,7 +28,7 @@ using testing::StrEq;
 using testing::ThrowsMessage;
 using testing_support::floats;
 
-const HookPoint kPoint = HookPoint::at(0, Site::kResidPost);
+const HookPoint kFirstPoint = HookPoint::at(0, Site::kResidPost);
 
 TEST(RecordedRows, NamesGoBothWays) {
     for (const std::string name : {"conditional", "both"})
@@ -92,7 +92,7 @@ TEST(ParsePositions, UnknownWords) {
 
 /// Feeds activations [B, T, ...] to a registry in chunks of `chunk` columns, as a session would.
 void feed(const HookRegistry& hooks, const at::Tensor& activation, const std::vector<Row>& rows,
-          std::int64_t chunk, const HookPoint& point = kPoint) {
+          std::int64_t chunk, const HookPoint& point = kFirstPoint) {
     HookContext context;
     context.point = point;
     context.rows = rows;
@@ -107,19 +107,19 @@ const std::vector<Row> kOneRow = {{0, RowRole::kConditional}};
 
 TEST(ActivationMeans, ByHand) {
     HookRegistry hooks(1);
-    const ActivationMeans means(hooks, std::vector{kPoint}, 1, 2, {0, 2}, RecordedRows::kConditional);
+    const ActivationMeans means(hooks, std::vector{kFirstPoint}, 1, 2, {0, 2}, RecordedRows::kConditional);
     feed(hooks, at::tensor({3.0f, 4.0f, 0.0f, -1.0f}).view({1, 2, 2}), kOneRow, 1);
-    EXPECT_THAT(floats(means.mean(kPoint)), ElementsAre(1.5, 1.5));
-    EXPECT_THAT(floats(means.mean_norm(kPoint)), ElementsAre(3));  // of 5 and 1
-    EXPECT_EQ(means.mean(kPoint).sizes(), (std::vector<std::int64_t>{1, 2}));
-    EXPECT_EQ(means.mean(kPoint).scalar_type(), at::kFloat);
+    EXPECT_THAT(floats(means.mean(kFirstPoint)), ElementsAre(1.5, 1.5));
+    EXPECT_THAT(floats(means.mean_norm(kFirstPoint)), ElementsAre(3));  // of 5 and 1
+    EXPECT_EQ(means.mean(kFirstPoint).sizes(), (std::vector<std::int64_t>{1, 2}));
+    EXPECT_EQ(means.mean(kFirstPoint).scalar_type(), at::kFloat);
 }
 
 TEST(ActivationMeans, OnlyPositionsInTheRangeCount) {
     HookRegistry hooks(1);
-    const ActivationMeans means(hooks, std::vector{kPoint}, 1, 1, {1, 3}, RecordedRows::kConditional);
+    const ActivationMeans means(hooks, std::vector{kFirstPoint}, 1, 1, {1, 3}, RecordedRows::kConditional);
     feed(hooks, at::tensor({100.0f, 2.0f, 4.0f, 100.0f}).view({1, 4, 1}), kOneRow, 1);
-    EXPECT_THAT(floats(means.mean(kPoint)), ElementsAre(3));
+    EXPECT_THAT(floats(means.mean(kFirstPoint)), ElementsAre(3));
 }
 
 TEST(ActivationMeans, ChunksCountLikeSingleColumnsAlsoAcrossTheBordersOfTheWindow) {
@@ -131,12 +131,13 @@ TEST(ActivationMeans, ChunksCountLikeSingleColumnsAlsoAcrossTheBordersOfTheWindo
         const at::Tensor expected = window.mean(1).flip(0).to(at::kFloat);  // row 0 is request 1
         for (const std::int64_t chunk : {1, 2, 4, 5, 12}) {
             HookRegistry hooks(1);
-            const ActivationMeans means(hooks, std::vector{kPoint}, 2, 3, range, RecordedRows::kConditional);
+            const ActivationMeans means(hooks, std::vector{kFirstPoint}, 2, 3, range,
+                                        RecordedRows::kConditional);
             feed(hooks, activation, rows, chunk);
-            EXPECT_TRUE(at::allclose(means.mean(kPoint), expected, 1e-6, 1e-7))
+            EXPECT_TRUE(at::allclose(means.mean(kFirstPoint), expected, 1e-6, 1e-7))
                 << range.first << ", " << chunk;
-            EXPECT_TRUE(
-                at::allclose(means.mean_norm(kPoint), window.norm(2, {2}).mean(1).flip(0).to(at::kFloat)))
+            EXPECT_TRUE(at::allclose(means.mean_norm(kFirstPoint),
+                                     window.norm(2, {2}).mean(1).flip(0).to(at::kFloat)))
                 << range.first << ", " << chunk;
         }
     }
@@ -148,9 +149,9 @@ TEST(ActivationMeans, NullRowsCountOnlyWhenBothAreAsked) {
     const at::Tensor activation = at::tensor({10.0f, 2.0f, 1.0f, -20.0f}).view({4, 1, 1});
     const auto mean = [&](RecordedRows recorded) {
         HookRegistry hooks(1);
-        const ActivationMeans means(hooks, std::vector{kPoint}, 2, 1, {0, 1}, recorded);
+        const ActivationMeans means(hooks, std::vector{kFirstPoint}, 2, 1, {0, 1}, recorded);
         feed(hooks, activation, rows, 1);
-        return floats(at::stack({means.mean(kPoint).flatten(), means.mean_norm(kPoint)}));
+        return floats(at::stack({means.mean(kFirstPoint).flatten(), means.mean_norm(kFirstPoint)}));
     };
     EXPECT_THAT(mean(RecordedRows::kConditional), ElementsAre(1, 2, 1, 2));
     EXPECT_THAT(mean(RecordedRows::kBoth), ElementsAre(5.5, -9, 5.5, 11));
@@ -158,30 +159,31 @@ TEST(ActivationMeans, NullRowsCountOnlyWhenBothAreAsked) {
 
 TEST(ActivationMeans, OnlyNullRowsInAStepAddNothing) {
     HookRegistry hooks(1);
-    const ActivationMeans means(hooks, std::vector{kPoint}, 1, 1, {0, 2}, RecordedRows::kConditional);
+    const ActivationMeans means(hooks, std::vector{kFirstPoint}, 1, 1, {0, 2}, RecordedRows::kConditional);
     feed(hooks, at::full({1, 1, 1}, 5.0f), {{0, RowRole::kNull}}, 1);
     feed(hooks, at::full({1, 1, 1}, 7.0f), kOneRow, 1);
-    EXPECT_THAT(floats(means.mean(kPoint)), ElementsAre(7));
+    EXPECT_THAT(floats(means.mean(kFirstPoint)), ElementsAre(7));
 }
 
 TEST(ActivationMeans, SumsAreFloat64) {
     HookRegistry hooks(1);
-    const ActivationMeans means(hooks, std::vector{kPoint}, 1, 1, {0, 1000}, RecordedRows::kConditional);
+    const ActivationMeans means(hooks, std::vector{kFirstPoint}, 1, 1, {0, 1000}, RecordedRows::kConditional);
     at::Tensor activation = at::full({1, 1000, 1}, 0.5f);
     activation[0][0][0] = 1.0e9f;  // in float32 every further 0.5 would be lost
     feed(hooks, activation, kOneRow, 1);
     activation[0][0][0] = -1.0e9f;
     feed(hooks, activation, kOneRow, 1);
-    EXPECT_THAT(floats(means.mean(kPoint)), ElementsAre(999.0f / 2000.0f));
+    EXPECT_THAT(floats(means.mean(kFirstPoint)), ElementsAre(999.0f / 2000.0f));
 }
 
 TEST(ActivationMeans, PointsAreKeptApart) {
     const HookPoint other = HookPoint::at(1, Site::kMlpOut);
     HookRegistry hooks(2);
-    const ActivationMeans means(hooks, std::vector{kPoint, other}, 1, 1, {0, 1}, RecordedRows::kConditional);
+    const ActivationMeans means(hooks, std::vector{kFirstPoint, other}, 1, 1, {0, 1},
+                                RecordedRows::kConditional);
     feed(hooks, at::full({1, 1, 1}, 3.0f), kOneRow, 1);
     feed(hooks, at::full({1, 1, 1}, 4.0f), kOneRow, 1, other);
-    EXPECT_THAT(floats(means.mean(kPoint)), ElementsAre(3));
+    EXPECT_THAT(floats(means.mean(kFirstPoint)), ElementsAre(3));
     EXPECT_THAT(floats(means.mean(other)), ElementsAre(4));
 }
 
@@ -197,23 +199,27 @@ TEST(ActivationMeans, HeadsAreFlattened) {
 
 TEST(ActivationMeans, RecordsEditedValues) {
     HookRegistry hooks(1);
-    const ActivationMeans means(hooks, std::vector{kPoint}, 1, 1, {0, 1}, RecordedRows::kConditional);
-    const HookHandle edit = hooks.edit(kPoint, [](const at::Tensor& x, const HookContext&) { return x + 1; });
+    const ActivationMeans means(hooks, std::vector{kFirstPoint}, 1, 1, {0, 1}, RecordedRows::kConditional);
+    const HookHandle edit =
+        hooks.edit(kFirstPoint, [](const at::Tensor& x, const HookContext&) { return x + 1; });
     feed(hooks, at::full({1, 1, 1}, 3.0f), kOneRow, 1);
-    EXPECT_THAT(floats(means.mean(kPoint)), ElementsAre(4));
+    EXPECT_THAT(floats(means.mean(kFirstPoint)), ElementsAre(4));
 }
 
 TEST(ActivationMeans, RequestThatWasNeverSeenHasNoMean) {
     HookRegistry hooks(1);
-    const ActivationMeans means(hooks, std::vector{kPoint}, 2, 1, {0, 1}, RecordedRows::kConditional);
+    const ActivationMeans means(hooks, std::vector{kFirstPoint}, 2, 1, {0, 1}, RecordedRows::kConditional);
     feed(hooks, at::full({1, 1, 1}, 3.0f), kOneRow, 1);
-    EXPECT_TRUE(std::isnan(means.mean(kPoint)[1].item<float>()));
-    EXPECT_TRUE(std::isnan(means.mean_norm(kPoint)[1].item<float>()));
+    EXPECT_TRUE(std::isnan(means.mean(kFirstPoint)[1].item<float>()));
+    EXPECT_TRUE(std::isnan(means.mean_norm(kFirstPoint)[1].item<float>()));
 }
 
 TEST(ActivationMeans, StopsWhenItIsGone) {
     HookRegistry hooks(1);
-    { const ActivationMeans means(hooks, std::vector{kPoint}, 1, 1, {0, 1}, RecordedRows::kConditional); }
+    {
+        const ActivationMeans means(hooks, std::vector{kFirstPoint}, 1, 1, {0, 1},
+                                    RecordedRows::kConditional);
+    }
     feed(hooks, at::full({1, 1, 1}, 3.0f), kOneRow, 1);
 }
 
@@ -221,20 +227,20 @@ TEST(ActivationTape, KeepsColumnsInOrderWhateverTheChunks) {
     const at::Tensor activation = at::arange(2 * 7 * 3, at::kFloat).view({2, 7, 3});
     for (const std::int64_t chunk : {1, 3, 7}) {
         HookRegistry hooks(1);
-        const ActivationTape tape(hooks, std::vector{kPoint});
+        const ActivationTape tape(hooks, std::vector{kFirstPoint});
         feed(hooks, activation, {{0, RowRole::kConditional}, {0, RowRole::kNull}}, chunk);
-        EXPECT_TRUE(at::equal(tape.activations(kPoint, 7), activation)) << chunk;
-        EXPECT_TRUE(at::equal(tape.activations(kPoint, 5), activation.narrow(1, 0, 5))) << chunk;
+        EXPECT_TRUE(at::equal(tape.activations(kFirstPoint, 7), activation)) << chunk;
+        EXPECT_TRUE(at::equal(tape.activations(kFirstPoint, 5), activation.narrow(1, 0, 5))) << chunk;
     }
 }
 
 TEST(ActivationTape, KeepsCopies) {
     HookRegistry hooks(1);
-    const ActivationTape tape(hooks, std::vector{kPoint});
+    const ActivationTape tape(hooks, std::vector{kFirstPoint});
     at::Tensor activation = at::full({1, 1, 2}, 3.0f);
     feed(hooks, activation, kOneRow, 1);
     activation.zero_();  // the decoder's buffers are written again
-    EXPECT_THAT(floats(tape.activations(kPoint, 1)), ElementsAre(3, 3));
+    EXPECT_THAT(floats(tape.activations(kFirstPoint, 1)), ElementsAre(3, 3));
 }
 
 TEST(ActivationTape, HeadsAreFlattened) {

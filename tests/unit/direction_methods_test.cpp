@@ -63,8 +63,8 @@ PromptRelations relations_of(const TrainingSet& set) {
 }
 
 class EveryMethod : public testing::TestWithParam<DirectionMethod> {};
-INSTANTIATE_TEST_SUITE_P(DirectionMethods, EveryMethod, testing::ValuesIn(kFitted), [](const auto& info) {
-    std::string name = to_string(info.param);
+INSTANTIATE_TEST_SUITE_P(DirectionMethods, EveryMethod, testing::ValuesIn(kFitted), [](const auto& method) {
+    std::string name = to_string(method.param);
     std::replace(name.begin(), name.end(), '-', '_');
     return name;
 });

@@ -43,12 +43,12 @@ json valid_preset() {
             {"evidence", {{"command", "calibrate"}}}};
 }
 
-Preset parse(const json& content) {
+Preset parse_preset(const json& content) {
     return Preset::parse(content.dump(), "p.json", "presets");
 }
 
 TEST(Preset, IsRead) {
-    const Preset preset = parse(valid_preset());
+    const Preset preset = parse_preset(valid_preset());
     EXPECT_EQ(preset.model_name, "tiny");
     EXPECT_EQ(preset.weights_sha256, std::string(64, 'b'));
     EXPECT_EQ(preset.evidence, (json{{"command", "calibrate"}}));
@@ -68,20 +68,20 @@ TEST(Preset, UnknownKeysAreIgnoredAndSourceLayerMayBeMissing) {
     content["remark"] = "later versions may add this";
     content["steering"][0]["schedule"] = "constant";
     content["steering"][0].erase("source_layer");
-    EXPECT_EQ(parse(content).entries.front().steering.source_layer, std::nullopt);
+    EXPECT_EQ(parse_preset(content).entries.front().steering.source_layer, std::nullopt);
 }
 
 TEST(Preset, VectorFileMayLieAboveOrAnywhere) {
     json content = valid_preset();
     content["steering"][0]["file"] = "../tempo.safetensors";
-    EXPECT_EQ(parse(content).entries.front().steering.file, "tempo.safetensors");
+    EXPECT_EQ(parse_preset(content).entries.front().steering.file, "tempo.safetensors");
     content["steering"][0]["file"] = "/data/tempo.safetensors";
-    EXPECT_EQ(parse(content).entries.front().steering.file, "/data/tempo.safetensors");
+    EXPECT_EQ(parse_preset(content).entries.front().steering.file, "/data/tempo.safetensors");
 }
 
 TEST(Preset, SavedAndLoadedItIsTheSame) {
     const TempFolder folder;
-    Preset preset = parse(valid_preset());
+    Preset preset = parse_preset(valid_preset());
     preset.entries.front().steering.file = folder / "vectors/tempo.safetensors";
     preset.save(folder / "presets/calm.json", Overwrite::kRefuse);
     const Preset again = Preset::load(folder / "presets/calm.json");
@@ -99,7 +99,7 @@ TEST(Preset, SavedAndLoadedItIsTheSame) {
 TEST(Preset, IsNotReplacedUnlessAllowed) {
     const TempFolder folder;
     write_bytes(folder / "calm.json", "mine");
-    const Preset preset = parse(valid_preset());
+    const Preset preset = parse_preset(valid_preset());
     EXPECT_THROW(preset.save(folder / "calm.json", Overwrite::kRefuse), OutputError);
     EXPECT_EQ(read_bytes(folder / "calm.json"), "mine");
     preset.save(folder / "calm.json", Overwrite::kAllow);
@@ -109,7 +109,7 @@ TEST(Preset, IsNotReplacedUnlessAllowed) {
 TEST(Preset, WhatMakesNoSenseIsNotSaved) {
     const TempFolder folder;
     const auto refused = [&](const std::function<void(Preset&)>& change) {
-        Preset preset = parse(valid_preset());
+        Preset preset = parse_preset(valid_preset());
         change(preset);
         EXPECT_THROW(preset.save(folder / "calm.json", Overwrite::kRefuse), UsageError);
     };
@@ -134,7 +134,7 @@ class DamagedPreset : public testing::TestWithParam<Damage> {};
 TEST_P(DamagedPreset, IsRefusedWithThePlace) {
     json content = valid_preset();
     content[json::json_pointer(GetParam().pointer)] = GetParam().value;
-    EXPECT_THAT([&] { parse(content); }, ThrowsMessage<InputError>(StrEq(GetParam().message)));
+    EXPECT_THAT([&] { parse_preset(content); }, ThrowsMessage<InputError>(StrEq(GetParam().message)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -180,7 +180,7 @@ TEST(Preset, EveryKeyIsNeeded) {
         json content = valid_preset();
         const json::json_pointer place(pointer);
         content[place.parent_pointer()].erase(place.back());
-        EXPECT_THAT([&] { parse(content); },
+        EXPECT_THAT([&] { parse_preset(content); },
                     ThrowsMessage<InputError>(testing::EndsWith(place.back() + ": missing")));
     }
 }

@@ -14,13 +14,13 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr double kFrameRateHz = 10.0;
+constexpr double kScheduleFrameRateHz = 10.0;
 
 /// Factors of the first positions of a clip of 6 frames.
 std::vector<double> factors(const std::string& text, std::int64_t positions = 8) {
     const Schedule schedule = Schedule::parse(text);
     std::vector<double> found;
-    for (std::int64_t p = 0; p < positions; ++p) found.push_back(schedule.at(p, 6, kFrameRateHz));
+    for (std::int64_t p = 0; p < positions; ++p) found.push_back(schedule.at(p, 6, kScheduleFrameRateHz));
     return found;
 }
 

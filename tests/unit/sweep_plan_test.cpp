@@ -110,17 +110,17 @@ TEST(SweepPlan, JsonAndBack) {
     plan.negative_prompt = "noise";
     plan.shard = {2, 3};
     plan.conditions[0].alphas = {0.1, -0.30000000000000004};
-    const SweepPlan again = SweepPlan::parse(plan.to_json(), "plan.json");
+    const SweepPlan again = SweepPlan::parse(plan.to_json(), "plan.written");
     EXPECT_EQ(again.to_json(), plan.to_json());
     EXPECT_EQ(ids_of(again), ids_of(plan));
     EXPECT_EQ(again.model_path, "bundles/tiny");
-    const auto json = nlohmann::json::parse(plan.to_json());
-    EXPECT_EQ(json["format"], "musicsteer-sweep");
-    EXPECT_EQ(json["shard"]["index"], 2);
+    const auto written = nlohmann::json::parse(plan.to_json());
+    EXPECT_EQ(written["format"], "musicsteer-sweep");
+    EXPECT_EQ(written["shard"]["index"], 2);
 }
 
 TEST(SweepPlan, DamagedPlanFilesAreRefused) {
-    auto json = nlohmann::json::parse(small_plan().to_json());
+    auto intact = nlohmann::json::parse(small_plan().to_json());
     const auto refusal = [](const nlohmann::json& damaged) -> std::string {
         try {
             SweepPlan::parse(damaged.dump(), "plan.json");
@@ -129,16 +129,16 @@ TEST(SweepPlan, DamagedPlanFilesAreRefused) {
         }
         return "nothing was thrown";
     };
-    auto damaged = json;
+    auto damaged = intact;
     damaged["format"] = "musicsteer-codes";
     EXPECT_THAT(refusal(damaged), HasSubstr("musicsteer-sweep"));
-    damaged = json;
+    damaged = intact;
     damaged["oldest_reader"] = 2;
     EXPECT_THAT(refusal(damaged), HasSubstr("newer"));
-    damaged = json;
+    damaged = intact;
     damaged["steering"][0]["strategy"] = "one-to-al";
     EXPECT_THAT(refusal(damaged), HasSubstr("did you mean 'one-to-all'"));
-    damaged = json;
+    damaged = intact;
     damaged["prompts"][1].erase("text");
     EXPECT_THAT(refusal(damaged), HasSubstr("prompts[1].text: missing"));
 }
@@ -249,9 +249,9 @@ TEST(SweepRequest, ReadsEveryKey) {
 }
 
 TEST(SweepRequest, RefusesWhatItDoesNotKnow) {
-    const auto refusal = [](const std::string& json) -> std::string {
+    const auto refusal = [](const std::string& text) -> std::string {
         try {
-            SweepRequest::parse(json, "plan.json", "");
+            SweepRequest::parse(text, "plan.json", "");
         } catch (const Error& error) {
             return error.what();
         }
