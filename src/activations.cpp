@@ -33,6 +33,19 @@ std::pair<double, double> parse_window(const std::string& text) {
     return {start_s, end_s};
 }
 
+/// Adds a column to sums. A loop, for this runs at each hook point of each step: LibTorch's calls took 5 % of
+/// it.
+/// @returns the column's norm
+double add_column(const float* column, std::int64_t size, double* sums) {
+    double squares = 0.0;
+    for (std::int64_t i = 0; i < size; ++i) {
+        const double value = column[i];
+        sums[i] += value;
+        squares += value * value;
+    }
+    return std::sqrt(squares);
+}
+
 }  // namespace
 
 RecordedRows parse_recorded_rows(const std::string& name) {
@@ -101,12 +114,18 @@ void ActivationMeans::add(Sums& sums, const at::Tensor& activation, const HookCo
     const std::int64_t last = std::min(positions_.last, context.position + context.columns);
     if (first >= last) return;
     const Selection& selection = selected(context.rows);
-    const at::Tensor columns = activation.flatten(2)
-                                   .narrow(1, first - context.position, last - first)
-                                   .index_select(0, selection.rows.to(activation.device()))
-                                   .to(at::kCPU, at::kDouble);  // [rows, columns, D]
-    sums.values.index_add_(0, selection.requests, columns.sum(1));
-    sums.norms.index_add_(0, selection.requests, columns.norm(2, {2}).sum(1));
+    const at::Tensor host = activation.flatten(2).to(at::kCPU, at::kFloat).contiguous();  // as it is, usually
+    const auto rows = selection.rows.accessor<std::int64_t, 1>();
+    const auto requests = selection.requests.accessor<std::int64_t, 1>();
+    const std::int64_t size = host.size(2);
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+        double* const values = sums.values.data_ptr<double>() + requests[i] * size;
+        double& norms = sums.norms.data_ptr<double>()[requests[i]];
+        const float* column =
+            host.const_data_ptr<float>() + (rows[i] * host.size(1) + first - context.position) * size;
+        for (std::int64_t frame = first; frame < last; ++frame, column += size)
+            norms += add_column(column, size, values);
+    }
     sums.samples.add_(selection.row_count, last - first);
 }
 
