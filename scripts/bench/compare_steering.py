@@ -91,7 +91,7 @@ def ways(table: str, concept: Json, files: dict[str, Path]) -> dict[str, Json]:
 
 
 def sweep(options: argparse.Namespace, vectors: list[Json], seeds: str, folder: Path) -> list[Json]:
-    """The records of one clip for each vector, strength, prompt and seed, unsteered ones included."""
+    """The records of one clip for each vector, strength, prompt and seed."""
     plan = {
         "model": str(options.bundle.resolve()),
         "prompts_file": str(NEUTRAL),
@@ -164,6 +164,7 @@ def compare(table: str, options: argparse.Namespace, concepts: Json) -> list[lis
         folder = options.out / concept / table
         alphas = strengths(options, found, folder / "trial")
         entries = [entry | {"alphas": [-alphas[label], alphas[label]]} for label, entry in found.items()]
+        entries[0]["alphas"].append(0.0)  # the unsteered clips, the same for all
         records = sweep(options, entries, options.seeds, folder)
         base = by_seed([r for r in records if not r["steering"]], measure)
         for label, entry in found.items():
