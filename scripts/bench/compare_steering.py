@@ -198,7 +198,7 @@ def play(options: argparse.Namespace, steering: list[str], folder: Path) -> list
     files = [folder / record["file"] for record in records]
     measured = json.loads(run("measure", *files, "--json", output=True))
     return [
-        {"seed": r["seed"], "measures": m, "kl_nats": (r.get("score") or {}).get("kl_nats", 0.0)}
+        {"seed": r["seed"], "measures": m, "cost": r["score"]["kl_nats_per_frame"]}
         for r, m in zip(records, measured, strict=True)
     ]
 
@@ -231,7 +231,7 @@ def crosstalk(options: argparse.Namespace, concepts: Json) -> list[list[str]]:
         for measure in MEASURES.values():
             base = by_seed(plain, measure)
             cells.append(relative(by_seed(records, measure), base, base))
-        rows.append([label.strip(), *cells, f"{np.mean([r['kl_nats'] for r in records]):.2f}"])
+        rows.append([label.strip(), *cells, f"{np.mean([r['cost'] for r in records]):.2f}"])
     return rows
 
 
@@ -252,7 +252,7 @@ def main() -> None:
     steering = ROOT / "models" / "demo" / "steering.json"
     concepts = json.loads(steering.read_text(encoding="utf-8"))["concepts"]
     if options.table == "crosstalk":
-        header, rows = [*MEASURES.values(), "KL, nats a code"], crosstalk(options, concepts)
+        header, rows = [*MEASURES.values(), "KL, nats a frame"], crosstalk(options, concepts)
     else:
         header = [f"{concept} ({measure})" for concept, measure in MEASURES.items()]
         rows = compare(options.table, options, concepts)
