@@ -11,13 +11,13 @@
 namespace musicsteer {
 namespace {
 
-constexpr const char* kFormat = "musicsteer-activations";
+constexpr const char* kActivationFormat = "musicsteer-activations";
 constexpr const char* kUnfinishedKey = "unfinished";
 constexpr const char* kPairedKey = "paired";
 constexpr const char* kValuesKey = "values";
 constexpr std::string_view kNormsSuffix = ".mean_norms";
 
-void store(TensorFile& file, const std::string& side, const std::map<std::string, PooledSide>& pooled) {
+void store_side(TensorFile& file, const std::string& side, const std::map<std::string, PooledSide>& pooled) {
     for (const auto& [point, values] : pooled) {
         file.tensors[side + "." + point] = values.means;
         file.tensors[side + "." + point + std::string(kNormsSuffix)] = values.mean_norms;
@@ -97,7 +97,7 @@ ActivationFile ActivationFile::load(const std::filesystem::path& path) {
     const std::string origin = path.string();
     const TensorFileInfo info = read_tensor_info(path);
     ActivationFile result;
-    result.provenance = read_provenance(info.metadata, kFormat, "activation file", origin);
+    result.provenance = read_provenance(info.metadata, kActivationFormat, "activation file", origin);
     if (const auto found = info.metadata.find(kUnfinishedKey); found != info.metadata.end()) {
         result.unfinished = found->second;
     }
@@ -118,7 +118,7 @@ ActivationFile ActivationFile::load(const std::filesystem::path& path) {
 
 void ActivationFile::save(const std::filesystem::path& path, Overwrite overwrite) const {
     TensorFile file;
-    file.metadata = provenance_metadata(provenance, kFormat);
+    file.metadata = provenance_metadata(provenance, kActivationFormat);
     if (!unfinished.empty()) file.metadata[kUnfinishedKey] = unfinished;
     if (relations.paired) file.metadata[kPairedKey] = "true";
     if (relations.has_values()) {
@@ -127,8 +127,8 @@ void ActivationFile::save(const std::filesystem::path& path, Overwrite overwrite
             {"negative",
              relations.negative_values}}.dump();
     }
-    store(file, "positive", positive);
-    store(file, "negative", negative);
+    store_side(file, "positive", positive);
+    store_side(file, "negative", negative);
     save_tensors(path, file, overwrite);
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 using SoundFile = std::unique_ptr<SNDFILE, decltype(&sf_close)>;
 
-constexpr std::size_t kBlockFrames = 16'384;
+constexpr std::size_t kFramesAtOnce = 16'384;
 
 int libsndfile_format(SampleFormat format) {
     switch (format) {
@@ -90,7 +90,7 @@ void write_samples(const std::filesystem::path& target, const std::filesystem::p
     SoundFile file(sf_open(temporary.c_str(), SFM_WRITE, &info), sf_close);
     if (!file) fail_to_write(target, sf_strerror(nullptr));
     sf_command(file.get(), SFC_SET_ADD_PEAK_CHUNK, nullptr, SF_FALSE);
-    const std::size_t block_samples = kBlockFrames * static_cast<std::size_t>(audio.channels);
+    const std::size_t block_samples = kFramesAtOnce * static_cast<std::size_t>(audio.channels);
     for (std::size_t start = 0; start < audio.samples.size(); start += block_samples) {
         const auto block =
             std::span(audio.samples).subspan(start, std::min(block_samples, audio.samples.size() - start));
@@ -160,7 +160,7 @@ Audio read_audio(const std::filesystem::path& path) {
     audio.channels = info.channels;
     audio.sample_rate_hz = info.samplerate;
     // The number of frames that a header claims is not believed: blocks are read until there are no more.
-    std::vector<float> block(kBlockFrames * static_cast<std::size_t>(info.channels));
+    std::vector<float> block(kFramesAtOnce * static_cast<std::size_t>(info.channels));
     sf_count_t count = 0;
     while ((count = sf_read_float(file.get(), block.data(), std::ssize(block))) > 0) {
         audio.samples.insert(audio.samples.end(), block.begin(), block.begin() + count);

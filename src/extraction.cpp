@@ -18,7 +18,7 @@ namespace {
 using Sides = std::map<std::string, PooledSide>;
 
 /// One prompt of one side; sides alternate, so that both grow together.
-struct Job {
+struct PromptJob {
     bool is_positive = false;
     std::size_t index = 0;
 };
@@ -28,9 +28,9 @@ void append(PooledSide& side, const at::Tensor& means, const at::Tensor& norms) 
     side.mean_norms = side.mean_norms.defined() ? at::cat({side.mean_norms, norms}) : norms;
 }
 
-class Recording {
+class PromptRecorder {
   public:
-    Recording(const Model& model, const PromptSet& prompts, const ExtractionOptions& options)
+    PromptRecorder(const Model& model, const PromptSet& prompts, const ExtractionOptions& options)
         : model_(model), prompts_(prompts), options_(options) {
         const Manifest& manifest = model.manifest();
         session_options_.num_frames = manifest.frames_of(options.duration_s);
@@ -66,7 +66,7 @@ class Recording {
             if (i < negatives) jobs_.push_back({false, i});
         }
         std::vector<SessionRequest> all;
-        for (const Job& job : jobs_) all.push_back(request(job));
+        for (const PromptJob& job : jobs_) all.push_back(request(job));
         session_options_.text_length = text_length_for(model_.tokenizer, all);
     }
 
@@ -86,7 +86,7 @@ class Recording {
         return p;
     }
 
-    SessionRequest request(const Job& job) const {
+    SessionRequest request(const PromptJob& job) const {
         const PromptSide& side = job.is_positive ? prompts_.positive : prompts_.negative;
         SessionRequest request;
         request.prompt = side.prompts.at(job.index).text;
@@ -173,7 +173,7 @@ class Recording {
     const ExtractionOptions& options_;
     SessionOptions session_options_;
     PositionRange positions_;
-    std::vector<Job> jobs_;
+    std::vector<PromptJob> jobs_;
     std::size_t done_ = 0;
     ActivationFile result_;
 };
@@ -185,7 +185,7 @@ ActivationFile record_activations(const Model& model, const PromptSet& prompts,
     if (options.limit < 0) throw UsageError("limit must be at least 1 prompt a side");
     if (options.batch_size < 1) throw UsageError("batch size must be at least 1");
     if (options.points.empty()) throw UsageError("no hook point to record");
-    return Recording(model, prompts, options).run();
+    return PromptRecorder(model, prompts, options).run();
 }
 
 PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit) {

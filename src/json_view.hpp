@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -35,7 +36,8 @@ class JsonView {
     std::string text() const;
     bool boolean() const;
     /// A whole number within [least, most].
-    std::int64_t integer(std::int64_t least, std::int64_t most) const;
+    std::int64_t integer(std::int64_t least,
+                         std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
     /// A finite number.
     double number() const;
     /// A whole number that may need all 64 bits.

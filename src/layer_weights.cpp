@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kTopPrefix = "top-";
 constexpr std::string_view kExponentialPrefix = "exponential,";
 
-[[noreturn]] void refuse(const std::string& text) {
+[[noreturn]] void refuse_weights(const std::string& text) {
     throw UsageError("weights " + in_quotes(text) +
                      ": expected uniform, top-K (top-3: the three layers of largest effect size) or "
                      "exponential,FACTOR with a factor above 0 and at most 1 (exponential,0.7)");
@@ -31,13 +31,14 @@ LayerWeights LayerWeights::parse(const std::string& text) {
         const std::string_view digits = view.substr(kTopPrefix.size());
         const auto [end, error] =
             std::from_chars(digits.data(), digits.data() + digits.size(), weights.count_);
-        if (error != std::errc() || end != digits.data() + digits.size() || weights.count_ < 1) refuse(text);
+        if (error != std::errc() || end != digits.data() + digits.size() || weights.count_ < 1)
+            refuse_weights(text);
         weights.kind_ = Kind::kTop;
         return weights;
     }
-    if (!view.starts_with(kExponentialPrefix)) refuse(text);
+    if (!view.starts_with(kExponentialPrefix)) refuse_weights(text);
     const auto factor = parse_number(view.substr(kExponentialPrefix.size()));
-    if (!factor || *factor <= 0.0 || *factor > 1.0) refuse(text);
+    if (!factor || *factor <= 0.0 || *factor > 1.0) refuse_weights(text);
     weights.kind_ = Kind::kExponential;
     weights.factor_ = *factor;
     return weights;

@@ -7,16 +7,14 @@
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
+#include "size_limits.hpp"
 
 namespace musicsteer {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Far beyond any real model, and small enough that no product of sizes overflows 64 bits.
-constexpr std::int64_t kMostLayers = 1024;
 constexpr std::int64_t kMostCodebooks = 64;
-constexpr std::int64_t kMostWidth = std::int64_t{1} << 20;
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 24;
 constexpr std::int64_t kMostPositions = std::int64_t{1} << 24;
 

@@ -35,7 +35,7 @@ std::optional<double> plain_number(const std::string& text) {
     return value;
 }
 
-[[noreturn]] void refuse(const std::string& text, const std::string& expected) {
+[[noreturn]] void refuse_target(const std::string& text, const std::string& expected) {
     throw UsageError("target " + in_quotes(text) + ": " + expected);
 }
 
@@ -56,7 +56,7 @@ std::string parse_measure_name(const std::string& name) {
 MeasureTarget MeasureTarget::parse(const std::string& text) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos)
-        refuse(text, "expected MEASURE=CHANGE or MEASURE=VALUE, such as tempo=+20% or tempo=120");
+        refuse_target(text, "expected MEASURE=CHANGE or MEASURE=VALUE, such as tempo=+20% or tempo=120");
     MeasureTarget target;
     target.text = text;
     target.measure = parse_measure_name(text.substr(0, equals));
@@ -64,16 +64,17 @@ MeasureTarget MeasureTarget::parse(const std::string& text) {
     target.is_relative = number.ends_with('%');
     if (target.is_relative) number.pop_back();
     const std::optional<double> value = plain_number(number);
-    if (!value) refuse(text, "expected a change such as +20% or -30%, or a value such as 120");
+    if (!value) refuse_target(text, "expected a change such as +20% or -30%, or a value such as 120");
     const bool is_signed = number.starts_with('+') || number.starts_with('-');
     if (target.is_relative && target.is_in_decibels())
-        refuse(text, "decibels have no percentages: give the value to reach, such as loudness=-16");
-    if (target.is_relative && !is_signed) refuse(text, "a change needs its sign: +20% or -20%");
-    if (target.is_relative && *value <= -100.0) refuse(text, "a change of -100 % or less leaves nothing");
+        refuse_target(text, "decibels have no percentages: give the value to reach, such as loudness=-16");
+    if (target.is_relative && !is_signed) refuse_target(text, "a change needs its sign: +20% or -20%");
+    if (target.is_relative && *value <= -100.0)
+        refuse_target(text, "a change of -100 % or less leaves nothing");
     if (!target.is_relative && number.starts_with('+'))
-        refuse(text, "write +20% for a change, 20 for a value to reach");
+        refuse_target(text, "write +20% for a change, 20 for a value to reach");
     if (!target.is_relative && *value < 0.0 && !target.is_in_decibels())
-        refuse(text, "this measure is never negative; write -20% for a change");
+        refuse_target(text, "this measure is never negative; write -20% for a change");
     target.value = target.is_relative ? *value / 100.0 : *value;
     return target;
 }

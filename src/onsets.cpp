@@ -13,7 +13,7 @@
 namespace musicsteer {
 namespace {
 
-constexpr double kLeastPower = 1e-10;
+constexpr double kLeastBandPower = 1e-10;
 constexpr float kDynamicRangeDb = 80.0F;
 constexpr std::size_t kLagFrames = 1;
 constexpr std::size_t kShiftFrames = kLagFrames + kFftSize / (2 * kHopLength);
@@ -59,7 +59,7 @@ OnsetEnvelope::OnsetEnvelope(std::int64_t sample_rate_hz)
 void OnsetEnvelope::add(const at::Tensor& magnitude) {
     check_shape(magnitude, {kAnySize, kSpectrumBins}, "spectral magnitudes");
     if (magnitude.size(0) == 0) return;
-    bands_.push_back(magnitude.square().mm(filters_).clamp_min(kLeastPower).log10() * 10.0);
+    bands_.push_back(magnitude.square().mm(filters_).clamp_min(kLeastBandPower).log10() * 10.0);
     loudest_db_ = std::max(loudest_db_, bands_.back().max().item<float>());
 }
 

@@ -20,9 +20,9 @@ namespace {
 constexpr PositionRange kEverywhere{0, std::numeric_limits<std::int64_t>::max()};
 
 /// Counts decoder columns over everything that a call will run.
-class Columns {
+class ColumnCounter {
   public:
-    Columns(const PatchOptions& options, std::int64_t total) : options_(options), total_(total) {}
+    ColumnCounter(const PatchOptions& options, std::int64_t total) : options_(options), total_(total) {}
     void add(std::int64_t columns) {
         done_ += columns;
         if (options_.on_progress) options_.on_progress(done_, total_);
@@ -51,7 +51,7 @@ SessionOptions conditional_only(std::int64_t num_frames, std::int64_t text_lengt
     return options;
 }
 
-void check_memory(const Model& model, const SessionOptions& options, std::int64_t rows) {
+void check_patching_memory(const Model& model, const SessionOptions& options, std::int64_t rows) {
     BatchShape shape;
     shape.rows = rows;
     shape.frames = options.num_frames;
@@ -85,7 +85,7 @@ std::vector<HookHandle> replace_in(GenerationSession& session, std::span<const P
 
 /// log p(codes) of each row, [R] float64.
 at::Tensor row_scores(const Model& model, GenerationSession& session, const PatchOptions& options,
-                      Columns& columns) {
+                      ColumnCounter& columns) {
     const DecoderDims& dims = model.manifest().decoder;
     const at::Tensor codes = session.codes();
     const DelayPattern pattern(dims.delays, dims.start_token, codes.size(2));
@@ -109,7 +109,7 @@ struct BatchScores {
 /// has the same rows: references, then variants.
 BatchScores score_variants(const Model& model, const std::vector<SessionRequest>& references,
                            const SessionOptions& session_options, const PatchOptions& options,
-                           const MakeHook& make_hook, Columns& columns) {
+                           const MakeHook& make_hook, ColumnCounter& columns) {
     BatchScores scores;
     const auto first_row = static_cast<std::int64_t>(references.size());
     const auto width = static_cast<std::size_t>(options.batch_size);
@@ -154,7 +154,7 @@ std::vector<HookPoint> points_of(std::span<const PatchVariant> variants) {
 /// [D] at each hook point: the mean over the frames of all clips, or zeros.
 std::map<HookPoint, at::Tensor> stand_ins(const Model& model, std::span<const SessionRequest> clips,
                                           const SessionOptions& session_options, Ablation ablation,
-                                          const PatchOptions& options, Columns& columns) {
+                                          const PatchOptions& options, ColumnCounter& columns) {
     const std::int64_t width = model.manifest().decoder.hidden_size;
     const std::vector<HookPoint> points = points_of(options.variants);
     std::map<HookPoint, at::Tensor> sums;
@@ -204,9 +204,9 @@ std::vector<PatchScores> score_patches(const Model& model, std::span<const Patch
     }
     const SessionOptions session =
         conditional_only(pairs.front().codes.size(1), text_length_for(model.tokenizer, requests));
-    check_memory(model, session, options.batch_size + 2);
+    check_patching_memory(model, session, options.batch_size + 2);
     const auto count = static_cast<std::int64_t>(pairs.size());
-    Columns columns(options, count * batches_of(options) * positions_of(model, session));
+    ColumnCounter columns(options, count * batches_of(options) * positions_of(model, session));
     const PositionRange positions = options.positions.value_or(kEverywhere);
     const MakeHook from_source = [&](const HookPoint&, const std::vector<std::int64_t>& rows) {
         return replace_by_row(rows, 0, positions, model.decoder.device());
@@ -230,9 +230,10 @@ std::vector<AblationScores> score_ablations(const Model& model, std::span<const 
     for (const AblationClip& clip : clips) requests.push_back(teacher_forced(clip.prompt, clip.codes));
     const SessionOptions session =
         conditional_only(clips.front().codes.size(1), text_length_for(model.tokenizer, requests));
-    check_memory(model, session, options.batch_size + 1);
+    check_patching_memory(model, session, options.batch_size + 1);
     const std::int64_t runs = batches_of(options) + (ablation == Ablation::kMean ? 1 : 0);
-    Columns columns(options, static_cast<std::int64_t>(clips.size()) * runs * positions_of(model, session));
+    ColumnCounter columns(options,
+                          static_cast<std::int64_t>(clips.size()) * runs * positions_of(model, session));
     const auto vectors = stand_ins(model, requests, session, ablation, options, columns);
     const PositionRange positions = options.positions.value_or(kEverywhere);
     const MakeHook by_vector = [&](const HookPoint& point, const std::vector<std::int64_t>& rows) {
@@ -273,7 +274,7 @@ at::Tensor play_codes(const Model& model, const std::vector<SessionRequest>& req
     padded.text_length = text_length_for(model.tokenizer, requests);
     const auto width = static_cast<std::size_t>(batch_size);
     const std::size_t batches = (requests.size() + width - 1) / width;
-    Columns columns(options, static_cast<std::int64_t>(batches) * positions_of(model, padded));
+    ColumnCounter columns(options, static_cast<std::int64_t>(batches) * positions_of(model, padded));
     std::vector<at::Tensor> codes;
     for (std::size_t first = 0; first < requests.size(); first += width) {
         const std::size_t count = std::min(width, requests.size() - first);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "file_format.hpp"
 #include "input_file.hpp"
@@ -15,8 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr FileFormat kFormat{kPresetFormat};
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr FileFormat kPresetFile{kPresetFormat};
 
 /// A word of a closed set: the parser's complaint, with the place.
 template <typename Parser>
@@ -41,7 +39,7 @@ void read_alpha_range(const JsonView& view, PresetEntry& entry) {
     if (entry.lowest_alpha > entry.highest_alpha) view.fail("expected the lower number first");
 }
 
-PresetEntry read_entry(const JsonView& view, const std::filesystem::path& folder) {
+PresetEntry read_preset_entry(const JsonView& view, const std::filesystem::path& folder) {
     PresetEntry entry;
     AppliedSteering& steering = entry.steering;
     const std::string file = view.at("file").text();
@@ -52,10 +50,9 @@ PresetEntry read_entry(const JsonView& view, const std::filesystem::path& folder
     steering.positive_label = view.at("labels").at("positive").text();
     steering.negative_label = view.at("labels").at("negative").text();
     steering.strategy = read_word(view.at("strategy"), parse_strategy);
-    for (const JsonView& layer : view.at("layers").items())
-        steering.layers.push_back(layer.integer(0, kMost));
+    for (const JsonView& layer : view.at("layers").items()) steering.layers.push_back(layer.integer(0));
     if (steering.layers.empty()) view.at("layers").fail("expected at least one layer, found none");
-    if (const auto source = view.find("source_layer")) steering.source_layer = source->integer(0, kMost);
+    if (const auto source = view.find("source_layer")) steering.source_layer = source->integer(0);
     steering.site = read_word(view.at("site"), parse_site);
     steering.rows = read_word(view.at("rows"), parse_steered_rows);
     steering.unit = read_word(view.at("unit"), parse_alpha_unit);
@@ -96,12 +93,12 @@ Preset Preset::parse(const std::string& text, const std::string& origin,
                      const std::filesystem::path& folder) {
     const JsonDocument document(text, origin);
     const JsonView root = document.root();
-    kFormat.check(root);
+    kPresetFile.check(root);
     Preset preset;
     preset.model_name = root.at("model").at("name").text();
     preset.weights_sha256 = read_sha256(root.at("model").at("weights_sha256"));
     for (const JsonView& view : root.at("steering").items())
-        preset.entries.push_back(read_entry(view, folder));
+        preset.entries.push_back(read_preset_entry(view, folder));
     if (preset.entries.empty()) root.at("steering").fail("expected at least one entry, found none");
     (void)root.at("evidence").members();  // an object
     preset.evidence = json::parse(text).at("evidence");
@@ -119,7 +116,7 @@ void Preset::save(const std::filesystem::path& path, Overwrite overwrite) const 
         check_entry(entry);
         steering.push_back(entry_json(entry, path.parent_path()));
     }
-    json content = kFormat.stamp();
+    json content = kPresetFile.stamp();
     content.update({
         {"musicsteer", program_version()},
         {"model", {{"name", model_name}, {"weights_sha256", weights_sha256}}},

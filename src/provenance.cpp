@@ -6,6 +6,7 @@
 #include "file_format.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
+#include "size_limits.hpp"
 
 namespace musicsteer {
 namespace {
@@ -14,8 +15,6 @@ using nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kMadeFromKey = "made_from";
-constexpr std::int64_t kMostLayers = 1024;
-constexpr std::int64_t kMostWidth = std::int64_t{1} << 20;
 constexpr std::int64_t kMostCount = std::numeric_limits<std::int64_t>::max();
 
 // Reads the fields of a file's metadata, each stored as text: words as they are, all else as JSON.
@@ -105,8 +104,8 @@ Provenance read_provenance(const Metadata& metadata, const std::string& format, 
     provenance.temperature = reader.number("temperature");
     provenance.seed = reader.unsigned_integer("seed");
     const JsonDocument counts = reader.document("counts");
-    provenance.positive_count = counts.root().at("positive").integer(0, kMostCount);
-    provenance.negative_count = counts.root().at("negative").integer(0, kMostCount);
+    provenance.positive_count = counts.root().at("positive").integer(0);
+    provenance.negative_count = counts.root().at("negative").integer(0);
     provenance.num_layers = reader.integer("num_layers", 1, kMostLayers);
     provenance.hidden_size = reader.integer("hidden_size", 1, kMostWidth);
     if (metadata.contains(kMadeFromKey)) {

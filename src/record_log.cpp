@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::uint64_t kMostBytes = 8'000'000'000;
 
-[[noreturn]] void fail(const std::filesystem::path& path, int error) {
+[[noreturn]] void fail_to_write(const std::filesystem::path& path, int error) {
     throw OutputError(path.string() + ": cannot be written: " + std::generic_category().message(error));
 }
 
@@ -43,7 +43,7 @@ std::vector<std::string> read_whole_lines(const std::filesystem::path& path) {
 
 RecordLog::RecordLog(std::filesystem::path path, Sync sync) : path_(std::move(path)), sync_(sync) {
     fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail(path_, errno);
+    if (fd_ < 0) fail_to_write(path_, errno);
     const std::string text = read_text_file(path_, kMostBytes);
     const std::size_t end = whole_lines_end(text);
     if (end == text.size()) return;
@@ -51,7 +51,7 @@ RecordLog::RecordLog(std::filesystem::path path, Sync sync) : path_(std::move(pa
     if (::ftruncate(fd_, static_cast<off_t>(end)) != 0 || ::fsync(fd_) != 0) {
         const int error = errno;
         ::close(fd_);
-        fail(path_, error);
+        fail_to_write(path_, error);
     }
 }
 
@@ -75,7 +75,7 @@ void RecordLog::append(std::string_view line) {
     if (error == 0 && sync_ == Sync::kEachLine && ::fsync(fd_) != 0) error = errno;
     if (error == 0) return;
     if (before >= 0 && ::ftruncate(fd_, before) != 0) error = errno;
-    fail(path_, error);
+    fail_to_write(path_, error);
 }
 
 }  // namespace musicsteer

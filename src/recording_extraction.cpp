@@ -30,7 +30,7 @@ SessionRequest request_of(const at::Tensor& codes, const RecordingExtractionOpti
     return request;
 }
 
-void check_memory(const Model& model, const SessionOptions& session, bool guided) {
+void check_recording_memory(const Model& model, const SessionOptions& session, bool guided) {
     BatchShape shape;
     shape.rows = guided ? 2 : 1;
     shape.frames = session.num_frames;
@@ -46,7 +46,7 @@ void append(std::map<std::string, PooledSide>& side, const Model& model, const R
     SessionOptions session_options;
     session_options.num_frames = recording.num_frames;
     session_options.sampling = options.sampling;
-    check_memory(model, session_options, options.sampling.guided() && options.caption);
+    check_recording_memory(model, session_options, options.sampling.guided() && options.caption);
     const PositionRange positions =
         parse_positions(options.positions, recording.num_frames, model.manifest().codec.frame_rate_hz);
     GenerationSession session(model, {request_of(encoded(model, recording), options)}, session_options);

@@ -81,10 +81,9 @@ std::uint64_t bytes_of_shape(const std::vector<std::int64_t>& shape, std::uint64
 }
 
 Entry parse_entry(const JsonView& view) {
-    constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
     Entry entry{parse_dtype(view.at("dtype")), {}};
     const JsonView shape = view.at("shape");
-    for (const JsonView& size : shape.items()) entry.shape.push_back(size.integer(0, kMost));
+    for (const JsonView& size : shape.items()) entry.shape.push_back(size.integer(0));
     if (entry.shape.size() > kMostDimensions) {
         shape.fail("expected at most " + std::to_string(kMostDimensions) + " dimensions, found " +
                    std::to_string(entry.shape.size()));
@@ -93,8 +92,8 @@ Entry parse_entry(const JsonView& view) {
     const std::vector<JsonView> ends = offsets.items();
     if (ends.size() != 2)
         offsets.fail("expected [begin, end], found " + std::to_string(ends.size()) + " numbers");
-    entry.begin = static_cast<std::uint64_t>(ends[0].integer(0, kMost));
-    const auto end = static_cast<std::uint64_t>(ends[1].integer(0, kMost));
+    entry.begin = static_cast<std::uint64_t>(ends[0].integer(0));
+    const auto end = static_cast<std::uint64_t>(ends[1].integer(0));
     if (end < entry.begin)
         offsets.fail("the end " + std::to_string(end) + " is before the begin " +
                      std::to_string(entry.begin));
@@ -191,7 +190,7 @@ at::Tensor read_tensor(const InputFile& file, const std::string& name, const Ent
 }
 
 // A tensor on its way into a file.
-struct Source {
+struct StoredTensor {
     std::string name;
     Dtype dtype;
     at::Tensor tensor;  // on the CPU, contiguous
@@ -199,8 +198,8 @@ struct Source {
 
 // In the order of their data: wide types first, so that every tensor starts at a multiple of its element
 // size.
-std::vector<Source> sources_of(const std::filesystem::path& path, const TensorFile& content) {
-    std::vector<Source> sources;
+std::vector<StoredTensor> sources_of(const std::filesystem::path& path, const TensorFile& content) {
+    std::vector<StoredTensor> sources;
     for (const auto& [name, tensor] : content.tensors) {
         const std::string where = path.string() + ": tensor " + in_quotes(name);
         if (name == kMetadataKey) throw OutputError(where + ": this name is reserved");
@@ -214,12 +213,13 @@ std::vector<Source> sources_of(const std::filesystem::path& path, const TensorFi
         }
         sources.push_back({name, *dtype, tensor.detach().to(at::kCPU).contiguous()});
     }
-    std::stable_sort(sources.begin(), sources.end(),
-                     [](const Source& a, const Source& b) { return a.dtype.bytes > b.dtype.bytes; });
+    std::stable_sort(sources.begin(), sources.end(), [](const StoredTensor& a, const StoredTensor& b) {
+        return a.dtype.bytes > b.dtype.bytes;
+    });
     return sources;
 }
 
-std::string header_text(const std::vector<Source>& sources,
+std::string header_text(const std::vector<StoredTensor>& sources,
                         const std::map<std::string, std::string>& metadata) {
     nlohmann::json header = nlohmann::json::object();  // keeps its keys sorted
     if (!metadata.empty()) header[kMetadataKey] = metadata;
@@ -257,7 +257,7 @@ TensorFileInfo read_tensor_info(const std::filesystem::path& path) {
 }
 
 void save_tensors(const std::filesystem::path& path, const TensorFile& content, Overwrite overwrite) {
-    const std::vector<Source> sources = sources_of(path, content);
+    const std::vector<StoredTensor> sources = sources_of(path, content);
     std::string header;
     try {
         header = header_text(sources, content.metadata);

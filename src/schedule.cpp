@@ -13,7 +13,7 @@ constexpr const char* kExpected =
     "expected constant, decay,FACTOR,FLOOR (decay,0.998,0.1), linear,START,END (linear,1,0) or "
     "window,FROM,TO in seconds (window,2,6)";
 
-[[noreturn]] void refuse(const std::string& text, const std::string& why) {
+[[noreturn]] void refuse_schedule(const std::string& text, const std::string& why) {
     throw UsageError("schedule " + in_quotes(text) + ": " + why);
 }
 
@@ -21,7 +21,7 @@ std::vector<double> numbers_after(const std::vector<std::string>& parts, const s
     std::vector<double> numbers;
     for (std::size_t i = 1; i < parts.size(); ++i) {
         const auto number = parse_number(parts[i]);
-        if (!number) refuse(text, in_quotes(parts[i]) + " is not a number; " + kExpected);
+        if (!number) refuse_schedule(text, in_quotes(parts[i]) + " is not a number; " + kExpected);
         numbers.push_back(*number);
     }
     return numbers;
@@ -40,8 +40,8 @@ Schedule Schedule::parse(const std::string& text) {
         schedule.second_ = numbers.size() == 2 ? numbers[1] : 0.0;
         if (schedule.first_ <= 0.0 || schedule.first_ > 1.0 || schedule.second_ < 0.0 ||
             schedule.second_ > 1.0)
-            refuse(text,
-                   "a decay has a factor for each frame above 0 and at most 1, and a floor from 0 to 1");
+            refuse_schedule(
+                text, "a decay has a factor for each frame above 0 and at most 1, and a floor from 0 to 1");
     } else if (parts.front() == "linear" && numbers.size() == 2) {
         schedule.kind_ = Kind::kLinear;
         schedule.first_ = numbers[0];
@@ -50,11 +50,11 @@ Schedule Schedule::parse(const std::string& text) {
         schedule.kind_ = Kind::kWindow;
         for (std::size_t i = 0; i < numbers.size(); i += 2) {
             if (numbers[i] < 0.0 || numbers[i + 1] <= numbers[i])
-                refuse(text, "a window goes from a time in seconds to a later one");
+                refuse_schedule(text, "a window goes from a time in seconds to a later one");
             schedule.windows_.emplace_back(numbers[i], numbers[i + 1]);
         }
     } else {
-        refuse(text, kExpected);
+        refuse_schedule(text, kExpected);
     }
     return schedule;
 }

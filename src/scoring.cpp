@@ -77,7 +77,7 @@ std::vector<std::vector<std::size_t>> batches_of(std::span<const SessionRequest>
     return batches;
 }
 
-void check_memory(const Model& model, const SessionOptions& options, std::int64_t batch_size) {
+void check_scoring_memory(const Model& model, const SessionOptions& options, std::int64_t batch_size) {
     BatchShape shape;
     shape.rows = batch_size * (options.sampling.guided() ? 4 : 2);
     shape.frames = options.num_frames;
@@ -103,7 +103,7 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     session_options.sampling = options.sampling;
     session_options.given_chunk = kScoringColumns;
     session_options.text_length = std::max(options.text_length, text_length_for(model.tokenizer, requests));
-    check_memory(model, session_options, options.batch_size);
+    check_scoring_memory(model, session_options, options.batch_size);
 
     std::vector<ClipScore> scores(requests.size());
     const double codes = static_cast<double>(requests.front().given_codes.numel());

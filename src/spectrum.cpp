@@ -11,7 +11,7 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kBlockFrames = 256;
+constexpr std::int64_t kSpectrumFrames = 256;
 constexpr double kRolloffShare = 0.85;
 constexpr double kLeastPower = 1e-10;
 
@@ -44,8 +44,8 @@ void for_each_frame_block(const Audio& audio, const std::function<void(const Fra
     if (audio.frames() < 1) throw InputError("holds no samples: there is nothing to measure");
     const at::Tensor window = at::hann_window(kFftSize, /*periodic=*/true, at::kDouble);
     const std::int64_t total = num_spectrum_frames(audio.frames());
-    for (std::int64_t first = 0; first < total; first += kBlockFrames) {
-        const std::int64_t frames = std::min(kBlockFrames, total - first);
+    for (std::int64_t first = 0; first < total; first += kSpectrumFrames) {
+        const std::int64_t frames = std::min(kSpectrumFrames, total - first);
         const at::Tensor mono =
             mono_samples(audio, first * kHopLength - kFftSize / 2, (frames - 1) * kHopLength + kFftSize);
         FrameBlock block;

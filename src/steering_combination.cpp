@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kNegligible = 1e-6;  // of a vector's length: what rounding leaves of one in the span
 
-std::string rounded(double cosine) {
+std::string cosine_text(double cosine) {
     return number_text(std::round(cosine * 1000.0) / 1000.0);
 }
 
@@ -31,8 +31,8 @@ void orthogonalize(Injection& injection, const at::Tensor& rest, double length, 
     const double cosine = std::sqrt(std::max(0.0, 1.0 - share * share));
     if (cosine > kNearlyParallel) {
         throw UsageError(name + ": hardly anything is left of it at " + injection.point.name() +
-                         " once it is orthogonalized to the vectors before it (cosine " + rounded(cosine) +
-                         ", more than 0.95): leave one out");
+                         " once it is orthogonalized to the vectors before it (cosine " +
+                         cosine_text(cosine) + ", more than 0.95): leave one out");
     }
     if (injection.mask.defined() &&
         rest.masked_select(injection.mask.logical_not()).abs().sum().item<double>() > 0.0) {

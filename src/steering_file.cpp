@@ -1,6 +1,5 @@
 #include "musicsteer/steering_file.hpp"
 
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "file_format.hpp"
@@ -14,8 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr FileFormat kFormat{kSteeringFormat};
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr FileFormat kSteeringFile{kSteeringFormat};
 constexpr std::int64_t kMostNumber = 1024;  // of layers and heads
 
 std::string read_path(const JsonView& view, const std::filesystem::path& folder) {
@@ -65,7 +63,7 @@ void read_effect_of(const JsonView& view, const std::filesystem::path& folder, S
     }
 }
 
-SteeringEntry read_entry(const JsonView& view, const std::filesystem::path& folder) {
+SteeringEntry read_steering_entry(const JsonView& view, const std::filesystem::path& folder) {
     view.refuse_unknown_keys({"file",         "sha256",    "concept",     "labels",       "alpha",   "layers",
                               "source_layer", "strategy",  "site",        "rows",         "unit",    "mode",
                               "value",        "schedule",  "probability", "frame_seed",   "weights", "heads",
@@ -156,14 +154,15 @@ SteeringFile SteeringFile::parse(const std::string& text, const std::string& ori
     root.refuse_unknown_keys(
         {"$schema", "format", "format_version", "oldest_reader", "musicsteer", "model", "steering"});
     // A file that is written by hand need not say what it is.
-    if (root.find("format")) kFormat.check_name(root);
-    if (root.find("oldest_reader")) kFormat.check_reader(root);
+    if (root.find("format")) kSteeringFile.check_name(root);
+    if (root.find("oldest_reader")) kSteeringFile.check_reader(root);
     SteeringFile file;
     if (const auto model = root.find("model")) {
         file.model_name = model->at("name").text();
         file.weights_sha256 = read_sha256(model->at("weights_sha256"));
     }
-    for (const JsonView& view : root.at("steering").items()) file.entries.push_back(read_entry(view, folder));
+    for (const JsonView& view : root.at("steering").items())
+        file.entries.push_back(read_steering_entry(view, folder));
     if (file.entries.empty()) root.at("steering").fail("expected at least one vector, found none");
     return file;
 }
@@ -180,7 +179,7 @@ void save_steering(const std::filesystem::path& path, const ClipSettings& settin
         if (vector.effect.mode == SteeringMode::kClamp) entry.erase("alpha");
         entries.push_back(std::move(entry));
     }
-    json content = kFormat.stamp();
+    json content = kSteeringFile.stamp();
     content.update({
         {"musicsteer", settings.version},
         {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},

@@ -18,15 +18,15 @@ using nlohmann::json;
 constexpr std::uint64_t kLargestWav = 4'300'000'000;
 
 /// A folder to copy from. Its writer, if there is one, is asked to finish first.
-struct Source {
+struct MergedFolder {
     SweepPaths paths;
     std::unique_ptr<FolderLock> lock;
     SweepPlan plan;
     std::map<std::string, std::string> records;
 };
 
-Source open_source(const fs::path& folder) {
-    Source source;
+MergedFolder open_source(const fs::path& folder) {
+    MergedFolder source;
     source.paths = {folder};
     if (!fs::is_directory(folder)) throw InputError(folder.string() + ": expected the folder of a sweep");
     source.lock = std::make_unique<FolderLock>(source.paths.lock(), FolderLock::Kind::kReader);
@@ -53,7 +53,7 @@ json without_places(const std::string& line) {
 
 class Merger {
   public:
-    Merger(std::vector<Source> sources, SweepFolder& target, const MergeOptions& options)
+    Merger(std::vector<MergedFolder> sources, SweepFolder& target, const MergeOptions& options)
         : sources_(std::move(sources)), target_(target), options_(options) {}
 
     SweepOutcome run() {
@@ -72,8 +72,8 @@ class Merger {
 
   private:
     void merge_clip(const std::string& id) {
-        const Source* first = nullptr;
-        for (const Source& source : sources_) {
+        const MergedFolder* first = nullptr;
+        for (const MergedFolder& source : sources_) {
             const auto record = source.records.find(id);
             if (record == source.records.end()) continue;
             if (first != nullptr) require_same(id, *first, first->records.at(id), source, record->second);
@@ -86,14 +86,14 @@ class Merger {
         }
         const std::string& record = first->records.at(id);
         if (there != target_.records().end()) {
-            require_same(id, Source{target_.paths(), nullptr, {}, {}}, there->second, *first, record);
+            require_same(id, MergedFolder{target_.paths(), nullptr, {}, {}}, there->second, *first, record);
             return;
         }
         copy(id, *first, record);
     }
 
-    static void require_same(const std::string& id, const Source& a, const std::string& record_a,
-                             const Source& b, const std::string& record_b) {
+    static void require_same(const std::string& id, const MergedFolder& a, const std::string& record_a,
+                             const MergedFolder& b, const std::string& record_b) {
         if (without_places(record_a) == without_places(record_b)) return;
         throw InputError(
             "clip " + id + " is not the same in " + a.paths.folder.string() + " and " +
@@ -102,7 +102,7 @@ class Merger {
             "them again");
     }
 
-    void copy(const std::string& id, const Source& source, const std::string& line) {
+    void copy(const std::string& id, const MergedFolder& source, const std::string& line) {
         const json record = json::parse(line);
         if (target_.plan().audio) {
             const fs::path wav = source.paths.clip(id);
@@ -118,7 +118,7 @@ class Merger {
         ++outcome_.made;
     }
 
-    std::vector<Source> sources_;
+    std::vector<MergedFolder> sources_;
     SweepFolder& target_;
     const MergeOptions& options_;
     SweepOutcome outcome_;
@@ -129,9 +129,9 @@ class Merger {
 SweepOutcome merge_sweeps(const std::vector<fs::path>& folders, const fs::path& target,
                           const MergeOptions& options) {
     check_folders(folders, target);
-    std::vector<Source> sources;
+    std::vector<MergedFolder> sources;
     for (const fs::path& folder : folders) sources.push_back(open_source(folder));
-    for (const Source& source : sources) {
+    for (const MergedFolder& source : sources) {
         if (source.plan.same_but_for_shard(sources.front().plan)) continue;
         std::string difference = source.plan.obstacle_to_extending(sources.front().plan);
         if (difference.empty()) difference = "it holds more clips";

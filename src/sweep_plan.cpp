@@ -16,8 +16,6 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kLargestDefaultBatch = 16;
-
 template <typename Value>
 std::vector<Value> without_repetition(const std::vector<Value>& values) {
     std::vector<Value> result;

@@ -1,7 +1,6 @@
 // plan.json of a sweep's folder: SweepPlan <-> JSON, and what two plans differ in.
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -18,7 +17,6 @@ namespace {
 using nlohmann::json;
 
 constexpr FileFormat kPlanFormat{"musicsteer-sweep"};
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 json condition_json(const SweepCondition& condition) {
     json entry = steering_json(condition.steering);
@@ -76,16 +74,16 @@ ClipSettings read_settings(const JsonView& root) {
     settings.model_name = root.at("model").at("name").text();
     settings.weights_sha256 = root.at("model").at("weights_sha256").text();
     settings.duration_s = root.at("duration_s").number();
-    settings.num_frames = root.at("num_frames").integer(1, kMost);
-    settings.sample_rate_hz = root.at("sample_rate_hz").integer(1, kMost);
+    settings.num_frames = root.at("num_frames").integer(1);
+    settings.sample_rate_hz = root.at("sample_rate_hz").integer(1);
     settings.sample_format = root.at("sample_format").text();
     settings.sampling.guidance_scale = root.at("guidance_scale").number();
-    settings.sampling.top_k = root.at("top_k").integer(0, kMost);
+    settings.sampling.top_k = root.at("top_k").integer(0);
     settings.sampling.top_p = root.at("top_p").number();
     settings.sampling.temperature = root.at("temperature").number();
     const JsonView execution = root.at("execution");
-    settings.batch_size = execution.at("batch_size").integer(1, kMost);
-    settings.threads = execution.at("threads").integer(1, kMost);
+    settings.batch_size = execution.at("batch_size").integer(1);
+    settings.threads = execution.at("threads").integer(1);
     settings.device = execution.at("device").text();
     for (const auto& [module, precision] : execution.at("precision").members())
         settings.precision[module] = precision.text();
@@ -101,9 +99,8 @@ SweepCondition read_condition(const JsonView& view) {
     steering.positive_label = view.at("labels").at("positive").text();
     steering.negative_label = view.at("labels").at("negative").text();
     steering.strategy = parse_strategy(view.at("strategy").text());
-    for (const JsonView& layer : view.at("layers").items())
-        steering.layers.push_back(layer.integer(0, kMost));
-    if (const auto source = view.find("source_layer")) steering.source_layer = source->integer(0, kMost);
+    for (const JsonView& layer : view.at("layers").items()) steering.layers.push_back(layer.integer(0));
+    if (const auto source = view.find("source_layer")) steering.source_layer = source->integer(0);
     steering.site = parse_site(view.at("site").text());
     steering.rows = parse_steered_rows(view.at("rows").text());
     steering.unit = parse_alpha_unit(view.at("unit").text());
@@ -117,7 +114,7 @@ SweepPlan read_plan(const JsonView& root) {
     plan.settings = read_settings(root);
     plan.model_path = root.at("model").at("path").text();
     for (const JsonView& prompt : root.at("prompts").items())
-        plan.prompts.push_back({prompt.at("text").text(), prompt.at("text_length").integer(1, kMost)});
+        plan.prompts.push_back({prompt.at("text").text(), prompt.at("text_length").integer(1)});
     if (const auto text = root.find("negative_prompt")) plan.negative_prompt = text->text();
     for (const JsonView& seed : root.at("seeds").items()) plan.seeds.push_back(seed.unsigned_integer());
     for (const JsonView& view : root.at("steering").items()) plan.conditions.push_back(read_condition(view));
@@ -125,7 +122,7 @@ SweepPlan read_plan(const JsonView& root) {
     plan.audio = root.at("audio").boolean();
     if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
     if (const auto shard = root.find("shard")) {
-        plan.shard.count = shard->at("count").integer(1, kMost);
+        plan.shard.count = shard->at("count").integer(1);
         plan.shard.index = shard->at("index").integer(1, plan.shard.count);
     }
     return plan;

@@ -1,22 +1,19 @@
 #include "musicsteer/sweep_request.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "input_file.hpp"
 #include "json_view.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/value_lists.hpp"
+#include "size_limits.hpp"
 #include "steering_json.hpp"
 
 namespace musicsteer {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::int64_t kMostLayers = 1024;
-constexpr std::int64_t kMostCount = std::numeric_limits<std::int64_t>::max();
 
 /// One word or a list of words; a word may itself be a list with commas.
 std::vector<std::string> read_words(const JsonView& view) {
@@ -111,7 +108,7 @@ std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& fold
 void read_sampling(const JsonView& root, SweepRequest& request) {
     if (const auto value = root.find("duration_s")) request.duration_s = value->number();
     if (const auto value = root.find("guidance_scale")) request.guidance_scale = value->number();
-    if (const auto value = root.find("top_k")) request.top_k = value->integer(0, kMostCount);
+    if (const auto value = root.find("top_k")) request.top_k = value->integer(0);
     if (const auto value = root.find("top_p")) request.top_p = value->number();
     if (const auto value = root.find("temperature")) request.temperature = value->number();
 }
@@ -154,7 +151,7 @@ SweepRequest SweepRequest::parse(const std::string& json, const std::string& ori
         for (const JsonView& item : prompts->items()) request.prompts.push_back(item.text());
     }
     if (const auto file = root.find("prompts_file")) request.prompts_file = path_from(folder, *file);
-    if (const auto limit = root.find("limit")) request.limit = limit->integer(1, kMostCount);
+    if (const auto limit = root.find("limit")) request.limit = limit->integer(1);
     if (const auto text = root.find("negative_prompt")) request.negative_prompt = text->text();
     if (const auto seeds = root.find("seeds")) request.seeds = read_seeds(*seeds);
     if (const auto vectors = root.find("vectors")) request.vectors = read_vectors(*vectors, folder);

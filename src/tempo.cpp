@@ -14,7 +14,7 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kBlockFrames = 256;
+constexpr std::int64_t kTempogramFrames = 256;
 constexpr double kWindow_s = 8.0;
 constexpr double kHighestBpm = 320.0;
 constexpr double kResemblanceScale = 1e6;
@@ -53,8 +53,8 @@ at::Tensor mean_autocorrelation(std::span<const float> envelope, std::int64_t la
     const at::Tensor shape = at::hann_window(lags, /*periodic=*/true, at::kDouble);
     const std::int64_t size = fast_fft_size(2 * lags - 1);
     at::Tensor power_sum = at::zeros({size / 2 + 1}, at::kDouble);
-    for (std::int64_t first = 0; first < frames; first += kBlockFrames) {
-        const at::Tensor block = windows.slice(0, first, std::min(first + kBlockFrames, frames)) * shape;
+    for (std::int64_t first = 0; first < frames; first += kTempogramFrames) {
+        const at::Tensor block = windows.slice(0, first, std::min(first + kTempogramFrames, frames)) * shape;
         const at::Tensor energy = block.square().sum(1, /*keepdim=*/true);
         const at::Tensor scale = energy.masked_fill(energy < std::numeric_limits<double>::min(), 1.0);
         const at::Tensor spectrum = at::view_as_real(at::fft_rfft(block, size));

@@ -10,6 +10,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/shapes.hpp"
 #include "restricted_pickle.hpp"
+#include "size_limits.hpp"
 
 namespace musicsteer {
 namespace {
@@ -17,7 +18,6 @@ namespace {
 using caffe2::serialize::PyTorchStreamReader;
 
 constexpr std::size_t kLargestPickle = 16'000'000;
-constexpr std::int64_t kMostWidth = std::int64_t{1} << 20;
 
 at::ScalarType scalar_type(const std::string& storage_type) {
     if (storage_type == "DoubleStorage") return at::kDouble;

@@ -12,8 +12,6 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kLargestDefaultBatch = 16;
-
 /// Rows of generation, or of scoring, which runs every clip steered and unsteered but keeps no noise: what is
 /// larger decides, and scoring has twice the rows.
 std::uint64_t memory_of(const Manifest& manifest, const TrialOptions& options, std::int64_t batch_size) {

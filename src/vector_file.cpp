@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kFormat = "musicsteer-vectors";
+constexpr const char* kVectorFormat = "musicsteer-vectors";
 constexpr const char* kLayersKey = "layers";
 
 std::string layers_json(const VectorFile& file) {
@@ -128,7 +128,7 @@ VectorFile VectorFile::load(const std::filesystem::path& path) {
     const std::string origin = path.string();
     const TensorFileInfo info = read_tensor_info(path);
     VectorFile file;
-    file.provenance = read_provenance(info.metadata, kFormat, "vector file", origin);
+    file.provenance = read_provenance(info.metadata, kVectorFormat, "vector file", origin);
     check_tensors(info, file.provenance, origin);
     const std::string place = origin + ": metadata." + kLayersKey;
     const auto found = info.metadata.find(kLayersKey);
@@ -142,7 +142,7 @@ VectorFile VectorFile::load(const std::filesystem::path& path) {
 
 void VectorFile::save(const std::filesystem::path& path, Overwrite overwrite) const {
     check_before_saving(*this, path.string());
-    std::map<std::string, std::string> metadata = provenance_metadata(provenance, kFormat);
+    std::map<std::string, std::string> metadata = provenance_metadata(provenance, kVectorFormat);
     metadata[kLayersKey] = layers_json(*this);
     save_tensors(path, {directions, metadata}, overwrite);
 }

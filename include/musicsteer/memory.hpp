@@ -26,6 +26,9 @@ struct BatchShape {
     std::int64_t columns = 1;  ///< of one step
 };
 
+/// Clips computed together unless the user says otherwise or memory is short.
+inline constexpr std::int64_t kLargestDefaultBatch = 16;
+
 /// Sizes that no machine has (above 10^18 bytes) are all the same.
 MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape);
 

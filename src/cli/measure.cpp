@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr const char* kFooter = R"(
+constexpr const char* kMeasureFooter = R"(
 Frames are 2048 samples long and 512 apart at every rate, and definitions are librosa's, with its
 defaults (docs/formats.md). A file that can't be measured is reported on stderr, the others are
 measured all the same, and the exit code is 1.
@@ -158,7 +158,7 @@ void add_measure(CLI::App& app, Context& context) {
     const auto options = std::make_shared<MeasureFlags>();
     CLI::App* command =
         app.add_subcommand("measure", "Measure tempo, brightness, loudness, ... of audio files");
-    command->footer(kFooter);
+    command->footer(kMeasureFooter);
     command->add_option("files", options->files, "Audio files: WAV, FLAC, Ogg, MP3, ...")->required();
     CLI::Option* json = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
     command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(json);
