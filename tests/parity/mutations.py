@@ -13,7 +13,7 @@ import torch
 from mutation_kit import MUTATIONS, Mutation, Patch, change_weights, injected, mistake
 from torch import Tensor
 from torch.nn import functional as F
-from torchscript import codec, common, decoder, parity, text_encoder
+from torchscript import codec, codec_layers, common, decoder, parity, text_encoder
 
 __all__ = ["MUTATIONS", "Mutation", "injected"]
 
@@ -240,29 +240,29 @@ def codec_pads_with_zeros(patch: Patch) -> None:
     def pad_columns(x: Tensor, left: int, right: int, mode: str) -> Tensor:
         return F.pad(x, [left, right])
 
-    patch(codec, "pad_columns", pad_columns)
+    patch(codec_layers, "pad_columns", pad_columns)
 
 
 @mistake("tiny-stereo")
 def causal_padding_on_both_sides(patch: Patch) -> None:
-    honest = codec.Conv.__init__
+    honest = codec_layers.Conv.__init__
 
     def initialise(self: Any, *arguments: Any, **named: Any) -> None:
         honest(self, *arguments, **named)
         self.causal = False
 
-    patch(codec.Conv, "__init__", initialise)
+    patch(codec_layers.Conv, "__init__", initialise)
 
 
 @mistake("tiny-stereo")
 def trimmed_at_the_wrong_end(patch: Patch) -> None:
-    honest = codec.UpConv.__init__
+    honest = codec_layers.UpConv.__init__
 
     def initialise(self: Any, *arguments: Any) -> None:
         honest(self, *arguments)
         self.trim_left, self.trim_right = self.trim_left + self.trim_right, 0
 
-    patch(codec.UpConv, "__init__", initialise)
+    patch(codec_layers.UpConv, "__init__", initialise)
 
 
 @mistake("six-codebooks")
@@ -278,17 +278,17 @@ def lstm_without_its_skip(patch: Patch) -> None:
             last_c.append(layer_c)
         return x.permute(1, 2, 0), (torch.cat(last_h), torch.cat(last_c))
 
-    patch(codec.Lstm, "forward", forward)
+    patch(codec_layers.Lstm, "forward", forward)
 
 
 @mistake("six-codebooks")
 def dilation_forgotten(patch: Patch) -> None:
-    honest = codec.Conv.__init__
+    honest = codec_layers.Conv.__init__
 
     def initialise(self: Any, *arguments: Any, dilation: int = 1, **named: Any) -> None:
         honest(self, *arguments, **named)
 
-    patch(codec.Conv, "__init__", initialise)
+    patch(codec_layers.Conv, "__init__", initialise)
 
 
 @mistake("full-vocabulary")
@@ -301,7 +301,7 @@ def quantiser_not_residual(patch: Patch) -> None:
             codes.append(torch.cdist(flat, table.unsqueeze(0)).argmin(-1))
         return torch.stack(codes, dim=1)
 
-    patch(codec.Quantiser, "quantise", quantise)
+    patch(codec_layers.Quantiser, "quantise", quantise)
 
 
 @mistake("odd-sizes")
