@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "edge_search.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/response_model.hpp"
 #include "musicsteer/value_lists.hpp"
+#include "pair_comparison.hpp"
 
 namespace musicsteer {
 namespace {
@@ -19,35 +19,14 @@ constexpr double kRungs[] = {0.25, 0.5, 1.0};  // of the way to an edge
 constexpr double kConverged = 0.2;             // of the tolerance
 constexpr double kCapForSearch = 0.95;         // the rest is for other clips to cost more
 constexpr int kUsualEdgeTries = 4;
+constexpr int kUsualRounds = 2;  // once there are pairs enough
+// Search and check miss by chance, each by as much: together they stay within the tolerance 19 times in 20.
+constexpr double kNoiseShare = 0.7;     // of the tolerance: half the width of a 95 % interval
+constexpr double kWorthGrowing = 1.25;  // times as many pairs
+constexpr std::size_t kPairStep = 16;   // batches are that large, or a part of it
 
 double mean_kl(const Observation& observation) {
     return mean(observation.kl);
-}
-
-/// A value of each target for each unit, with the pairs on which it is defined both ways.
-struct PairedValues {
-    std::vector<double> plain;
-    std::vector<double> steered;
-    std::size_t undefined = 0;
-};
-
-PairedValues paired(std::span<const double> plain, std::span<const double> steered) {
-    PairedValues result;
-    for (std::size_t i = 0; i < steered.size(); ++i) {
-        if (std::isfinite(plain[i]) && std::isfinite(steered[i])) {
-            result.plain.push_back(plain[i]);
-            result.steered.push_back(steered[i]);
-        } else {
-            ++result.undefined;
-        }
-    }
-    return result;
-}
-
-double mean_of_drawn(std::span<const double> values, std::span<const std::size_t> drawn) {
-    double sum = 0.0;
-    for (const std::size_t unit : drawn) sum += values[unit];
-    return sum / static_cast<double>(drawn.size());
 }
 
 Strengths rounded(Strengths strengths) {
@@ -59,21 +38,34 @@ class Calibrator {
   public:
     Calibrator(const std::vector<MeasureTarget>& targets, const CalibrationOptions& options,
                const Observe& observe)
-        : targets_(targets), options_(options), observe_(observe), zero_(targets.size(), 0.0) {}
+        : targets_(targets),
+          options_(options),
+          observe_(observe),
+          zero_(targets.size(), 0.0),
+          expected_clips_(options.expected_clips(targets.size())) {}
 
     Calibration run() {
-        const PairRange all{0, options_.pairs};
-        unsteered_ = observe_({zero_}, all).front();
-        keep("unsteered", zero_, unsteered_, unsteered_, all);
+        take_pairs(options_.pairs);
         find_edges();
         ResponseModel model = measure_ladder();
-        refine(model, all);
+        for (;;) {
+            refine(model);
+            const std::size_t needed = pairs_needed();
+            if (needed == pairs_) break;
+            take_pairs(needed);
+        }
         if (result_.reachable) check();
         return std::move(result_);
     }
 
   private:
+    std::vector<Observation> seen_at(const std::vector<Strengths>& strengths, PairRange pairs) {
+        clips_ += strengths.size() * pairs.count;
+        return observe_(strengths, pairs);
+    }
+
     const CalibrationStep& store(CalibrationStep step) {
+        step.expected_clips = expected_clips_;
         result_.steps.push_back(std::move(step));
         if (options_.on_step) options_.on_step(result_.steps.back());
         return result_.steps.back();
@@ -85,37 +77,32 @@ class Calibrator {
         return strengths;
     }
 
-    /// Where a target lies for these unsteered clips, as a change.
-    double wanted_change(std::size_t target, const TargetOutcome& outcome) const {
-        return (outcome.wanted - outcome.unsteered) / targets_[target].scale(outcome.unsteered);
+    /// Makes the unsteered clips of the search, those that are missing.
+    void take_pairs(std::size_t count) {
+        if (pairs_ > 0) {
+            const std::size_t check = std::clamp(count, options_.check_pairs, options_.max_check_pairs);
+            expected_clips_ =
+                static_cast<std::int64_t>(clips_ + (count - pairs_) + kUsualRounds * count + 2 * check);
+        }
+        const Observation more = seen_at({zero_}, {pairs_, count - pairs_}).front();
+        unsteered_.values.resize(targets_.size());
+        for (std::size_t i = 0; i < targets_.size(); ++i)
+            unsteered_.values[i].insert(unsteered_.values[i].end(), more.values[i].begin(),
+                                        more.values[i].end());
+        unsteered_.kl.insert(unsteered_.kl.end(), more.kl.begin(), more.kl.end());
+        pairs_ = count;
+        result_.searched = keep("unsteered", zero_, unsteered_, unsteered_, {0, pairs_});
     }
 
-    TargetOutcome outcome_of(std::size_t target, std::span<const double> plain,
-                             std::span<const double> steered) const {
-        const MeasureTarget& goal = targets_[target];
-        const PairedValues values = paired(plain, steered);
-        if (values.plain.size() < std::max<std::size_t>(2, steered.size() / 2)) {
-            throw InputError(goal.text + ": " + goal.measure + " is not defined on " +
-                             std::to_string(values.undefined) + " of " + std::to_string(steered.size()) +
-                             " clips; use longer clips or other prompts");
+    /// Where the targets lie for the unsteered clips, as changes.
+    std::vector<double> wanted_changes() const {
+        const Observation& plain = unsteered_;
+        std::vector<double> changes;
+        for (std::size_t i = 0; i < targets_.size(); ++i) {
+            const TargetOutcome outcome = compare_pairs(targets_[i], plain.values[i], plain.values[i]);
+            changes.push_back((outcome.wanted - outcome.unsteered) / targets_[i].scale(outcome.unsteered));
         }
-        TargetOutcome outcome;
-        outcome.undefined = values.undefined;
-        outcome.unsteered = mean(values.plain);
-        outcome.wanted = goal.wanted(outcome.unsteered);
-        const double scale = goal.scale(outcome.unsteered);
-        if (scale <= 0.0)
-            throw InputError(goal.text + ": the unsteered clips' " + goal.measure +
-                             " is 0, which has no percentages; give a value to reach");
-        const std::size_t units[] = {values.plain.size()};
-        outcome.value = bootstrap(
-            units, [&](const DrawnUnits& drawn) { return mean_of_drawn(values.steered, drawn[0]); });
-        outcome.change = bootstrap(units, [&](const DrawnUnits& drawn) {
-            const double before = mean_of_drawn(values.plain, drawn[0]);
-            return (mean_of_drawn(values.steered, drawn[0]) - before) / goal.scale(before);
-        });
-        outcome.gap = (outcome.value.value - outcome.wanted) / scale;
-        return outcome;
+        return changes;
     }
 
     /// Compares with the unsteered clips of the same pairs, which are the first ones of `plain`.
@@ -124,7 +111,7 @@ class Calibrator {
         CalibrationStep step{stage, strengths, {}, mean_kl(steered), pairs};
         for (std::size_t i = 0; i < targets_.size(); ++i) {
             const auto before = std::span(plain.values[i]).first(steered.values[i].size());
-            step.outcomes.push_back(outcome_of(i, before, steered.values[i]));
+            step.outcomes.push_back(compare_pairs(targets_[i], before, steered.values[i]));
         }
         return store(std::move(step));
     }
@@ -145,7 +132,7 @@ class Calibrator {
                 tries.push_back(alone(k / 2, searches[k].next()));
             }
             if (open.empty()) break;
-            const std::vector<Observation> seen = observe_(tries, pairs);
+            const std::vector<Observation> seen = seen_at(tries, pairs);
             for (std::size_t k = 0; k < open.size(); ++k) {
                 open[k]->take(mean_kl(seen[k]));
                 store({"edge", tries[k], {}, mean_kl(seen[k]), pairs});
@@ -172,7 +159,7 @@ class Calibrator {
             std::sort(rungs[j].begin(), rungs[j].end());
             for (const double rung : rungs[j]) ladder.push_back(alone(j, rung));
         }
-        const std::vector<Observation> seen = observe_(ladder, pairs);
+        const std::vector<Observation> seen = seen_at(ladder, pairs);
         std::vector<std::vector<Curve>> effects(targets_.size(), std::vector<Curve>(targets_.size()));
         std::vector<Curve> kl(targets_.size());
         std::size_t k = 0;
@@ -200,15 +187,9 @@ class Calibrator {
         curve.y.insert(curve.y.begin() + place, 0.0);
     }
 
-    static double largest_gap(const CalibrationStep& step) {
-        double largest = 0.0;
-        for (const TargetOutcome& outcome : step.outcomes) largest = std::max(largest, std::abs(outcome.gap));
-        return largest;
-    }
-
     bool was_tried(const Strengths& strengths) const {
         return std::any_of(result_.steps.begin(), result_.steps.end(), [&](const CalibrationStep& step) {
-            if (step.stage != "refine") return false;
+            if (step.stage != "refine" || step.pairs.count != pairs_) return false;
             double squared = 0.0;
             for (std::size_t j = 0; j < strengths.size(); ++j) {
                 const double range = result_.ranges[j].second - result_.ranges[j].first;
@@ -260,26 +241,27 @@ class Calibrator {
         return rounded(solved);
     }
 
-    void refine(ResponseModel& model, PairRange all) {
-        std::vector<double> changes;
-        for (std::size_t i = 0; i < targets_.size(); ++i)
-            changes.push_back(wanted_change(i, result_.steps.front().outcomes[i]));
+    void refine(ResponseModel& model) {
+        const std::vector<double> changes = wanted_changes();
         const double cap = options_.max_kl * kCapForSearch;
-        result_.searched = result_.steps.front();  // unsteered, until something better is seen
+        const PairRange all{0, pairs_};
         double least_gap = std::numeric_limits<double>::infinity();
         for (int round = 0; round < options_.rounds; ++round) {
             const Strengths strengths = next_try(model, changes, cap);
             if (was_tried(strengths)) break;
-            const Observation seen = observe_({strengths}, all).front();
+            const Observation seen = seen_at({strengths}, all).front();
             const CalibrationStep& step = keep("refine", strengths, unsteered_, seen, all);
             std::vector<double> effects;
             for (const TargetOutcome& outcome : step.outcomes) effects.push_back(outcome.change.value);
-            model.learn(strengths, effects, step.kl_nats);
-            if (step.kl_nats <= options_.max_kl && largest_gap(step) < least_gap) {
-                least_gap = largest_gap(step);
+            model.learn(strengths, effects, step.kl_nats, static_cast<double>(pairs_));
+            if (step.kl_nats <= options_.max_kl && largest_gap(step.outcomes) < least_gap) {
+                least_gap = largest_gap(step.outcomes);
                 result_.searched = step;
             }
             if (least_gap <= options_.tolerance * kConverged) break;
+            // More rounds on these pairs would chase chance.
+            const bool is_within_noise = least_gap <= gap_noise(result_.searched.outcomes);
+            if (is_within_noise && pairs_needed() > pairs_) break;
         }
         decide(model, changes, cap, least_gap);
     }
@@ -297,20 +279,37 @@ class Calibrator {
         result_.reachable = true;
     }
 
+    /// As many as make chance small beside the tolerance; no more than there are where that is so already, or
+    /// where a target is further away than chance could explain.
+    std::size_t pairs_needed() const {
+        const double noise = gap_noise(result_.searched.outcomes);
+        if (!result_.reachable && largest_gap(result_.searched.outcomes) > options_.tolerance + noise)
+            return pairs_;
+        const double times = std::pow(noise / (kNoiseShare * options_.tolerance), 2);
+        if (times < kWorthGrowing || pairs_ >= options_.max_pairs) return pairs_;
+        const double needed = std::min(times * static_cast<double>(pairs_), 1e9);
+        const std::size_t steps = static_cast<std::size_t>(needed) / kPairStep + 1;
+        return std::min(steps * kPairStep, options_.max_pairs);
+    }
+
     void check() {
-        const PairRange held_out{options_.pairs, options_.check_pairs};
-        const std::vector<Observation> seen = observe_({zero_, result_.strengths}, held_out);
+        const PairRange held_out{options_.max_pairs,
+                                 std::clamp(pairs_, options_.check_pairs, options_.max_check_pairs)};
+        const std::vector<Observation> seen = seen_at({zero_, result_.strengths}, held_out);
         result_.checked = keep("check", result_.strengths, seen[0], seen[1], held_out);
         result_.checked_kl = bootstrap_mean(seen[1].kl);
-        result_.met =
-            largest_gap(result_.checked) <= options_.tolerance && result_.checked.kl_nats <= options_.max_kl;
+        result_.met = largest_gap(result_.checked.outcomes) <= options_.tolerance &&
+                      result_.checked.kl_nats <= options_.max_kl;
     }
 
     const std::vector<MeasureTarget>& targets_;
     const CalibrationOptions& options_;
     const Observe& observe_;
     const Strengths zero_;
-    Observation unsteered_;  ///< of all pairs of the search
+    std::size_t pairs_ = 0;  ///< of the search, by now
+    Observation unsteered_;  ///< of all of them
+    std::size_t clips_ = 0;  ///< made
+    std::int64_t expected_clips_;
     Calibration result_;
 };
 
@@ -321,6 +320,8 @@ void CalibrationOptions::validate() const {
     if (!std::isfinite(tolerance) || tolerance <= 0.0) throw UsageError("the tolerance must be more than 0");
     if (pairs < 2 || check_pairs < 2)
         throw UsageError("search and check need at least 2 pairs of clips each");
+    if (max_pairs < pairs || max_check_pairs < check_pairs)
+        throw UsageError("search and check can't begin with more pairs than they may grow to");
     if (rounds < 1) throw UsageError("at least one round of refinement is needed");
 }
 

@@ -118,7 +118,7 @@ std::vector<double> ResponseModel::weights_at(std::span<const double> strengths)
             const double distance = (strengths[j] - lesson.strengths[j]) / (range * kLessonReach);
             squared += distance * distance;
         }
-        weights.push_back(std::exp(-0.5 * squared) + kLeastLessonWeight);
+        weights.push_back((std::exp(-0.5 * squared) + kLeastLessonWeight) * lesson.weight);
         sum += weights.back();
     }
     for (double& weight : weights) weight /= sum;
@@ -149,8 +149,10 @@ double ResponseModel::predict_kl(std::span<const double> strengths) const {
     return sum * ratio;
 }
 
-void ResponseModel::learn(std::span<const double> strengths, std::span<const double> effects, double kl) {
+void ResponseModel::learn(std::span<const double> strengths, std::span<const double> effects, double kl,
+                          double weight) {
     Lesson lesson;
+    lesson.weight = weight;
     lesson.strengths.assign(strengths.begin(), strengths.end());
     const std::vector<Lesson> earlier = std::move(lessons_);
     lessons_.clear();

@@ -38,7 +38,7 @@ struct TargetOutcome {
     double wanted = 0.0;
     Estimate value;             ///< mean over the steered clips
     Estimate change;            ///< (steered - unsteered) / scale
-    double gap = 0.0;           ///< (steered - wanted) / scale
+    Estimate gap;               ///< (steered - wanted) / scale
     std::size_t undefined = 0;  ///< pairs left out because the measure is not defined on both clips
 };
 
@@ -49,6 +49,7 @@ struct CalibrationStep {
     std::vector<TargetOutcome> outcomes;  ///< [target]; none for edge, which looks at KL alone
     double kl_nats = 0.0;
     PairRange pairs;
+    std::int64_t expected_clips = 0;  ///< of the whole calibration, as far as is known by then
 };
 
 struct CalibrationOptions {
@@ -56,9 +57,11 @@ struct CalibrationOptions {
     double tolerance = 0.05;        ///< of the measure's scale (measure_target.hpp)
     std::size_t probe_pairs = 8;
     std::size_t coarse_pairs = 16;
-    std::size_t pairs = 48;        ///< of the search
-    std::size_t check_pairs = 96;  ///< that the search never sees
-    int rounds = 4;                ///< of refinement
+    std::size_t pairs = 48;             ///< of the search, to begin with
+    std::size_t max_pairs = 512;        ///< that the search may grow to; pairs: it never grows
+    std::size_t check_pairs = 96;       ///< that the search never sees, at least
+    std::size_t max_check_pairs = 512;  ///< check_pairs: no more, however many the search needed
+    int rounds = 4;                     ///< of refinement, for each number of pairs
     double first_strength = 0.05;
     std::function<void(const CalibrationStep&)> on_step;  ///< after each
 
@@ -84,7 +87,9 @@ struct Calibration {
 /// First it finds, for each vector and sign, the strength that uses up the cap; the dose response is then
 /// measured on a ladder of strengths between these edges, each vector alone, and made monotone where it
 /// should be. The strengths are solved for jointly, tried on all pairs of the search, and corrected by what
-/// was seen, a few times. What is found is checked once, on pairs that the search never used.
+/// was seen, a few times. Where chance alone could move what was seen there by more than the tolerance
+/// allows, that is repeated with as many pairs as are needed, within max_pairs. What is found is checked
+/// once, on as many pairs (from max_pairs on) that the search never used.
 /// @throws UsageError; @throws InputError where a measure is not defined on most clips
 Calibration calibrate(const std::vector<MeasureTarget>& targets, const CalibrationOptions& options,
                       const Observe& observe);

@@ -35,7 +35,9 @@ class ResponseModel {
     double predict_kl(std::span<const double> strengths) const;
 
     /// Takes in what was seen: near these strengths the model then says this.
-    void learn(std::span<const double> strengths, std::span<const double> effects, double kl);
+    /// @param weight  against that of other lessons nearby
+    void learn(std::span<const double> strengths, std::span<const double> effects, double kl,
+               double weight = 1.0);
 
     /// The strengths within the curves' ends and the cap whose predicted effects come nearest to the targets
     /// (least squares); of equally near ones the weakest. Searches a grid that is refined around its best
@@ -47,6 +49,7 @@ class ResponseModel {
         std::vector<double> strengths;
         std::vector<double> surprises;  ///< seen - sum of curves
         double kl_ratio = 1.0;          ///< seen / sum of curves
+        double weight = 1.0;
     };
 
     std::vector<double> weights_at(std::span<const double> strengths) const;

@@ -4,7 +4,7 @@ Tempo is counted in notes begun a second: beats a minute, read off clips of some
 and its double, and this model's steering changes them by less than 15 %.
 
     python scripts/bench/calibrate.py --bundle out/demo/bundle --tempo out/demo/tempo.safetensors \\
-        --brightness out/demo/brightness.safetensors [--pairs 48] [--out calibration.json]
+        --brightness out/demo/brightness.safetensors [--max-pairs 512] [--out calibration.json]
 
 How each concept is steered is read from the model's steering.json; prompts are prompts/neutral.json. Prints a
 Markdown table with a row for each case; --out keeps what calibrate --json says. Exit code 1 if a target is
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
 MEASURES = {"tempo": "onsets", "brightness": "centroid"}
 CHANGES = ("+15%", "-15%")
+COLUMNS = ("target", "alpha", "held-out mean", "change", "KL, nats a code", "pairs", "met")
 
 
 def steer_argument(vectors: Path, chosen: dict[str, Any]) -> str:
@@ -42,8 +43,7 @@ def calibrate(arguments: argparse.Namespace, steer: str, target: str) -> dict[st
     """What calibrate --json says, met or not."""
     command: list[str | Path] = [PROGRAM, "calibrate", "--model", arguments.bundle, "--steer", steer]
     command += ["--target", target, "--prompts-file", ROOT / "prompts" / "neutral.json"]
-    command += ["--pairs", str(arguments.pairs)]
-    command += ["--check-pairs", str(arguments.check_pairs), "--seed", str(arguments.seed)]
+    command += ["--max-pairs", str(arguments.max_pairs), "--seed", str(arguments.seed)]
     command += ["--duration", str(arguments.duration), "--max-kl", str(arguments.max_kl), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if not done.stdout:
@@ -54,7 +54,7 @@ def calibrate(arguments: argparse.Namespace, steer: str, target: str) -> dict[st
 def row(target: str, found: dict[str, Any]) -> str:
     """A line of the table: held-out figures where the search found something."""
     if not found["reachable"]:
-        return f"| {target} | {found['alphas'][0]:.4g} | out of reach | | | no |"
+        return f"| {target} | {found['alphas'][0]:.4g} | out of reach | | | | no |"
     outcome, kl = found["evidence"]["targets"][0], found["evidence"]["kl_nats"]["value"]
     change = outcome["change"]
     cells = [
@@ -63,6 +63,7 @@ def row(target: str, found: dict[str, Any]) -> str:
         f"{outcome['unsteered']:.1f} -> {outcome['value']['value']:.1f}",
         f"{change['value']:+.1%} [{change['low']:+.1%}, {change['high']:+.1%}]",
         f"{kl:.3f}",
+        f"{found['evidence']['check']['pairs']}",
         "yes" if found["met"] else "no",
     ]
     return "| " + " | ".join(cells) + " |"
@@ -77,8 +78,7 @@ def main() -> None:
     parser.add_argument("--steering", type=Path, default=ROOT / "models" / "demo" / "steering.json")
     parser.add_argument("--tempo", type=Path, required=True, help="vector file")
     parser.add_argument("--brightness", type=Path, required=True, help="vector file")
-    parser.add_argument("--pairs", type=int, default=48)
-    parser.add_argument("--check-pairs", type=int, default=96)
+    parser.add_argument("--max-pairs", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--duration", type=float, default=8.0)
     parser.add_argument("--max-kl", type=float, default=0.5)
@@ -86,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     concepts = json.loads(arguments.steering.read_text(encoding="utf-8"))["concepts"]
     results: dict[str, Any] = {}
-    print("| target | alpha | held-out mean | change | KL, nats a code | met |\n|---|---|---|---|---|---|")
+    print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     for concept, measure in MEASURES.items():
         for change in CHANGES:
             target = f"{measure}={change}"

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <limits>
@@ -23,7 +24,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kFooter = R"(
+constexpr const char* kCalibrateFooter = R"(
 A target is a change of the unsteered clips' mean (tempo=+20%, centroid=-30%) or a value (tempo=120,
 loudness=-16). Measures: tempo, onsets, centroid, rolloff, bandwidth, flatness, rms, loudness, peak, silence,
 or their names in the records of measure. With several vectors the first --target belongs to the first
@@ -33,6 +34,7 @@ made up for.
 Every pair of clips, unsteered and steered, has a seed of its own and the next of the prompts in turn. Every
 third prompt (of two, the second) is held out: the search uses the others, with seeds from --seed on, and what
 it found is checked once on the held-out prompts with the seeds that follow. A single prompt serves for both.
+Pairs are added until chance is small beside the tolerance: --max-pairs bounds the time that this may take.
 Strengths are tried as far as the cap on KL allows: the mean change of the model's predictions along the
 steered clips.
 
@@ -60,6 +62,8 @@ struct CalibrateFlags {
     std::string tempo_prior;
     std::uint64_t memory = 0;
     CalibrationOptions search;
+    std::optional<std::size_t> pairs;
+    std::optional<std::size_t> check_pairs;
     double tolerance_points = 5.0;
     std::string out;
     bool force = false;
@@ -108,6 +112,17 @@ std::vector<SteerSetting> steer_settings(const CalibrateFlags& options) {
     return settings;
 }
 
+/// A number of pairs that is given is kept; one that is left out grows with the noise of the clips.
+CalibrationOptions search_options(const CalibrateFlags& options) {
+    CalibrationOptions search = options.search;
+    search.tolerance = options.tolerance_points / 100.0;
+    search.max_check_pairs = options.check_pairs.value_or(search.max_pairs);
+    search.check_pairs = std::min(options.check_pairs.value_or(search.check_pairs), search.max_check_pairs);
+    search.max_pairs = options.pairs.value_or(search.max_pairs);
+    search.pairs = std::min(options.pairs.value_or(search.pairs), search.max_pairs);
+    return search;
+}
+
 CalibrationSetup make_setup(const CalibrateFlags& options) {
     options.sampling.validate();
     CalibrationSetup setup;
@@ -118,12 +133,11 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
             throw UsageError("two targets for " + setup.targets.back().measure + ": one clip has one");
     }
     split_prompts(collect_prompts(options), setup);
-    setup.options = options.search;
-    setup.options.tolerance = options.tolerance_points / 100.0;
+    setup.options = search_options(options);
     setup.options.validate();
     setup.first_seed = options.seed;
     if (options.seed >
-        std::numeric_limits<std::uint64_t>::max() - setup.options.pairs - setup.options.check_pairs)
+        std::numeric_limits<std::uint64_t>::max() - setup.options.max_pairs - setup.options.max_check_pairs)
         throw UsageError("--seed " + std::to_string(options.seed) + ": no seeds follow it");
     setup.negative_prompt = options.negative_prompt;
     if (!options.tempo_prior.empty()) setup.tempo_prior = TempoPrior::parse(options.tempo_prior);
@@ -142,6 +156,8 @@ class ClipObserver {
           expected_(setup.options.expected_clips(vectors.size())) {}
 
     std::int64_t batch_size() const { return runner_.batch_size(); }
+    /// For showing progress.
+    void expect(std::int64_t clips) { expected_ = clips; }
 
     std::vector<Observation> operator()(const std::vector<std::vector<double>>& strengths, PairRange pairs) {
         std::vector<SessionRequest> requests;
@@ -176,7 +192,7 @@ class ClipObserver {
     }
 
     SessionRequest request(std::size_t pair, const SteeringPlan& plan) const {
-        const bool is_search = pair < setup_.options.pairs;
+        const bool is_search = pair < setup_.options.max_pairs;
         const std::vector<std::string>& prompts = is_search ? setup_.search_prompts : setup_.check_prompts;
         SessionRequest request;
         request.prompt = prompts[pair % prompts.size()];
@@ -237,7 +253,12 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     trials.stop = stop;
     ClipObserver observer(model, setup, vectors, trials);
     setup.clips.batch_size = observer.batch_size();
-    return calibrate(setup.targets, setup.options,
+    CalibrationOptions watched = setup.options;
+    watched.on_step = [&](const CalibrationStep& step) {
+        observer.expect(step.expected_clips);
+        log_info(step_text(step, setup.targets));
+    };
+    return calibrate(setup.targets, watched,
                      [&](const auto& strengths, PairRange pairs) { return observer(strengths, pairs); });
 }
 
@@ -254,7 +275,6 @@ void run(const CalibrateFlags& options, const Context& context) {
                                    options.sampling.resolve(model.manifest()));
     setup.clips.threads = at::get_num_threads();
     setup.clips.device = options.model.device;
-    setup.options.on_step = [&](const CalibrationStep& step) { log_info(step_text(step, setup.targets)); };
     const Calibration found = search(options, model, setup, vectors, context.stop);
 
     std::optional<std::string> written;
@@ -273,9 +293,13 @@ void run(const CalibrateFlags& options, const Context& context) {
 }
 
 void add_search_options(CLI::App& command, CalibrateFlags& options) {
-    command.add_option("--pairs", options.search.pairs, "Pairs of clips at each strength of the search")
-        ->capture_default_str();
-    command.add_option("--check-pairs", options.search.check_pairs, "Held-out pairs of clips of the check")
+    command.add_option("--pairs", options.pairs,
+                       "Pairs of clips at each strength of the search [48, and more where they are noisy]");
+    command.add_option("--check-pairs", options.check_pairs,
+                       "Held-out pairs of clips of the check [96, and as many as the search needed]");
+    command
+        .add_option("--max-pairs", options.search.max_pairs,
+                    "Most pairs that search and check take where their number is left out")
         ->capture_default_str();
     command
         .add_option("--max-kl", options.search.max_kl,
@@ -294,7 +318,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     const auto options = std::make_shared<CalibrateFlags>();
     CLI::App* command = app.add_subcommand(
         "calibrate", "Find the strength that moves a measure as far as you say, and write it as a preset");
-    command->footer(kFooter);
+    command->footer(kCalibrateFooter);
     add_model_options(*command, options->model);
     command
         ->add_option("--target", options->targets,

@@ -45,7 +45,7 @@ std::string tolerance_text(const MeasureTarget& target, const CalibrationOptions
 }
 
 bool is_met(const TargetOutcome& outcome, const CalibrationOptions& options) {
-    return std::abs(outcome.gap) <= options.tolerance;
+    return std::abs(outcome.gap.value) <= options.tolerance;
 }
 
 json estimate_json(const Estimate& estimate) {
@@ -71,11 +71,9 @@ json outcomes_json(const CalibrationStep& step, const CalibrationSetup& setup) {
     return list;
 }
 
-json pairs_json(const CalibrationSetup& setup, std::size_t first, std::size_t count,
-                const std::vector<std::string>& prompts) {
-    return {{"pairs", count},
-            {"seeds", {setup.first_seed + first, setup.first_seed + first + count - 1}},
-            {"prompts", prompts}};
+json pairs_json(const CalibrationSetup& setup, PairRange pairs, const std::vector<std::string>& prompts) {
+    const std::uint64_t first = setup.first_seed + pairs.first;
+    return {{"pairs", pairs.count}, {"seeds", {first, first + pairs.count - 1}}, {"prompts", prompts}};
 }
 
 json settings_json(const CalibrationSetup& setup) {
@@ -100,8 +98,8 @@ json evidence_json(const Calibration& found, const CalibrationSetup& setup) {
             {"kl_nats", estimate_json(found.checked_kl)},
             {"max_kl_nats", options.max_kl},
             {"tolerance", options.tolerance},
-            {"search", pairs_json(setup, 0, options.pairs, setup.search_prompts)},
-            {"check", pairs_json(setup, options.pairs, options.check_pairs, setup.check_prompts)},
+            {"search", pairs_json(setup, found.searched.pairs, setup.search_prompts)},
+            {"check", found.reachable ? pairs_json(setup, found.checked.pairs, setup.check_prompts) : json()},
             {"settings", settings_json(setup)}};
 }
 
@@ -192,7 +190,7 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
                came_to + at + "; raise --max-kl, or steer other layers or rows; no preset was written";
     }
     return "found in the search, but not confirmed: on held-out clips " + came_to + at +
-           "; more --pairs make the search more precise; no preset was written";
+           "; more pairs (--pairs, --max-pairs) make the search more precise; no preset was written";
 }
 
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from program import Runner
 
-SMALL = ["--duration", "0.1", "--threads", "1", "--pairs", "4", "--check-pairs", "4"]
+SHORT = ["--duration", "0.1", "--threads", "1"]
+FEW = ["--pairs", "4", "--check-pairs", "4"]
 PROMPTS = ["piano", "organ", "drums", "bells"]
 
 
 def calibrate(bundle: Path, vectors: Path, *more: str | Path) -> list[str | Path]:
     prompts = [argument for prompt in PROMPTS for argument in ("--prompt", prompt)]
-    return ["calibrate", "--model", bundle, "--steer", vectors, *prompts, *SMALL, *more]
+    pairs = [] if "--pairs" in more or "--max-pairs" in more else FEW
+    return ["calibrate", "--model", bundle, "--steer", vectors, *prompts, *SHORT, *pairs, *more]
 
 
 # A change so small that any strength near 0 meets it, whatever the direction does.
@@ -71,6 +73,20 @@ def test_json_and_text_reports(musicsteer: Runner, bundle: Path, vectors: Path, 
     assert stages[0] == "unsteered" and stages[-1] == "check" and stages.count("ladder") == 6
 
 
+def test_pairs_that_are_left_out_grow_with_the_noise(musicsteer: Runner, bundle: Path, vectors: Path) -> None:
+    # No number of clips makes chance small beside this tolerance.
+    target = ["--target", "centroid=+0.1%", "--tolerance", "0.1", "--max-pairs", "64", "--json"]
+    command = calibrate(bundle, vectors, *target)
+    report = json.loads(musicsteer(*command).out)
+    unsteered = [step["pairs"] for step in report["steps"] if step["stage"] == "unsteered"]
+    assert unsteered == [48, 64]
+    assert report["evidence"]["search"]["seeds"] == [0, 63]
+    if report["reachable"]:
+        assert report["evidence"]["check"] == {"pairs": 64, "seeds": [64, 127], "prompts": ["drums"]}
+    fixed = json.loads(musicsteer(*command, "--pairs", "8", "--check-pairs", "5").out)
+    assert {step["pairs"] for step in fixed["steps"]} == {5, 8}
+
+
 def test_two_vectors_with_a_target_each(
     musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +115,7 @@ BAD = {
     "no sign": (["--target", "tempo=20%"], 2, "needs its sign"),
     "too many targets": (["--target", "tempo=+20%", "--target", "rms=+5%"], 2, "go in pairs"),
     "cap 0": (["--target", "tempo=+20%", "--max-kl", "0"], 2, "cap on KL"),
+    "one pair at most": (["--target", "tempo=+20%", "--pairs", "1"], 2, "at least 2 pairs"),
     "tolerance 0": (["--target", "tempo=+20%", "--tolerance", "0"], 2, "tolerance"),
     "last seed": (["--target", "tempo=+20%", "--seed", "18446744073709551615"], 2, "no seeds follow it"),
     "tempo prior": (["--target", "tempo=+20%", "--tempo-prior", "106"], 2, "BPM:OCTAVES"),

@@ -40,7 +40,7 @@ struct FakeModel {
         for (const double strength : strengths) sum += strength * strength;
         return sum;
     };
-    double clip_noise = 0.1;
+    double clip_noise = 0.05;  // 48 pairs are enough
     double pair_noise = 0.15;
     std::function<bool(std::size_t pair)> is_undefined = [](std::size_t) { return false; };
     mutable std::size_t clips = 0;
@@ -172,11 +172,11 @@ TEST(Calibration, IsNotMetWhereHeldOutClipsRespondOtherwise) {
     const FakeModel held_out{[](const Strengths&) { return Strengths{0.0}; }};
     const Calibration found = calibrate(
         {MeasureTarget::parse("tempo=+15%")}, options, [&](const auto& conditions, PairRange pairs) {
-            return (pairs.first >= options.pairs ? held_out : searched).observe(conditions, pairs);
+            return (pairs.first >= options.max_pairs ? held_out : searched).observe(conditions, pairs);
         });
     EXPECT_TRUE(found.reachable);
     EXPECT_FALSE(found.met);
-    EXPECT_NEAR(found.checked.outcomes.at(0).gap, -0.15, 0.05);
+    EXPECT_NEAR(found.checked.outcomes.at(0).gap.value, -0.15, 0.05);
 }
 
 TEST(Calibration, ChecksOnPairsThatTheSearchNeverUsed) {
@@ -185,14 +185,45 @@ TEST(Calibration, ChecksOnPairsThatTheSearchNeverUsed) {
     const Calibration found = model.calibrate({"tempo=+15%"}, options);
     for (const CalibrationStep& step : found.steps) {
         if (step.stage == "check") {
-            EXPECT_EQ(step.pairs.first, options.pairs);
-            EXPECT_EQ(step.pairs.count, options.check_pairs);
+            EXPECT_EQ(step.pairs.first, options.max_pairs);
+            EXPECT_GE(step.pairs.count, options.check_pairs);
         } else {
-            EXPECT_LE(step.pairs.first + step.pairs.count, options.pairs);
+            EXPECT_LE(step.pairs.first + step.pairs.count, options.max_pairs);
         }
     }
     EXPECT_EQ(found.steps.back().stage, "check");
-    EXPECT_LE(static_cast<double>(model.clips), 1.5 * static_cast<double>(options.expected_clips(1)));
+}
+
+TEST(Calibration, TakesAsManyPairsAsTheNoiseAsksFor) {
+    FakeModel model{[](const Strengths& x) { return Strengths{0.5 * x[0]}; }};
+    model.clip_noise = 0.2;
+    const Calibration found = model.calibrate({"tempo=+15%"});
+    expect_met(model, found, {0.15});
+    // A pair's change varies by 0.28 and half of a 95 % interval is to be 0.035: (1.96 * 0.28 / 0.035)^2
+    // pairs.
+    EXPECT_NEAR(static_cast<double>(found.searched.pairs.count), 251.0, 80.0);
+    EXPECT_EQ(found.searched.pairs.count % 16, 0);
+    EXPECT_EQ(found.checked.pairs.count, found.searched.pairs.count);
+    EXPECT_EQ(found.checked.pairs.first, CalibrationOptions{}.max_pairs);
+    EXPECT_NEAR(found.steps.back().expected_clips, static_cast<double>(model.clips),
+                static_cast<double>(model.clips) / 2.0);
+
+    model.clip_noise = 1.0;
+    CalibrationOptions options;
+    options.max_pairs = 100;
+    options.max_check_pairs = 120;
+    EXPECT_EQ(model.calibrate({"tempo=+15%"}, options).searched.pairs.count, 100);
+    options.max_pairs = options.pairs;
+    options.max_check_pairs = options.check_pairs;
+    EXPECT_EQ(model.calibrate({"tempo=+15%"}, options).searched.pairs.count, options.pairs);
+}
+
+TEST(Calibration, TakesNoMorePairsWhereTheTargetIsBeyondChance) {
+    FakeModel model{[](const Strengths& x) { return Strengths{0.1 * std::tanh(6.0 * x[0])}; }};
+    model.clip_noise = 0.3;
+    const Calibration found = model.calibrate({"tempo=+50%"});
+    EXPECT_FALSE(found.reachable);
+    EXPECT_EQ(found.searched.pairs.count, CalibrationOptions{}.pairs);
 }
 
 TEST(Calibration, LeavesOutPairsWhereTheMeasureIsUndefined) {
@@ -200,7 +231,7 @@ TEST(Calibration, LeavesOutPairsWhereTheMeasureIsUndefined) {
     model.is_undefined = [](std::size_t pair) { return pair % 8 == 3; };
     const Calibration found = model.calibrate({"tempo=+15%"});
     expect_met(model, found, {0.15});
-    EXPECT_EQ(found.checked.outcomes[0].undefined, CalibrationOptions{}.check_pairs / 8);
+    EXPECT_EQ(found.checked.outcomes[0].undefined, found.checked.pairs.count / 8);
     model.is_undefined = [](std::size_t pair) { return pair % 8 != 3; };
     EXPECT_THAT([&] { model.calibrate({"tempo=+15%"}); },
                 ThrowsMessage<InputError>(testing::HasSubstr("tempo_bpm is not defined on 42 of 48 clips")));
@@ -215,6 +246,9 @@ TEST(Calibration, RefusesWhatMakesNoSense) {
     CalibrationOptions no_pairs;
     no_pairs.check_pairs = 1;
     EXPECT_THROW(model.calibrate({"tempo=+15%"}, no_pairs), UsageError);
+    CalibrationOptions shrinking;
+    shrinking.max_pairs = shrinking.pairs - 1;
+    EXPECT_THROW(model.calibrate({"tempo=+15%"}, shrinking), UsageError);
     CalibrationOptions no_tolerance;
     no_tolerance.tolerance = kNan;
     EXPECT_THROW(model.calibrate({"tempo=+15%"}, no_tolerance), UsageError);

@@ -86,6 +86,14 @@ TEST(ResponseModel, LearnsWhereItIsTold) {
     EXPECT_THAT(model.predict(std::vector<double>{-0.5}), ElementsAre(DoubleNear(-0.2, 1e-3)));
 }
 
+TEST(ResponseModel, BelievesLessonsByTheirWeight) {
+    ResponseModel model({{line(0.4)}}, {parabola(1.0)});
+    model.learn(std::vector<double>{0.5}, std::vector<double>{0.3}, 0.25, 48.0);
+    model.learn(std::vector<double>{0.5}, std::vector<double>{0.2}, 0.5, 144.0);
+    EXPECT_THAT(model.predict(std::vector<double>{0.5}), ElementsAre(DoubleNear(0.225, 1e-9)));
+    EXPECT_NEAR(model.predict_kl(std::vector<double>{0.5}), 0.4375, 1e-9);
+}
+
 TEST(ResponseModel, TakesOneToFourVectors) {
     EXPECT_THROW(ResponseModel({}, {}), UsageError);
     const std::vector<std::vector<Curve>> effects(5, std::vector<Curve>(5, line(1.0)));
