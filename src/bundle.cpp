@@ -3,13 +3,13 @@
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/util/Exception.h>
-#include <torch/csrc/jit/serialization/import.h>
 
 #include <charconv>
 #include <system_error>
 
 #include "hash_cache.hpp"
 #include "low_precision.hpp"
+#include "module_file.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
@@ -55,12 +55,6 @@ std::string first_line(const std::string& message) {
                      kExportAgain);
 }
 
-/// LibTorch warns on stderr, while it packs int8 weights, of changes in its future releases.
-class SilentWarnings : public c10::WarningHandler {
-  public:
-    void process(const c10::Warning& /*warning*/) override {}
-};
-
 bool is_available(c10::Device device) {
     if (device.is_cpu()) return true;
     const int count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
@@ -91,12 +85,12 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
     const bool is_int8 = precision != manifest_.precision.end() && precision->second == "int8";
     if (is_int8) prepare_int8(options_.device, path.string());
     try {
-        SilentWarnings silent;
-        const c10::WarningUtils::WarningHandlerGuard guard(&silent);
-        torch::jit::Module module = torch::jit::load(path.string(), options_.device);
+        torch::jit::Module module = load_module_file(path, options_.device);
         module.eval();
         if (is_int8) limit_int8_levels(module);
         return module;
+    } catch (const Error&) {
+        throw;
     } catch (const c10::OutOfMemoryError& error) {
         throw ResourceError(path.string() + ": does not fit into the memory of " + options_.device.str() +
                             " (" + first_line(error.what_without_backtrace()) + ")");

@@ -19,6 +19,7 @@ class InputFile {
     const std::filesystem::path& path() const { return path_; }
     /// Size in bytes when it was opened; 0 for pipes and devices.
     std::uint64_t size() const { return size_; }
+    int descriptor() const { return fd_; }
     /// Fills the buffer as far as the file goes; a smaller result means that the file ends there. @throws
     /// InputError
     std::size_t read(std::span<char> buffer) const;

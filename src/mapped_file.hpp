@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace musicsteer {
+
+/// A whole file in memory, its pages read when they are used. Writing to the bytes does not change the file.
+class MappedFile {
+  public:
+    /// @throws InputError if it cannot be opened, is empty or cannot be mapped.
+    explicit MappedFile(const std::filesystem::path& path);
+    ~MappedFile();
+    MappedFile(const MappedFile&) = delete;
+    MappedFile& operator=(const MappedFile&) = delete;
+
+    std::span<char> bytes() const { return bytes_; }
+    /// Gives back the memory of the pages that lie wholly within; used again, they are read again, so what
+    /// was written to them is lost.
+    void release(const void* begin, std::size_t count) const;
+
+  private:
+    std::span<char> bytes_;
+};
+
+}  // namespace musicsteer

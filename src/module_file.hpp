@@ -1,0 +1,19 @@
+#pragma once
+
+#include <c10/core/Device.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include <filesystem>
+
+namespace musicsteer {
+
+/// What torch::jit::load loads, without a copy: tensors lie in the file, which is mapped into memory, so that
+/// pages are read when they are used and shared with other processes. Weights that have to be packed (int8)
+/// are packed by all threads, and their pages given back.
+///
+/// Another file may take the place of this one; nobody may shorten it while the module lives.
+/// @throws InputError if the file cannot be read; c10::Error or another std::exception of LibTorch's if it is
+/// no module.
+torch::jit::Module load_module_file(const std::filesystem::path& path, c10::Device device);
+
+}  // namespace musicsteer
