@@ -212,7 +212,7 @@ def measure(options: argparse.Namespace, notes: list[str]) -> Figures:
             print(f"repeat {repeat + 1} of {options.repeats}", file=sys.stderr, flush=True)
             for dtype in DTYPES:
                 their_parts(sides, dtype, rows, options, figures)
-            if rows & {"lm", "codec", "load", "steering", "length", "bound"}:
+            if rows & {"lm", "codec", "load", "steering", "recording", "length", "bound"}:
                 for variant in wanted:
                     engine_parts(sides, variant, rows, options.steps, figures)
             whole_runs(sides, rows, [name for name in wanted if name in BYTES], options, figures)

