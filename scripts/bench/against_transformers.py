@@ -91,7 +91,7 @@ def engine_parts(sides: Sides, variant: str, rows: set[str], steps: int, figures
                     "steered": name not in ("plain", "recorded"),
                     "recorded": name == "recorded",
                 }
-        job |= {"rounds": 2, "read_bandwidth": "bound" in rows}
+        job["read_bandwidth"] = "bound" in rows
     if "codec" in rows:
         job["codec"] = {"clips": 1, "frames": sides.frames, "repeats": 3}
     found = sides.engine(variant, **job)
@@ -227,7 +227,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="where checkpoint and bundles go (12 GB)")
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--frames", type=int, default=500, help="of a clip [500: 10 s]")
-    parser.add_argument("--steps", type=int, default=60, help="decoder steps that are timed [60]")
+    parser.add_argument("--steps", type=int, default=120, help="decoder steps that are timed [120]")
     parser.add_argument("--repeats", type=int, default=3, help="[3]")
     parser.add_argument(
         "--calls", type=int, default=2, help="of the 16 clips one by one, so many are timed [2]"

@@ -1,16 +1,17 @@
-"""Compares ways of steering the demo model at equal cost: methods of `extract`, strategies, and two at once.
+"""Compares ways of steering the demo model at equal cost: methods, strategies, layers, and pairs of vectors.
 
     python scripts/bench/compare_steering.py methods --bundle out/demo/bundle --out out/compare
     python scripts/bench/compare_steering.py strategies --bundle out/demo/bundle --out out/compare
+    python scripts/bench/compare_steering.py layers --bundle out/demo/bundle --out out/compare
     python scripts/bench/compare_steering.py crosstalk --bundle out/demo/bundle --out out/compare
 
 For each concept of models/demo/steering.json, activations are extracted once, and every method finds its
 direction from them. `methods` steers with each direction as steering.json says that the concept is steered;
-`strategies` steers with mean-diff's in six ways. A few clips tell what each way costs; then it is played at
-plus and minus the strength that should cost --max-kl nats a code. `crosstalk` plays both concepts' vectors
-with steering.json's largest strengths, alone, together and orthogonalized. All prompts are neutral,
-with the same seeds everywhere. Prints a Markdown table, intervals are 95 %, bootstrapped over seeds. A second
-call goes on where a first one stopped.
+`strategies` steers with mean-diff's in six ways, `layers` at each layer alone. A few clips tell what each way
+costs; then it is played at plus and minus the strength that should cost --max-kl nats a code. `crosstalk`
+plays both concepts' vectors with steering.json's largest strengths, alone, together and orthogonalized. All
+prompts are neutral, with the same seeds everywhere. Prints a Markdown table, intervals are 95 %, bootstrapped
+over seeds. A second call goes on where a first one stopped.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ def ways(table: str, concept: Json, files: dict[str, Path]) -> dict[str, Json]:
         return {f"`{method}`": way(file, *fixed) for method, file in files.items()}
     file = files["mean-diff"]
     shown = json.loads(run("inspect", file, "--json", output=True))["layers"]
+    if table == "layers":
+        numbers = [int(name.split(".")[1]) for name in shown]
+        return {f"layer {i}": way(file, "single", "both", i, str(i)) for i in numbers}
     best = max(shown, key=lambda name: abs(shown[name]["effect_size"] or 0.0)).split(".")[1]
     found = {}
     for rows in ("both", "conditional"):
@@ -115,6 +119,8 @@ def is_of(record: Json, entry: Json) -> bool:
     if not record["steering"]:
         return False
     steering = record["steering"][0]
+    if "source_layers" in entry and [steering.get("source_layer")] != entry["source_layers"]:
+        return False
     same = Path(steering["file"]).name == Path(entry["file"]).name
     return same and [steering["strategy"]] == entry["strategies"] and [steering["rows"]] == entry["rows"]
 
@@ -240,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=("methods", "strategies", "crosstalk"))
+    parser.add_argument("table", choices=("methods", "strategies", "layers", "crosstalk"))
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for vectors and clips")
     parser.add_argument("--seeds", default="0:32")

@@ -1,8 +1,8 @@
 // Times of the engine's parts, for against_transformers.py: engine_times JOB.json prints JSON.
 //
 // Job: {"bundle": DIR, "threads": 2, "codec": {"clips", "frames", "repeats"},
-//       "steps": {NAME: {"clips", "context", "count", "steered", "recorded"}}, "rounds": 3, "read_bandwidth":
-//       true}
+//       "steps": {NAME: {"clips", "context", "count", "steered", "recorded"}},
+//       "read_bandwidth": true}
 // Result: {"load_s", "codec_s": [...], "steps": {NAME: [seconds a step, ...]}, "bytes_per_s"}
 
 #include <ATen/ATen.h>
@@ -14,6 +14,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -68,29 +69,67 @@ SteeringPlan everywhere(const Model& model) {
     return plan;
 }
 
-/// Seconds of each of some steps after `context` given frames.
-std::vector<double> time_steps(const Model& model, const json& spec) {
-    const std::int64_t clips = spec.at("clips"), context = spec.at("context"), count = spec.at("count");
-    std::vector<SessionRequest> requests(static_cast<std::size_t>(clips));
-    const at::Tensor given = random_codes(model, clips, context);
-    for (std::int64_t i = 0; i < clips; ++i) {
-        SessionRequest& request = requests[static_cast<std::size_t>(i)];
-        request.prompt = "a calm piano melody with soft strings";
-        request.seed = static_cast<std::uint64_t>(i);
-        if (context > 0) request.given_codes = given[i];
-        if (spec.at("steered").get<bool>()) request.steering = everywhere(model);
+/// One way of making steps, after `context` given frames.
+class TimedSession {
+  public:
+    TimedSession(const Model& model, const json& spec)
+        : count_(spec.at("count")), session_(model, requests(model, spec), options(spec)) {
+        if (spec.value("recorded", false)) {
+            recorded_.emplace(session_.hooks(), layer_outputs(model), spec.at("clips").get<std::int64_t>(),
+                              model.manifest().decoder.hidden_size,
+                              PositionRange{0, options(spec).num_frames}, RecordedRows::kBoth);
+        }
+        const std::int64_t context = spec.at("context");
+        while (session_.position() < context) (void)session_.step();
     }
-    SessionOptions options;
-    options.num_frames = context + count;
-    GenerationSession session(model, requests, options);
-    std::optional<ActivationMeans> recorded;
-    if (spec.value("recorded", false)) {
-        recorded.emplace(session.hooks(), layer_outputs(model), clips, model.manifest().decoder.hidden_size,
-                         PositionRange{0, options.num_frames}, RecordedRows::kBoth);
+
+    /// One more step, if there is one.
+    void step() {
+        if (static_cast<std::int64_t>(seconds_.size()) < count_)
+            seconds_.push_back(seconds_of([&] { (void)session_.step(); }));
     }
-    while (session.position() < context) (void)session.step();
-    std::vector<double> seconds;
-    for (std::int64_t i = 0; i < count; ++i) seconds.push_back(seconds_of([&] { (void)session.step(); }));
+    const std::vector<double>& seconds() const { return seconds_; }
+
+  private:
+    static std::vector<SessionRequest> requests(const Model& model, const json& spec) {
+        const std::int64_t clips = spec.at("clips"), context = spec.at("context");
+        std::vector<SessionRequest> requests(static_cast<std::size_t>(clips));
+        const at::Tensor given = random_codes(model, clips, context);
+        for (std::int64_t i = 0; i < clips; ++i) {
+            SessionRequest& request = requests[static_cast<std::size_t>(i)];
+            request.prompt = "a calm piano melody with soft strings";
+            request.seed = static_cast<std::uint64_t>(i);
+            if (context > 0) request.given_codes = given[i];
+            if (spec.at("steered").get<bool>()) request.steering = everywhere(model);
+        }
+        return requests;
+    }
+    static SessionOptions options(const json& spec) {
+        SessionOptions options;
+        options.num_frames = spec.at("context").get<std::int64_t>() + spec.at("count").get<std::int64_t>();
+        return options;
+    }
+
+    std::int64_t count_;
+    GenerationSession session_;
+    std::optional<ActivationMeans> recorded_;
+    std::vector<double> seconds_;
+};
+
+/// Seconds of each step, by the spec's name. The sessions take turns step by step, so that what else the
+/// machine does meets all of them alike.
+json time_steps(const Model& model, const json& specs) {
+    std::vector<std::pair<std::string, std::unique_ptr<TimedSession>>> sessions;
+    std::int64_t most = 0;
+    for (const auto& [name, spec] : specs.items()) {
+        sessions.emplace_back(name, std::make_unique<TimedSession>(model, spec));
+        most = std::max(most, spec.at("count").get<std::int64_t>());
+    }
+    for (std::int64_t i = 0; i < most; ++i) {
+        for (const auto& [name, session] : sessions) session->step();
+    }
+    json seconds = json::object();
+    for (const auto& [name, session] : sessions) seconds[name] = session->seconds();
     return seconds;
 }
 
@@ -108,7 +147,7 @@ double read_bandwidth() {
 
 json run_job(const json& job) {
     const c10::InferenceMode guard;
-    json result = {{"steps", json::object()}};
+    json result = json::object();
     std::optional<Model> model;
     const std::string bundle = job.at("bundle");
     (void)Bundle::open(bundle);  // which hashes its files when it is new
@@ -117,12 +156,7 @@ json run_job(const json& job) {
         model.emplace(Model::load(Bundle::open(bundle)));
     });
     if (job.contains("codec")) result["codec_s"] = time_codec(*model, job.at("codec"));
-    const json steps = job.value("steps", json::object());
-    for (int round = 0; round < job.value("rounds", 1); ++round) {
-        for (const auto& [name, spec] : steps.items()) {  // by turns, so that they meet the same machine
-            for (const double taken : time_steps(*model, spec)) result["steps"][name].push_back(taken);
-        }
-    }
+    result["steps"] = time_steps(*model, job.value("steps", json::object()));
     model.reset();
     if (job.value("read_bandwidth", false)) result["bytes_per_s"] = read_bandwidth();
     return result;
