@@ -70,49 +70,55 @@ def weight_bytes(manifest: dict[str, Any], variant: str) -> int:
     return (d["num_layers"] * layer + d["num_codebooks"] * d["codebook_size"] * width) * BYTES[variant]
 
 
+def step_spec(steps: int, context: int = 0, steered: bool = True, recorded: bool = False) -> dict[str, Any]:
+    """One clip's steps, as engine_times takes them."""
+    return {"clips": 1, "context": context, "count": steps, "steered": steered, "recorded": recorded}
+
+
 def engine_parts(sides: Sides, variant: str, rows: set[str], steps: int, figures: Figures) -> None:
-    """Everything that engine_times measures, for one variant."""
-    job: dict[str, Any] = {"steps": {}}
-    if variant in BYTES:
-        wanted = {
-            "steered": {"lm", "steering", "bound"},
-            "plain": {"steering", "recording"},
-            "recorded": {"recording"},
-            "late": {"length"},
-            "early": {"length"},
-        }
-        for name, of in wanted.items():
-            if of & rows:
-                context = {"late": 1500, "early": 50}.get(name, 0)
-                job["steps"][name] = {
-                    "clips": 1,
-                    "context": context,
-                    "count": steps,
-                    "steered": name not in ("plain", "recorded"),
-                    "recorded": name == "recorded",
-                }
-        job["read_bandwidth"] = "bound" in rows
+    """Loading, codec and steps of one variant."""
+    job: dict[str, Any] = {}
+    if variant in BYTES and rows & {"lm", "bound"}:
+        job |= {"steps": {"steered": step_spec(steps)}, "read_bandwidth": "bound" in rows}
     if "codec" in rows:
         job["codec"] = {"clips": 1, "frames": sides.frames, "repeats": 3}
     found = sides.engine(variant, **job)
     if "codec" in rows:
         figures.add("codec", variant, statistics.median(found["codec_s"]))
-    if "load" in rows and variant in BYTES:
+    if variant not in BYTES:
+        return
+    if "load" in rows:
         figures.add("load", variant, found["load_s"])
     step = {name: median_step(times) for name, times in found["steps"].items()}
-    if "lm" in rows and "steered" in step:
+    if "lm" in rows:
         figures.add("lm", variant, step["steered"])
-    if "steering" in rows and "plain" in step:
-        figures.add("steering", variant, step["steered"] / step["plain"])
-    if "recording" in rows and "recorded" in step:
-        figures.add("recording", variant, step["recorded"] / step["plain"])
-    if "length" in rows and "late" in step:
-        figures.add("length", variant, step["late"] / step["early"])
-    if "bound" in rows and "bytes_per_s" in found and found["bytes_per_s"] > 0:
+    if "bound" in rows and found["bytes_per_s"] > 0:
         manifest = json.loads((sides.bundles[variant] / "manifest.json").read_text("utf-8"))
         floor = weight_bytes(manifest, variant) / found["bytes_per_s"]
         figures.add("bound", variant, step["steered"] / floor)
         figures.add("bandwidth (GB/s)", variant, found["bytes_per_s"] / 1e9)
+
+
+def engine_ratios(sides: Sides, variant: str, rows: set[str], steps: int, figures: Figures) -> None:
+    """What steering, recording and a long clip cost, from sessions that take turns step by step."""
+    specs = {}
+    if rows & {"steering", "recording"}:
+        specs["plain"] = step_spec(steps, steered=False)
+    if "steering" in rows:
+        specs["steered"] = step_spec(steps)
+    if "recording" in rows:
+        specs["recorded"] = step_spec(steps, steered=False, recorded=True)
+    if "length" in rows:
+        specs |= {"early": step_spec(steps, 50), "late": step_spec(steps, 1500)}
+    found = sides.engine(variant, steps=specs)["steps"]
+    step = {name: median_step(times) for name, times in found.items()}
+    for row, of, against in (
+        ("steering", "steered", "plain"),
+        ("recording", "recorded", "plain"),
+        ("length", "late", "early"),
+    ):
+        if row in rows:
+            figures.add(row, variant, step[of] / step[against])
 
 
 def their_parts(sides: Sides, dtype: str, rows: set[str], options: Any, figures: Figures) -> None:
@@ -212,9 +218,11 @@ def measure(options: argparse.Namespace, notes: list[str]) -> Figures:
             print(f"repeat {repeat + 1} of {options.repeats}", file=sys.stderr, flush=True)
             for dtype in DTYPES:
                 their_parts(sides, dtype, rows, options, figures)
-            if rows & {"lm", "codec", "load", "steering", "recording", "length", "bound"}:
-                for variant in wanted:
+            for variant in wanted:
+                if rows & {"lm", "codec", "load", "bound"}:
                     engine_parts(sides, variant, rows, options.steps, figures)
+                if variant in BYTES and rows & {"steering", "recording", "length"}:
+                    engine_ratios(sides, variant, rows, options.steps, figures)
             whole_runs(sides, rows, [name for name in wanted if name in BYTES], options, figures)
     return figures
 
