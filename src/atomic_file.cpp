@@ -90,11 +90,18 @@ void sync_folder(const fs::path& folder) {
 
 }  // namespace
 
-void check_writable(const fs::path& path, Overwrite overwrite) {
+void check_writable(const fs::path& path, Overwrite overwrite, std::span<const std::string> inputs) {
+    std::error_code error;
+    for (const std::string& input : inputs) {
+        if (!is_stream(path) && fs::equivalent(path, input, error)) {
+            throw OutputError(path.string() +
+                              ": would replace a file that this command reads; choose another name");
+        }
+    }
     check_target(path, overwrite);
     if (is_stream(path)) return;
     fs::path folder = folder_of(path);
-    std::error_code error;
+    error.clear();
     while (!fs::exists(folder, error) && !error && folder.has_relative_path()) folder = folder_of(folder);
     if (error) fail(path, "cannot be written", error.value());
     if (!fs::is_directory(folder, error)) fail(path, "cannot be written", ENOTDIR);

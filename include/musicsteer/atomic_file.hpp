@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
+#include <string>
 #include <string_view>
 
 namespace musicsteer {
@@ -9,8 +11,10 @@ enum class Overwrite { kRefuse, kAllow };
 
 /// Checks, before long work, that `path` could be written: its folder exists (or can be made) and is
 /// writable, and it does not exist yet unless that is allowed.
+/// @param inputs  files that the same command reads, empty names aside: none is replaced, allowed or not
 /// @throws OutputError with what to do ("use --force to replace it").
-void check_writable(const std::filesystem::path& path, Overwrite overwrite);
+void check_writable(const std::filesystem::path& path, Overwrite overwrite,
+                    std::span<const std::string> inputs = {});
 
 /// A file under a temporary name (".NAME.tmp-PID-RANDOM") beside its target; `commit` syncs and renames it.
 /// Without commit it is removed: an exception leaves the old file or nothing, and a kill leaves the temporary

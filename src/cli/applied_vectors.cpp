@@ -98,6 +98,15 @@ std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& setting
     return vectors;
 }
 
+std::vector<std::string> vector_files(const std::vector<AppliedVector>& vectors) {
+    std::vector<std::string> files;
+    for (const AppliedVector& vector : vectors) {
+        files.push_back(vector.setting.file);
+        if (vector.setting.gate) files.push_back(vector.setting.gate->file);
+    }
+    return files;
+}
+
 void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest) {
     for (AppliedVector& vector : vectors) {
         resolve_vector(vector, manifest);

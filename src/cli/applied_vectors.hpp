@@ -29,6 +29,8 @@ struct AppliedVector {
 /// The vector files, read: what can fail without a model fails here, and so does a file that is not the one
 /// that its preset or steering file was made with. @throws InputError
 std::vector<AppliedVector> load_vectors(const std::vector<SteerSetting>& settings);
+/// Where they were read from, directions of gates too.
+std::vector<std::string> vector_files(const std::vector<AppliedVector>& vectors);
 /// Holds them to the model and decides what goes where. Warns about vectors and presets from other weights,
 /// and about vectors that nearly coincide or oppose.
 /// @throws InputError, UsageError

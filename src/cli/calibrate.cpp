@@ -267,7 +267,9 @@ void run(const CalibrateFlags& options, const Context& context) {
     CalibrationSetup setup = make_setup(options);
     std::vector<AppliedVector> vectors = load_vectors(steer_settings(options));
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
-    if (!options.out.empty()) check_writable(options.out, overwrite);
+    std::vector<std::string> inputs = vector_files(vectors);
+    inputs.push_back(options.prompts_file);
+    if (!options.out.empty()) check_writable(options.out, overwrite, inputs);
     Bundle bundle = open_bundle(options.model);
     resolve_vectors(vectors, bundle.manifest());
     const Model model = load_model(options.model, std::move(bundle));

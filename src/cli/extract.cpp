@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <memory>
 
@@ -147,8 +148,10 @@ VectorFile find_directions(const ActivationFile& activations, const ExtractOptio
 void run(const ExtractOptions& options, const Context& context, const CLI::App& command) {
     apply_log_level(options.model.log_level);
     check_extract_flags(options, command);
-    check_writable(options.out, options.overwrite());
-    if (!options.save_activations.empty()) check_writable(options.save_activations, options.overwrite());
+    const std::array inputs = {options.prompts, options.from_activations};
+    check_writable(options.out, options.overwrite(), inputs);
+    if (!options.save_activations.empty())
+        check_writable(options.save_activations, options.overwrite(), inputs);
 
     const ActivationFile activations = activations_of(options, context);
     const VectorFile vectors = find_directions(activations, options, context);

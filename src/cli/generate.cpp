@@ -111,6 +111,14 @@ nlohmann::json score_json(const Model& model, SessionRequest request, const at::
             {"unsteered_nll_nats_per_frame", score.nll_nats * codebooks}};
 }
 
+/// What is read and must not be replaced; not --steering's file, which stays what it says.
+std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
+    std::vector<std::string> inputs = vector_files(vectors);
+    inputs.push_back(options.clips.prompts_file);
+    inputs.push_back(options.steering.preset);
+    return inputs;
+}
+
 void run(const GenerateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
@@ -118,8 +126,9 @@ void run(const GenerateFlags& options, const Context& context) {
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<SessionRequest> requests = expand_clips(options.clips);
     std::vector<AppliedVector> vectors = load_vectors(options.steering.settings());
-    ClipFiles files(options.out, requests, options.force);
-    if (!options.save_codes.empty()) check_writable(options.save_codes, overwrite);
+    const std::vector<std::string> inputs = inputs_of(options, vectors);
+    ClipFiles files(options.out, requests, options.force, inputs);
+    if (!options.save_codes.empty()) check_writable(options.save_codes, overwrite, inputs);
 
     GeneratorOptions generator;
     Bundle bundle = open_bundle(options.model);

@@ -90,7 +90,8 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
     return requests;
 }
 
-ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force)
+ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force,
+                     std::span<const std::string> inputs)
     : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
     const bool looks_like_file = out_.extension() == ".wav";
     is_folder_ = requests.size() > 1 || out.ends_with('/') || std::filesystem::is_directory(out_);
@@ -99,16 +100,16 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
                          " clips need a folder, not one WAV file");
     }
     if (is_folder_) {
-        check_writable(out_ / "clips.jsonl", overwrite_);
+        check_writable(out_ / "clips.jsonl", overwrite_, inputs);
         for (std::size_t i = 0; i < requests.size(); ++i) {
             names_.push_back(clip_name(i, requests[i]));
-            check_writable(out_ / names_.back(), overwrite_);
+            check_writable(out_ / names_.back(), overwrite_, inputs);
         }
     } else {
-        check_writable(out_, overwrite_);
-        check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_);
+        check_writable(out_, overwrite_, inputs);
+        check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_, inputs);
     }
-    check_writable(steering_file(), overwrite_);
+    check_writable(steering_file(), overwrite_, inputs);
 }
 
 std::filesystem::path ClipFiles::wav(std::size_t index) const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,9 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags);
 class ClipFiles {
   public:
     /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
-    ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force);
+    /// @param inputs  files that must stay as they are
+    ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force,
+              std::span<const std::string> inputs);
 
     std::filesystem::path wav(std::size_t index) const;
     /// Stores the record of a finished clip (a JSON object on one line).

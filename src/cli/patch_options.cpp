@@ -1,6 +1,7 @@
 #include "patch_options.hpp"
 
 #include <algorithm>
+#include <array>
 #include <sstream>
 
 #include "musicsteer/errors.hpp"
@@ -37,9 +38,10 @@ void PatchFlags::check() const {
 }
 
 void PatchFlags::check_outputs() const {
-    check_writable(out, overwrite());
+    const std::array inputs = {pairs, prompts_file};
+    check_writable(out, overwrite(), inputs);
     for (const std::string& more : {csv, svg, save_codes})
-        if (!more.empty()) check_writable(more, overwrite());
+        if (!more.empty()) check_writable(more, overwrite(), inputs);
 }
 
 std::optional<Ablation> PatchFlags::ablation() const {

@@ -144,6 +144,36 @@ def test_nothing_is_overwritten_without_force(
     assert (tmp_path / name).read_text() == "precious" and snapshot(tmp_path) == [name]
 
 
+def test_inputs_are_not_replaced_even_with_force(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    shutil.copy(vectors, tmp_path / "v.json")  # where the record of v.wav would go
+    shutil.copy(TEMPO, tmp_path / "p.json")
+    shutil.copy(ROOT / "prompts" / "neutral.json", tmp_path / "n.json")
+    (tmp_path / "one.json").write_text('{"concept": "c", "prompts": ["x"]}')
+    model = ["--model", bundle, *SHORT, "--force"]
+    generate = ["generate", *model, "--prompt", "x", "--steer", "v.json"]
+    extract = ["extract", *model, "--prompts", "p.json", "--limit", "2"]
+    calibrate = ["calibrate", "--model", bundle, "--prompts-file", "n.json", "--steer", "v.json"]
+    calibrate += ["--target", "onsets=+5%", "--force"]
+    before = snapshot(tmp_path)
+    for command, file in (
+        ([*generate, "--out", "v.wav"], "v.json"),
+        ([*generate, "--out", "a.wav", "--save-codes", "./v.json"], "v.json"),
+        (["generate", *model, "--prompts-file", "one.json", "--out", "one.wav"], "one.json"),
+        ([*extract, "--out", "p.json"], "p.json"),
+        ([*extract, "--out", "t", "--save-activations", "p.json"], "p.json"),
+        (["patch", *model, "--pairs", "p.json", "--out", "p.json"], "p.json"),
+        (["patch", *model, "--pairs", "p.json", "--out", "a.json", "--csv", "p.json"], "p.json"),
+        ([*calibrate, "--out", "v.json"], "v.json"),
+        ([*calibrate, "--out", "n.json"], "n.json"),
+    ):
+        expect(musicsteer(*command), 1, f"{file}: would replace a file that this command reads")
+    assert snapshot(tmp_path) == before
+    assert (tmp_path / "p.json").read_bytes() == TEMPO.read_bytes()
+    assert (tmp_path / "v.json").read_bytes() == vectors.read_bytes()
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

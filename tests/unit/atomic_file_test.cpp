@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <array>
+
 #include "musicsteer/errors.hpp"
 #include "unit/restricted_process.hpp"
 #include "unit/temp_folder.hpp"
@@ -13,6 +15,7 @@ namespace musicsteer {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using ::testing::ThrowsMessage;
@@ -191,6 +194,22 @@ TEST(CheckWritable, RefusesBeforeLongWork) {
     EXPECT_THAT([&] { check_writable(folder / "x/new", Overwrite::kRefuse); },
                 ThrowsMessage<OutputError>((folder / "x/new").string() + ": cannot be written into folder " +
                                            folder.path().string() + ": Permission denied"));
+}
+
+TEST(CheckWritable, NeverReplacesWhatTheCommandReads) {
+    const TempFolder folder;
+    write_bytes(folder / "input", "input");
+    write_bytes(folder / "old", "old");
+    fs::create_symlink(folder / "input", folder / "link");
+    const std::array inputs = {std::string(), (folder / "gone").string(), (folder / "link").string()};
+    for (const Overwrite overwrite : {Overwrite::kAllow, Overwrite::kRefuse}) {
+        EXPECT_THAT([&] { check_writable(folder.path() / "." / "input", overwrite, inputs); },
+                    ThrowsMessage<OutputError>(EndsWith(
+                        "input: would replace a file that this command reads; choose another name")));
+        check_writable(folder / "new", overwrite, inputs);
+        check_writable("/dev/null", overwrite, std::array{std::string("/dev/null")});
+    }
+    check_writable(folder / "old", Overwrite::kAllow, inputs);
 }
 
 }  // namespace
