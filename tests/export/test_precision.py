@@ -95,7 +95,6 @@ def test_manifest_and_sizes(bundles: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("name", ["bf16", "int8"])
 def test_demo_model_keeps_its_predictions(bundles: dict[str, Path], name: str) -> None:
-    torch.set_num_threads(1)
     modules = [check_precision.Modules.load(bundles[part]) for part in ("f32", name)]
     found, independent = check_precision.check(*modules, frames=24, clips=4)
     assert independent
