@@ -91,17 +91,17 @@ void sync_folder(const fs::path& folder) {
 }  // namespace
 
 void check_writable(const fs::path& path, Overwrite overwrite, std::span<const std::string> inputs) {
-    std::error_code error;
+    if (is_stream(path)) return;
     for (const std::string& input : inputs) {
-        if (!is_stream(path) && fs::equivalent(path, input, error)) {
+        std::error_code ignored;
+        if (fs::equivalent(path, input, ignored)) {
             throw OutputError(path.string() +
                               ": would replace a file that this command reads; choose another name");
         }
     }
     check_target(path, overwrite);
-    if (is_stream(path)) return;
     fs::path folder = folder_of(path);
-    error.clear();
+    std::error_code error;
     while (!fs::exists(folder, error) && !error && folder.has_relative_path()) folder = folder_of(folder);
     if (error) fail(path, "cannot be written", error.value());
     if (!fs::is_directory(folder, error)) fail(path, "cannot be written", ENOTDIR);

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 #include <caffe2/serialize/inline_container.h>
 #include <caffe2/serialize/read_adapter_interface.h>
@@ -75,12 +76,10 @@ std::shared_ptr<DeserializationStorageContext> storages_in(const std::shared_ptr
         if (offset % kAlignment != 0 || offset > file->bytes().size() ||
             bytes > file->bytes().size() - offset)
             return nullptr;
-        auto owner = std::make_unique<std::shared_ptr<MappedFile>>(file);
-        at::DataPtr data(
-            file->bytes().data() + offset, owner.release(),
-            [](void* held) { delete static_cast<std::shared_ptr<MappedFile>*>(held); }, c10::kCPU);
-        storages->addStorage(record.substr(folder.size()),
-                             c10::Storage(c10::Storage::use_byte_size_t(), bytes, std::move(data)));
+        // The deleter does nothing but keep the mapping for as long as the tensor's bytes are in use.
+        const at::Tensor mapped = at::from_blob(
+            file->bytes().data() + offset, static_cast<std::int64_t>(bytes), [file](void*) {}, at::kByte);
+        storages->addStorage(record.substr(folder.size()), mapped.storage());
     }
     return storages;
 }
