@@ -87,7 +87,6 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
     try {
         torch::jit::Module module = load_module_file(path, options_.device);
         module.eval();
-        if (is_int8) limit_int8_levels(module);
         return module;
     } catch (const Error&) {
         throw;

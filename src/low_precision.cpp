@@ -1,7 +1,6 @@
 #include "low_precision.hpp"
 
 #include <ATen/Context.h>
-#include <ATen/cpu/Utils.h>
 
 #include <algorithm>
 
@@ -18,14 +17,6 @@ void prepare_int8(c10::Device device, const std::string& origin) {
         throw ModelError(origin + ": int8 weights need FBGEMM, found on x86 processors with AVX2" + again);
     }
     at::globalContext().setQEngine(at::QEngine::FBGEMM);
-}
-
-void limit_int8_levels(torch::jit::Module& module) {
-    constexpr std::int64_t kSevenBits = 63;
-    if (at::cpu::is_avx512_vnni_supported()) return;
-    for (torch::jit::Module part : module.modules()) {
-        if (part.hasattr("levels") && part.hasattr("packed")) part.setattr("levels", kSevenBits);
-    }
 }
 
 }  // namespace musicsteer

@@ -16,6 +16,10 @@ from torchscript.decoder import StepLinear
 
 PRECISIONS = ("f32", "bf16", "int8")
 
+# What the largest value of a row becomes. 127 would overflow the 16 bits in which FBGEMM adds pairs of products
+# where the processor has no VNNI instructions; 63 does not, so that every processor gives the same.
+INT8_LEVELS = 63
+
 
 def row_scales(weight: Tensor) -> Tensor:
     """[N, K] -> [N]: what one unit of int8 is worth in each output channel, symmetric around 0."""
@@ -70,9 +74,6 @@ class Int8Linear(nn.Module):
     One int8 term for the input is too coarse: guidance multiplies its error (docs/performance.md). So what it
     leaves over is a second row of the same product, `2 levels` times finer. Inputs are then nearly exact, and
     the time goes into reading the weight anyway.
-
-    `levels` is what the largest value becomes. Without VNNI instructions FBGEMM adds pairs of products in 16
-    bits, which 127 overflows and 63 does not: whoever loads the module sets it for the processor.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -85,7 +86,7 @@ class Int8Linear(nn.Module):
             warnings.simplefilter("ignore")
             quantized = torch.quantize_per_channel(weight, row_scales(weight).double(), zeros, 0, torch.qint8)
             self.packed = torch.ops.quantized.linear_prepack(quantized, None)
-        self.levels = 127
+        self.levels = INT8_LEVELS
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] -> [..., N]; a row of zeros gives zeros."""

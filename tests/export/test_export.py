@@ -83,8 +83,8 @@ def test_manifest(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
     assert (manifest["format"], manifest["format_version"], manifest["oldest_reader"]) == (
         "musicsteer-bundle",
-        3,
-        3,
+        4,
+        4,
     )
     assert manifest["capabilities"] == ["cross-attention-text", "codec-encode"]
     model = manifest["model"]

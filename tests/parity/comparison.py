@@ -17,9 +17,6 @@ from torchscript.parity import BOUND, Difference, difference
 
 # A greedy choice may fall either way where the two best logits are nearer than this many measured errors.
 MARGIN_ERRORS = 10.0
-# Of guided logits over a whole free-running clip. Against float64, transformers errs by up to 6e-6 of the
-# largest value there and the engine by up to 8e-6 (six-codebooks, 200 frames); they may differ by the sum.
-GREEDY_BOUND = 2e-5
 # Shares of all greedy choices that may be near ties. An honest engine has about one in several thousand.
 MOST_NEAR_TIES = 2e-3
 
@@ -91,7 +88,7 @@ def compare_greedy(engine: Engine, reference: Reference, run: Run) -> GreedyComp
         found = first_unequal(*masked, reference.delays)
         end = expected["guided"].size(2) if found is None else found[0] + 1
         theirs, ours = (side["guided"][:, :, :end] for side in (expected, actual))
-        result.differences = [difference("guided", theirs, ours, GREEDY_BOUND)]
+        result.differences = [difference("guided", theirs, ours, BOUND)]
         if found is None:
             if not torch.equal(actual["codes"], actual["sink"]):
                 result.failure = "the frame sink got other codes than the session returned"

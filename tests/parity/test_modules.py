@@ -8,12 +8,10 @@ from loaded import NAMES, differences, load_shape, modules_of
 from torchscript.parity import Case, Steer, compare, guided, make_case, reference, replay
 
 shapes = pytest.mark.parametrize("name", NAMES)
-# Bound on what two ways of cutting the same positions may differ by: float32 noise, as against transformers.
-BOUND = 1e-5
 
 
 def failures(expected: dict[str, torch.Tensor], actual: dict[str, torch.Tensor]) -> list[str]:
-    return [str(line) for line in compare(expected, actual, BOUND) if not line.ok]
+    return [str(line) for line in compare(expected, actual) if not line.ok]
 
 
 @shapes

@@ -10,7 +10,7 @@ inline nlohmann::json valid_manifest() {
     const nlohmann::json file = {{"sha256", std::string(64, 'a')}, {"bytes", 10}};
     return {
         {"format", "musicsteer-bundle"},
-        {"format_version", 3},
+        {"format_version", 4},
         {"oldest_reader", 1},
         {"capabilities", {"cross-attention-text", "codec-encode"}},
         {"model",
