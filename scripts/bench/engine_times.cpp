@@ -18,9 +18,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "musicsteer/activations.hpp"
-#include "musicsteer/generation_session.hpp"
-#include "musicsteer/model.hpp"
+#include "generation/activations.hpp"
+#include "generation/generation_session.hpp"
+#include "model/model.hpp"
 
 namespace {
 
@@ -99,7 +99,7 @@ class TimedSession {
             SessionRequest& request = requests[static_cast<std::size_t>(i)];
             request.prompt = "a calm piano melody with soft strings";
             request.seed = static_cast<std::uint64_t>(i);
-            if (context > 0) request.given_codes = given[i];
+            if (context > 0) request.forced_codes = given[i];
             if (spec.at("steered").get<bool>()) request.steering = everywhere(model);
         }
         return requests;

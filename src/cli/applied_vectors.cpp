@@ -2,11 +2,11 @@
 
 #include <cmath>
 
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/sha256.hpp"
-#include "musicsteer/steering_combination.hpp"
-#include "musicsteer/value_lists.hpp"
+#include "base/errors.hpp"
+#include "base/logging.hpp"
+#include "base/numbers.hpp"
+#include "io/sha256.hpp"
+#include "steering/steering_combination.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -78,7 +78,7 @@ void warn_of_parallel_vectors(const std::vector<AppliedVector>& vectors) {
             pair.places > 1 ? std::to_string(pair.places) + " hook points, such as " : "";
         log_warn(parts[pair.first].name + " and " + parts[pair.second].name + " nearly " +
                  (pair.cosine > 0 ? "coincide" : "oppose") + " at " + count + pair.point.name() +
-                 " (cosine " + number_text(rounded_to_digits(pair.cosine, 3)) +
+                 " (cosine " + to_text(rounded_to_digits(pair.cosine, 3)) +
                  "): what one does, the other does " + (pair.cosine > 0 ? "as well" : "backwards"));
     }
 }

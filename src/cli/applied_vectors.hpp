@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "musicsteer/clip_record.hpp"
-#include "musicsteer/manifest.hpp"
-#include "musicsteer/steering.hpp"
+#include "experiments/clip_record.hpp"
+#include "model/manifest.hpp"
 #include "steer_options.hpp"
+#include "steering/steering.hpp"
 
 namespace musicsteer::cli {
 

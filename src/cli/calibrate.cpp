@@ -9,15 +9,15 @@
 #include <set>
 
 #include "applied_vectors.hpp"
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "calibrate_report.hpp"
 #include "cli.hpp"
+#include "directions/prompt_set.hpp"
+#include "experiments/sweep/sweep_plan.hpp"
+#include "experiments/trials.hpp"
+#include "model/memory.hpp"
 #include "model_options.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/memory.hpp"
-#include "musicsteer/prompt_set.hpp"
-#include "musicsteer/sweep_plan.hpp"
-#include "musicsteer/trials.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 

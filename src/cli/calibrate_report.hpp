@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "applied_vectors.hpp"
-#include "musicsteer/calibration.hpp"
-#include "musicsteer/clip_record.hpp"
-#include "musicsteer/preset.hpp"
-#include "musicsteer/tempo.hpp"
+#include "audio/tempo.hpp"
+#include "experiments/calibrate/calibration.hpp"
+#include "experiments/clip_record.hpp"
+#include "steering/preset.hpp"
 
 namespace musicsteer::cli {
 

@@ -3,13 +3,13 @@
 #include <iostream>
 #include <memory>
 
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "cli.hpp"
+#include "directions/extraction.hpp"
+#include "directions/recording_extraction.hpp"
 #include "extract_options.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/extraction.hpp"
-#include "musicsteer/generation_session.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/recording_extraction.hpp"
+#include "generation/generation_session.hpp"
 #include "progress.hpp"
 #include "vector_table.hpp"
 

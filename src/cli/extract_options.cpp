@@ -1,8 +1,8 @@
 #include "extract_options.hpp"
 
-#include "musicsteer/activations.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/steering.hpp"
+#include "base/errors.hpp"
+#include "generation/activations.hpp"
+#include "steering/steering.hpp"
 
 namespace musicsteer::cli {
 namespace {

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "cli.hpp"
+#include "directions/direction_methods.hpp"
+#include "io/atomic_file.hpp"
+#include "model/hooks.hpp"
 #include "model_options.hpp"
-#include "musicsteer/atomic_file.hpp"
-#include "musicsteer/direction_methods.hpp"
-#include "musicsteer/hooks.hpp"
 
 namespace musicsteer::cli {
 

@@ -7,15 +7,15 @@
 #include <nlohmann/json.hpp>
 
 #include "applied_vectors.hpp"
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "cli.hpp"
-#include "generate_plan.hpp"
+#include "clip_outputs.hpp"
+#include "experiments/clip_record.hpp"
+#include "generation/generator.hpp"
+#include "generation/scoring.hpp"
+#include "io/safetensors.hpp"
 #include "model_options.hpp"
-#include "musicsteer/clip_record.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/generator.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/safetensors.hpp"
-#include "musicsteer/scoring.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 
@@ -102,7 +102,7 @@ ScoringOptions scoring_options(const GeneratorOptions& generator, std::int64_t t
 /// What steering cost, in nats a frame, summed over codebooks.
 nlohmann::json score_json(const Model& model, SessionRequest request, const at::Tensor& codes,
                           const ScoringOptions& scoring) {
-    request.given_codes = codes;
+    request.forced_codes = codes;
     const ClipScore score = score_clips(model, {&request, 1}, scoring).front();
     const bool is_steered = std::any_of(request.steering.begin(), request.steering.end(),
                                         [](const Injection& injection) { return injection.strength != 0.0; });

@@ -3,18 +3,18 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
+#include "directions/prompt_set.hpp"
+#include "directions/vector_file.hpp"
+#include "io/safetensors.hpp"
+#include "io/sha256.hpp"
+#include "model/bundle.hpp"
+#include "model/memory.hpp"
 #include "model_options.hpp"
-#include "musicsteer/bundle.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/memory.hpp"
-#include "musicsteer/preset.hpp"
-#include "musicsteer/prompt_set.hpp"
-#include "musicsteer/safetensors.hpp"
-#include "musicsteer/sha256.hpp"
-#include "musicsteer/steering_file.hpp"
-#include "musicsteer/value_lists.hpp"
-#include "musicsteer/vector_file.hpp"
+#include "steering/preset.hpp"
+#include "steering/steering_file.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {
@@ -105,10 +105,10 @@ Report inspect_bundle(const InspectFlags& options) {
             std::to_string(m.decoder.num_codebooks) + " of " + std::to_string(m.decoder.codebook_size));
         print_field(out, "audio",
                     std::string(m.decoder.channels * m.codec.channels == 2 ? "stereo" : "mono") + ", " +
-                        std::to_string(m.codec.sample_rate_hz) + " Hz, " +
-                        number_text(m.codec.frame_rate_hz) + " frames/s");
+                        std::to_string(m.codec.sample_rate_hz) + " Hz, " + to_text(m.codec.frame_rate_hz) +
+                        " frames/s");
         print_field(out, "longest clip",
-                    number_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
+                    to_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
         for (const auto& [name, record] : m.files) {
             print_field(out, name,
                         format_bytes(record.bytes) + "  sha256 " + record.sha256 +
@@ -173,11 +173,11 @@ Report inspect_vectors(const std::string& path) {
                     std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
                         ", sha256 " + p.prompts_sha256);
         print_field(out, "recorded",
-                    "positions " + p.positions + ", rows " + p.rows + ", " + number_text(p.duration_s) +
+                    "positions " + p.positions + ", rows " + p.rows + ", " + to_text(p.duration_s) +
                         " s, seed " + std::to_string(p.seed));
         print_field(out, "sampling",
-                    "guidance " + number_text(p.guidance_scale) + ", top-k " + std::to_string(p.top_k) +
-                        ", top-p " + number_text(p.top_p) + ", temperature " + number_text(p.temperature));
+                    "guidance " + to_text(p.guidance_scale) + ", top-k " + std::to_string(p.top_k) +
+                        ", top-p " + to_text(p.top_p) + ", temperature " + to_text(p.temperature));
         out << '\n';
         print_vector_table(out, vectors);
     };
@@ -225,14 +225,14 @@ void print_entry(std::ostream& out, const PresetEntry& entry) {
     print_field(out, "concept",
                 steering.concept_name + ": " + steering.positive_label + " - " + steering.negative_label);
     print_field(out, "alpha",
-                number_text(steering.alpha) + ", from " + number_text(entry.lowest_alpha) + " to " +
-                    number_text(entry.highest_alpha));
+                to_text(steering.alpha) + ", from " + to_text(entry.lowest_alpha) + " to " +
+                    to_text(entry.highest_alpha));
     const std::string source =
         steering.source_layer ? ", source layer " + std::to_string(*steering.source_layer) : "";
     print_field(out, "applied",
-                to_string(steering.strategy) + source + ", layers " + json(steering.layers).dump() + " at " +
-                    site_name(steering.site) + ", rows " + to_string(steering.rows) + ", unit " +
-                    to_string(steering.unit));
+                to_text(steering.strategy) + source + ", layers " + json(steering.layers).dump() + " at " +
+                    to_text(steering.site) + ", rows " + to_text(steering.rows) + ", unit " +
+                    to_text(steering.unit));
     print_effect(out, steering_json(steering));
 }
 

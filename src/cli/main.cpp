@@ -6,9 +6,9 @@
 #include <new>
 #include <thread>
 
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "cli.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
 
 namespace {
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <map>
 
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 
 namespace musicsteer::cli {
 

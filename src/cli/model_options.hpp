@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "musicsteer/model.hpp"
-#include "musicsteer/sampler.hpp"
+#include "generation/sampler.hpp"
+#include "model/model.hpp"
 
 namespace musicsteer::cli {
 

@@ -6,12 +6,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "cli.hpp"
-#include "musicsteer/clip_record.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/patch_report.hpp"
-#include "musicsteer/safetensors.hpp"
+#include "experiments/clip_record.hpp"
+#include "experiments/patch/patch_report.hpp"
+#include "io/safetensors.hpp"
 #include "patch_options.hpp"
 #include "progress.hpp"
 

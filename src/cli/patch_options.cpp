@@ -4,8 +4,8 @@
 #include <array>
 #include <sstream>
 
-#include "musicsteer/errors.hpp"
-#include "musicsteer/prompt_set.hpp"
+#include "base/errors.hpp"
+#include "directions/prompt_set.hpp"
 
 namespace musicsteer::cli {
 namespace {

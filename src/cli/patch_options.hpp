@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/patch/patching.hpp"
 #include "model_options.hpp"
-#include "musicsteer/patching.hpp"
 
 namespace musicsteer::cli {
 

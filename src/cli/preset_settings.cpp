@@ -3,9 +3,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/preset.hpp"
+#include "base/errors.hpp"
+#include "base/logging.hpp"
+#include "steering/preset.hpp"
 
 namespace musicsteer::cli {
 namespace {

@@ -4,13 +4,13 @@
 #include <sstream>
 
 #include "applied_vectors.hpp"
+#include "base/errors.hpp"
 #include "cli.hpp"
+#include "generation/activations.hpp"
+#include "generation/generator.hpp"
+#include "io/safetensors.hpp"
+#include "model/memory.hpp"
 #include "model_options.hpp"
-#include "musicsteer/activations.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/generator.hpp"
-#include "musicsteer/memory.hpp"
-#include "musicsteer/safetensors.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "musicsteer/errors.hpp"
-#include "musicsteer/value_lists.hpp"
+#include "base/errors.hpp"
+#include "base/numbers.hpp"
 #include "preset_settings.hpp"
 
 namespace musicsteer::cli {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "musicsteer/steering_file.hpp"
+#include "steering/steering_file.hpp"
 
 namespace musicsteer::cli {
 

@@ -1,4 +1,4 @@
-#include "musicsteer/study.hpp"
+#include "experiments/study/study.hpp"
 
 #include <array>
 #include <chrono>
@@ -7,11 +7,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.hpp"
+#include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
 #include "model_options.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/value_lists.hpp"
 #include "progress.hpp"
 
 namespace musicsteer::cli {
@@ -43,7 +43,7 @@ struct StudyFlags {
 /// Says once, as soon as the first clips are made, how long the whole will take at most.
 class Forecast {
   public:
-    explicit Forecast(std::int64_t most_clips) : most_clips_(most_clips) {}
+    explicit Forecast(std::int64_t max_clips) : max_clips_(max_clips) {}
 
     void look(const SweepProgress& now) {
         if (first_done_ < 0) first_done_ = now.clips_done;
@@ -51,12 +51,12 @@ class Forecast {
         said_ = true;
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
         const double each_s = elapsed.count() / static_cast<double>(now.clips_done - first_done_);
-        log_info("about " + format_duration(each_s * static_cast<double>(most_clips_ - first_done_)) +
+        log_info("about " + format_duration(each_s * static_cast<double>(max_clips_ - first_done_)) +
                  " at most, by the first " + std::to_string(now.clips_done - first_done_) + " clips");
     }
 
   private:
-    std::int64_t most_clips_;
+    std::int64_t max_clips_;
     std::int64_t first_done_ = -1;  ///< of an earlier run
     bool said_ = false;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -154,14 +154,14 @@ void run(const StudyFlags& flags, const Context& context) {
     vectors.check_fits(bundle.manifest(), request.vector);
     const auto layers = resolve_steering(vectors, {}, bundle.manifest().decoder, request.vector).layers;
     claim_study_folder(request, bundle.manifest(), flags.out);
-    const std::int64_t most_clips = most_study_clips(request, std::ssize(layers));
-    log_info("a study of at most " + std::to_string(most_clips) + " clips, each generated and scored");
+    const std::int64_t max_clips = max_study_clips(request, std::ssize(layers));
+    log_info("a study of at most " + std::to_string(max_clips) + " clips, each generated and scored");
     const Model model = load_model(flags.model, std::move(bundle));
 
     StudyOptions options;
     options.stop = context.stop;
     options.on_message = log_warn;
-    Forecast forecast(most_clips);
+    Forecast forecast(max_clips);
     std::unique_ptr<Progress> progress;
     std::string shown;
     options.on_progress = [&](const std::string& stage, const SweepProgress& now) {

@@ -1,15 +1,15 @@
-#include "musicsteer/sweep.hpp"
+#include "experiments/sweep/sweep.hpp"
 
 #include <cstdio>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "cli.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/memory.hpp"
-#include "musicsteer/sweep_merge.hpp"
+#include "experiments/sweep/sweep_merge.hpp"
+#include "model/memory.hpp"
 #include "progress.hpp"
 #include "sweep_options.hpp"
 

@@ -5,13 +5,13 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/memory.hpp"
-#include "musicsteer/sweep_folder.hpp"
-#include "musicsteer/tokenizer.hpp"
-#include "musicsteer/value_lists.hpp"
+#include "base/errors.hpp"
+#include "base/logging.hpp"
+#include "base/numbers.hpp"
+#include "experiments/sweep/sweep_folder.hpp"
+#include "model/memory.hpp"
 #include "steer_options.hpp"
+#include "tokenizer/tokenizer.hpp"
 
 namespace musicsteer::cli {
 namespace {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "experiments/sweep/sweep_plan.hpp"
+#include "experiments/sweep/sweep_request.hpp"
 #include "model_options.hpp"
-#include "musicsteer/sweep_plan.hpp"
-#include "musicsteer/sweep_request.hpp"
 
 namespace musicsteer::cli {
 

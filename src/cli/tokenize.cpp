@@ -3,10 +3,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.hpp"
 #include "cli.hpp"
 #include "model_options.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/tokenizer.hpp"
+#include "tokenizer/tokenizer.hpp"
 
 namespace musicsteer::cli {
 namespace {

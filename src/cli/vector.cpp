@@ -4,13 +4,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/errors.hpp"
+#include "base/logging.hpp"
 #include "cli.hpp"
+#include "directions/vector_algebra.hpp"
+#include "directions/vector_import.hpp"
+#include "io/npz.hpp"
 #include "model_options.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/logging.hpp"
-#include "musicsteer/npz.hpp"
-#include "musicsteer/vector_algebra.hpp"
-#include "musicsteer/vector_import.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <optional>
 
-#include "musicsteer/hooks.hpp"
+#include "model/hooks.hpp"
 
 namespace musicsteer::cli {
 namespace {

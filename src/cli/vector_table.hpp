@@ -2,7 +2,7 @@
 
 #include <ostream>
 
-#include "musicsteer/vector_file.hpp"
+#include "directions/vector_file.hpp"
 
 namespace musicsteer::cli {
 

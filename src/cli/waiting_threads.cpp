@@ -17,7 +17,7 @@ namespace {
 
 char kSetting[] = "GOMP_SPINCOUNT=2000";
 constexpr const char* kDecidedBy[] = {"GOMP_SPINCOUNT=", "OMP_WAIT_POLICY="};
-constexpr int kMostVariables = 4096, kLongestPath = 4096;
+constexpr int kMaxVariables = 4096, kLongestPath = 4096;
 
 // What runs here has no library to lean on yet, sanitizers included.
 #define MUSICSTEER_BEFORE_ALL __attribute__((no_sanitize("address", "undefined")))
@@ -28,13 +28,13 @@ MUSICSTEER_BEFORE_ALL bool begins_with(const char* text, const char* start) {
 }
 
 MUSICSTEER_BEFORE_ALL void start_with_gentle_waiting(int, char** arguments, char** environment) {
-    char* extended[kMostVariables + 2];
+    char* extended[kMaxVariables + 2];
     int count = 0;
     for (; environment[count]; ++count) {
         for (const char* name : kDecidedBy) {
             if (begins_with(environment[count], name)) return;
         }
-        if (count == kMostVariables) return;
+        if (count == kMaxVariables) return;
         extended[count] = environment[count];
     }
     extended[count] = kSetting;

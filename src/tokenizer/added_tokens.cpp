@@ -1,9 +1,9 @@
-#include "added_tokens.hpp"
+#include "tokenizer/added_tokens.hpp"
 
 #include <algorithm>
 #include <utility>
 
-#include "utf8.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -7,11 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "config_view.hpp"
-#include "normalizer.hpp"
-#include "piece_trie.hpp"
-#include "tracked_text.hpp"
-#include "unigram.hpp"
+#include "tokenizer/config_view.hpp"
+#include "tokenizer/normalizer.hpp"
+#include "tokenizer/piece_trie.hpp"
+#include "tokenizer/tracked_text.hpp"
+#include "tokenizer/unigram.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -1,4 +1,4 @@
-#include "config_view.hpp"
+#include "tokenizer/config_view.hpp"
 
 #include <array>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "musicsteer/errors.hpp"
+#include "base/errors.hpp"
 
 namespace musicsteer::tokenizer {
 
@@ -16,13 +16,13 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t kDeepestNesting = 64;
-constexpr int kLargestPower = 308;
+constexpr std::size_t kMaxDepth = 64;
+constexpr int kMaxPower = 308;
 
-const std::array<double, kLargestPower + 1>& powers_of_ten() {
+const std::array<double, kMaxPower + 1>& powers_of_ten() {
     static const auto powers = [] {
-        std::array<double, kLargestPower + 1> p{};
-        for (int i = 0; i <= kLargestPower; ++i) {
+        std::array<double, kMaxPower + 1> p{};
+        for (int i = 0; i <= kMaxPower; ++i) {
             p[static_cast<std::size_t>(i)] = std::strtod(("1e" + std::to_string(i)).c_str(), nullptr);
         }
         return p;
@@ -33,12 +33,12 @@ const std::array<double, kLargestPower + 1>& powers_of_ten() {
 /// significand x 10^exponent with serde_json's two roundings.
 double scale(std::uint64_t significand, std::int64_t exponent) {
     auto value = static_cast<double>(significand);
-    while (exponent < -kLargestPower && value != 0) {
-        value /= powers_of_ten()[kLargestPower];
-        exponent += kLargestPower;
+    while (exponent < -kMaxPower && value != 0) {
+        value /= powers_of_ten()[kMaxPower];
+        exponent += kMaxPower;
     }
     if (value == 0) return value;
-    if (exponent > kLargestPower) return std::numeric_limits<double>::infinity();
+    if (exponent > kMaxPower) return std::numeric_limits<double>::infinity();
     const double power = powers_of_ten()[static_cast<std::size_t>(std::abs(exponent))];
     return exponent >= 0 ? value * power : value / power;
 }
@@ -115,8 +115,8 @@ class Builder : public nlohmann::json_sax<json> {
     }
 
     bool open(json&& container) {
-        if (open_.size() == kDeepestNesting) {
-            throw InputError(origin_ + ": is nested more than " + std::to_string(kDeepestNesting) +
+        if (open_.size() == kMaxDepth) {
+            throw InputError(origin_ + ": is nested more than " + std::to_string(kMaxDepth) +
                              " deep, which no tokenizer.json is");
         }
         json& here = place();

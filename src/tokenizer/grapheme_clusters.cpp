@@ -1,10 +1,10 @@
-#include "grapheme_clusters.hpp"
+#include "tokenizer/grapheme_clusters.hpp"
 
 #include <utf8proc.h>
 
-#include "code_point_ranges.hpp"
-#include "unicode17_breaks.hpp"
-#include "utf8.hpp"
+#include "tokenizer/code_point_ranges.hpp"
+#include "tokenizer/unicode17_breaks.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 

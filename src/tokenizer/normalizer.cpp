@@ -1,11 +1,11 @@
-#include "normalizer.hpp"
+#include "tokenizer/normalizer.hpp"
 
 #include <utf8proc.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "utf8.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -5,9 +5,9 @@
 #include <variant>
 #include <vector>
 
-#include "config_view.hpp"
-#include "precompiled_charsmap.hpp"
-#include "tracked_text.hpp"
+#include "tokenizer/config_view.hpp"
+#include "tokenizer/precompiled_charsmap.hpp"
+#include "tokenizer/tracked_text.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -1,4 +1,4 @@
-#include "piece_trie.hpp"
+#include "tokenizer/piece_trie.hpp"
 
 #include <algorithm>
 

@@ -1,8 +1,8 @@
-#include "pre_tokenizer.hpp"
+#include "tokenizer/pre_tokenizer.hpp"
 
 #include <utility>
 
-#include "utf8.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 

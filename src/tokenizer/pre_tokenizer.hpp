@@ -4,8 +4,8 @@
 #include <variant>
 #include <vector>
 
-#include "config_view.hpp"
-#include "tracked_text.hpp"
+#include "tokenizer/config_view.hpp"
+#include "tokenizer/tracked_text.hpp"
 
 namespace musicsteer::tokenizer {
 

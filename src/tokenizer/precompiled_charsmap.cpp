@@ -1,10 +1,10 @@
-#include "precompiled_charsmap.hpp"
+#include "tokenizer/precompiled_charsmap.hpp"
 
 #include <algorithm>
 
-#include "grapheme_clusters.hpp"
-#include "musicsteer/errors.hpp"
-#include "utf8.hpp"
+#include "base/errors.hpp"
+#include "tokenizer/grapheme_clusters.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tracked_text.hpp"
+#include "tokenizer/tracked_text.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -3,7 +3,7 @@
 // Data of is_word_character in utf8.cpp: what has come to Unicode's letters, marks and digits after
 // version 15.0, which utf8proc 2.8 has, up to 16.0, which the regular expressions of `tokenizers` 0.23 have.
 
-#include "code_point_ranges.hpp"
+#include "tokenizer/code_point_ranges.hpp"
 
 namespace musicsteer::tokenizer::unicode16 {
 

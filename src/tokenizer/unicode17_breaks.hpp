@@ -4,7 +4,7 @@
 // DerivedCoreProperties.txt. utf8proc has the break classes of its own Unicode version (15.0 in version 2.8);
 // what changed since then is listed here and wins, so that any utf8proc from 2.8 on gives the same clusters.
 
-#include "code_point_ranges.hpp"
+#include "tokenizer/code_point_ranges.hpp"
 
 namespace musicsteer::tokenizer::unicode17 {
 

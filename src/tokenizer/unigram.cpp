@@ -1,11 +1,11 @@
-#include "unigram.hpp"
+#include "tokenizer/unigram.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <utility>
 
-#include "utf8.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "piece_trie.hpp"
+#include "tokenizer/piece_trie.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -1,11 +1,11 @@
-#include "utf8.hpp"
+#include "tokenizer/utf8.hpp"
 
 #include <utf8proc.h>
 
 #include <algorithm>
 #include <array>
 
-#include "unicode16_words.hpp"
+#include "tokenizer/unicode16_words.hpp"
 
 namespace musicsteer::tokenizer {
 

@@ -2,15 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <base/errors.hpp>
+#include <base/logging.hpp>
 #include <cstdlib>
+#include <directions/prompt_set.hpp>
+#include <directions/vector_file.hpp>
 #include <filesystem>
 #include <iostream>
-#include <musicsteer/errors.hpp>
-#include <musicsteer/hooks.hpp>
-#include <musicsteer/logging.hpp>
-#include <musicsteer/prompt_set.hpp>
-#include <musicsteer/steering.hpp>
-#include <musicsteer/vector_file.hpp>
+#include <model/hooks.hpp>
+#include <steering/steering.hpp>
 #include <string>
 
 namespace {

@@ -59,7 +59,7 @@ class Request:
     unconditional: bool = False
     negative_prompt: str | None = None
     seed: int = 0
-    given_codes: Tensor | None = None  # [K, T0]
+    forced_codes: Tensor | None = None  # [K, T0]
     injections: tuple[Injection, ...] = ()
     steering: Path | None = None  # for the engine: a steering file that says what the injections do
 
@@ -90,7 +90,7 @@ class Run:
 
     def given(self, codes: Tensor) -> Run:
         """The same run with codes [R, K, T0] given."""
-        requests = [dataclasses.replace(r, given_codes=c) for r, c in zip(self.requests, codes, strict=True)]
+        requests = [dataclasses.replace(r, forced_codes=c) for r, c in zip(self.requests, codes, strict=True)]
         return dataclasses.replace(self, requests=tuple(requests))
 
     def dumping(self, *names: str) -> Run:
@@ -162,8 +162,8 @@ def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
         spec["steering"] = str(request.steering)
     if request.negative_prompt is not None:
         spec["negative_prompt"] = request.negative_prompt
-    if request.given_codes is not None:
-        spec["given_codes"] = tensors.name(request.given_codes)
+    if request.forced_codes is not None:
+        spec["forced_codes"] = tensors.name(request.forced_codes)
     return spec
 
 

@@ -215,7 +215,7 @@ class Reference:
         states, mask = self.conditioning(run)
         requests = len(run.requests)
         none = torch.empty(self.num_codebooks, 0, dtype=torch.long)
-        given = torch.stack([none if r.given_codes is None else r.given_codes for r in run.requests])
+        given = torch.stack([none if r.forced_codes is None else r.forced_codes for r in run.requests])
         sequence = delay(given, self.delays, self.start, run.frames)
         owner = torch.tensor([request for request, _ in rows])
         null_row = list(range(requests))

@@ -3,7 +3,7 @@
 #include <exception>
 #include <iostream>
 
-#include "musicsteer/safetensors.hpp"
+#include "io/safetensors.hpp"
 
 int main(int argc, char** argv) {
     if (argc != 3) {

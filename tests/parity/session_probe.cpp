@@ -31,14 +31,14 @@
 #include <string>
 #include <vector>
 
-#include "musicsteer/activations.hpp"
-#include "musicsteer/errors.hpp"
-#include "musicsteer/generation_session.hpp"
-#include "musicsteer/model.hpp"
-#include "musicsteer/safetensors.hpp"
-#include "musicsteer/scoring.hpp"
-#include "musicsteer/steering_combination.hpp"
-#include "musicsteer/steering_file.hpp"
+#include "base/errors.hpp"
+#include "generation/activations.hpp"
+#include "generation/generation_session.hpp"
+#include "generation/scoring.hpp"
+#include "io/safetensors.hpp"
+#include "model/model.hpp"
+#include "steering/steering_combination.hpp"
+#include "steering/steering_file.hpp"
 
 namespace {
 
@@ -112,7 +112,7 @@ SessionRequest read_request(const json& spec, const Job& job) {
     if (spec.contains("negative_prompt"))
         request.negative_prompt = spec.at("negative_prompt").get<std::string>();
     request.seed = spec.value("seed", std::uint64_t{0});
-    if (spec.contains("given_codes")) request.given_codes = job.tensor(spec.at("given_codes"));
+    if (spec.contains("forced_codes")) request.forced_codes = job.tensor(spec.at("forced_codes"));
     for (const json& injection : spec.value("injections", json::array())) {
         request.steering.push_back(read_injection(injection, job));
     }
@@ -134,7 +134,7 @@ musicsteer::SessionOptions read_options(const json& run) {
     options.sampling.top_k = run.value("top_k", options.sampling.top_k);
     options.sampling.top_p = run.value("top_p", options.sampling.top_p);
     options.sampling.temperature = run.value("temperature", options.sampling.temperature);
-    options.given_chunk = run.value("given_chunk", options.given_chunk);
+    options.prefill_chunk = run.value("prefill_chunk", options.prefill_chunk);
     options.text_length = run.value("text_length", options.text_length);
     return options;
 }
@@ -183,7 +183,7 @@ void keep_samples(const std::string& name, const at::Tensor& codes, Job& job) {
 void keep_scores(const std::string& name, const json& run, const at::Tensor& codes, Job& job) {
     std::vector<SessionRequest> requests = read_requests(run, job);
     for (std::size_t i = 0; i < requests.size(); ++i)
-        requests[i].given_codes = codes[static_cast<std::int64_t>(i)];
+        requests[i].forced_codes = codes[static_cast<std::int64_t>(i)];
     musicsteer::ScoringOptions options;
     options.sampling = read_options(run).sampling;
     options.text_length = read_options(run).text_length;

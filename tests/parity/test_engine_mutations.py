@@ -187,7 +187,7 @@ def test_manifest(tiny: Sides, tmp_path: Path, spoil) -> None:
 
 
 def test_given_codes_one_frame_late(tiny: Sides) -> None:
-    late = each_request(lambda r: dataclasses.replace(r, given_codes=r.given_codes.roll(1, dims=1)))
+    late = each_request(lambda r: dataclasses.replace(r, forced_codes=r.forced_codes.roll(1, dims=1)))
     assert not tensors_pass(tiny, MistakenEngine(tiny.engine, late), plain_run(tiny))
 
 

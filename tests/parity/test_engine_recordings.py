@@ -35,7 +35,7 @@ def record(path: Path, sides: Sides, seed: int) -> Tensor:
 def expected_means(sides: Sides, samples: Tensor, caption: str | None, rows: str) -> dict[str, Tensor]:
     """Each hook point's mean over the positions of the clip and the rows that are read."""
     codes = sides.reference.encode(samples)
-    request = Request(prompt=caption or "", unconditional=caption is None, given_codes=codes[0])
+    request = Request(prompt=caption or "", unconditional=caption is None, forced_codes=codes[0])
     run = Run((request,), frames=codes.shape[-1], dump=("activations",))
     found = sides.reference.run(run)
     count = 2 if rows == "both" else 1

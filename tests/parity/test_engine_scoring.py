@@ -33,7 +33,7 @@ def test_scores_are_those_of_transformers(sides: Sides, guidance: float) -> None
         run, requests=tuple(dataclasses.replace(request, injections=()) for request in run.requests)
     )
     steered_log_p, plain_log_p = (log_probabilities(sides.reference, r) for r in (run, plain))
-    codes = torch.stack([request.given_codes for request in run.requests])
+    codes = torch.stack([request.forced_codes for request in run.requests])
     kl = (steered_log_p.exp() * (steered_log_p - plain_log_p)).sum(-1).mean((1, 2))
     nll = -plain_log_p.gather(-1, codes[..., None]).mean((1, 2, 3))
 

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "musicsteer/tokenizer.hpp"
+#include "tokenizer/tokenizer.hpp"
 
 int main(int argc, char** argv) {
     if (argc != 3) {

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "audio/audio_file.hpp"
+
+namespace musicsteer {
+
+/// Frame length and hop in samples, at every rate, as librosa's defaults: 23 ms a hop at 22.05 kHz, 11 ms at
+/// 48 kHz, but 32 ms at 16 kHz. Everything that is counted in frames (onsets, tempo, silence) is that much
+/// coarser at low rates.
+inline constexpr std::int64_t kFftSize = 2048;
+inline constexpr std::int64_t kHopLength = 512;
+inline constexpr std::int64_t kSpectrumBins = kFftSize / 2 + 1;
+
+/// Frames of a signal of N samples: 1 + N / hop. Frame t is centred on sample t x hop; what lies outside of
+/// the signal is zero.
+std::int64_t num_spectrum_frames(std::int64_t num_samples);
+
+/// Consecutive frames of a signal; F is at most a few hundred, so memory does not grow with the signal.
+struct FrameBlock {
+    at::Tensor samples;    ///< [F, kFftSize] float64, without a window
+    at::Tensor magnitude;  ///< [F, kSpectrumBins] float32: |STFT| with a periodic Hann window
+};
+
+/// Goes through the frames of the mean of all channels, in order. The transform is computed in float64 and
+/// kept in float32, as in librosa.stft (0.11.0) after librosa.to_mono.
+/// @throws InputError if there are no samples
+void for_each_frame_block(const Audio& audio, const std::function<void(const FrameBlock&)>& visit);
+
+/// Means over frames. Each frame counts alike, silent ones with centroid, rolloff and bandwidth 0 and
+/// flatness 1.
+struct SpectralMeans {
+    double centroid_hz = 0.0;   ///< mean frequency, weighted by magnitude
+    double rolloff_hz = 0.0;    ///< where the sum of magnitudes from below reaches 85 %
+    double bandwidth_hz = 0.0;  ///< standard deviation of frequency about the centroid, weighted by magnitude
+    double flatness = 0.0;  ///< geometric over arithmetic mean of power (at least 1e-10): 1 is white noise
+};
+
+/// Averages statistics of spectra, as librosa.feature.spectral_centroid, spectral_rolloff, spectral_bandwidth
+/// and spectral_flatness (0.11.0) define them.
+class SpectralAverager {
+  public:
+    explicit SpectralAverager(std::int64_t sample_rate_hz);
+    /// @param magnitude  [F, kSpectrumBins] float32
+    void add(const at::Tensor& magnitude);
+    /// All 0 before the first frame.
+    SpectralMeans means() const;
+
+  private:
+    at::Tensor frequencies_hz_;  ///< [kSpectrumBins] float64
+    SpectralMeans sums_;
+    std::int64_t frames_ = 0;
+};
+
+}  // namespace musicsteer

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace musicsteer {
+
+/// The most clips, seeds or values that one call takes: what is more is a slip of the finger.
+inline constexpr std::size_t kMaxClips = 1'000'000;
+
+/// "7", "1,2,9" or "0:8" (without the 8), in the order given. @throws UsageError
+std::vector<std::uint64_t> parse_seeds(const std::string& text);
+
+/// "0.5", "-1,0,1" or "-2:2:0.5" (FIRST:LAST:STEP, with LAST where a step lands on it), in the order given.
+/// Steps are counted in decimals: 0:1:0.1 holds exactly what "0.3" means, not 0.1 + 0.1 + 0.1.
+/// @throws UsageError
+std::vector<double> parse_alphas(const std::string& text);
+
+/// The number that is written with so many significant digits: what a search finds, as it can be typed.
+double rounded_to_digits(double value, int digits);
+
+/// The whole text as a finite number, or nothing.
+std::optional<double> parse_number(std::string_view text);
+/// The shortest text that reads back as that number.
+std::string to_text(double number);
+
+/// "a,b,c" -> its items. @param what  "layers", for messages. @throws UsageError for an empty item
+std::vector<std::string> split_list(const std::string& text, const std::string& what);
+
+}  // namespace musicsteer

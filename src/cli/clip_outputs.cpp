@@ -1,0 +1,144 @@
+#include "clip_outputs.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/errors.hpp"
+#include "base/numbers.hpp"
+#include "directions/prompt_set.hpp"
+#include "steering/steering_file.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+constexpr std::size_t kMaxSlug = 40;
+
+/// "Fast piano, with drums!" -> "fast-piano-with-drums"; "" for a prompt without ASCII letters or digits
+std::string slug_of(const std::string& prompt) {
+    std::string slug;
+    for (const char character : prompt) {
+        const auto byte = static_cast<unsigned char>(character);
+        if (byte < 0x80 && std::isalnum(byte)) {
+            slug += static_cast<char>(std::tolower(byte));
+        } else if (!slug.empty() && slug.back() != '-') {
+            slug += '-';
+        }
+        if (slug.size() >= kMaxSlug) break;
+    }
+    while (!slug.empty() && slug.back() == '-') slug.pop_back();
+    return slug;
+}
+
+std::string clip_name(std::size_t index, const SessionRequest& request) {
+    char number[24];
+    std::snprintf(number, sizeof number, "%04zu", index);
+    const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
+    return std::string(number) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
+           ".wav";
+}
+
+void append_line(const std::filesystem::path& path, const std::string& line) {
+    const auto fail = [&] {
+        throw OutputError(path.string() + ": can't be written: " + std::strerror(errno));
+    };
+    const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) fail();
+    const ssize_t written = write(fd, line.data(), line.size());
+    const bool complete = written == static_cast<ssize_t>(line.size()) && fsync(fd) == 0;
+    close(fd);
+    if (!complete) fail();
+}
+
+}  // namespace
+
+std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
+    std::vector<std::string> prompts = flags.prompts;
+    if (!flags.prompts_file.empty()) {
+        for (const Prompt& prompt : load_prompt_list(flags.prompts_file)) prompts.push_back(prompt.text);
+    }
+    if (flags.unconditional) {
+        if (!prompts.empty()) throw UsageError("--unconditional takes no prompt");
+        if (flags.negative_prompt) throw UsageError("--unconditional takes no negative prompt");
+        prompts.emplace_back();
+    }
+    if (prompts.empty())
+        throw UsageError("nothing to generate: give --prompt, --prompts-file or --unconditional");
+
+    std::vector<std::uint64_t> seeds;
+    for (const std::string& text : flags.seeds) {
+        const std::vector<std::uint64_t> more = parse_seeds(text);
+        seeds.insert(seeds.end(), more.begin(), more.end());
+    }
+    if (seeds.empty()) seeds.push_back(0);
+    if (prompts.size() * seeds.size() > kMaxClips) throw UsageError("more than a million clips in one call");
+    std::vector<SessionRequest> requests;
+    for (const std::string& prompt : prompts) {
+        for (const std::uint64_t seed : seeds) {
+            SessionRequest request;
+            request.prompt = prompt;
+            request.unconditional = flags.unconditional;
+            request.negative_prompt = flags.negative_prompt;
+            request.seed = seed;
+            requests.push_back(std::move(request));
+        }
+    }
+    return requests;
+}
+
+ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force,
+                     std::span<const std::string> inputs)
+    : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
+    const bool looks_like_file = out_.extension() == ".wav";
+    is_folder_ = requests.size() > 1 || out.ends_with('/') || std::filesystem::is_directory(out_);
+    if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
+        throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
+                         " clips need a folder, not one WAV file");
+    }
+    if (is_folder_) {
+        check_writable(out_ / "clips.jsonl", overwrite_, inputs);
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            names_.push_back(clip_name(i, requests[i]));
+            check_writable(out_ / names_.back(), overwrite_, inputs);
+        }
+    } else {
+        check_writable(out_, overwrite_, inputs);
+        check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_, inputs);
+    }
+    check_writable(steering_file(), overwrite_, inputs);
+}
+
+std::filesystem::path ClipFiles::wav(std::size_t index) const {
+    return is_folder_ ? out_ / names_.at(index) : out_;
+}
+
+std::filesystem::path ClipFiles::steering_file() const {
+    return is_folder_ ? out_ / "steering.json"
+                      : std::filesystem::path(out_).replace_extension(".steering.json");
+}
+
+void ClipFiles::steering(const ClipSettings& settings, const std::vector<AppliedSteering>& steering) const {
+    std::error_code ignored;
+    if (steering.empty()) {
+        std::filesystem::remove(steering_file(), ignored);  // of a run that is replaced
+    } else {
+        save_steering(steering_file(), settings, steering, overwrite_);
+    }
+}
+
+void ClipFiles::record(std::size_t index, const std::string& json_line) {
+    if (!is_folder_) {
+        write_file_atomically(wav(index).replace_extension(".json"), json_line + "\n", overwrite_);
+    } else if (!log_started_) {
+        write_file_atomically(out_ / "clips.jsonl", json_line + "\n", overwrite_);
+        log_started_ = true;
+    } else {
+        append_line(out_ / "clips.jsonl", json_line + "\n");
+    }
+}
+
+}  // namespace musicsteer::cli

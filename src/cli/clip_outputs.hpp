@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "experiments/clip_record.hpp"
+#include "generation/generation_session.hpp"
+
+namespace musicsteer::cli {
+
+/// What is said about the clips themselves.
+struct ClipFlags {
+    std::vector<std::string> prompts;
+    std::string prompts_file;
+    std::optional<std::string> negative_prompt;
+    bool unconditional = false;
+    std::vector<std::string> seeds;
+};
+
+/// Every prompt with every seed: one request a clip, without steering. @throws UsageError, InputError
+std::vector<SessionRequest> expand_clips(const ClipFlags& flags);
+
+/// Where clips and their records go: one WAV with a JSON beside it, or a folder of WAVs with clips.jsonl; and
+/// how they were steered.
+class ClipFiles {
+  public:
+    /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
+    /// @param inputs  files that must stay as they are
+    ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force,
+              std::span<const std::string> inputs);
+
+    std::filesystem::path wav(std::size_t index) const;
+    /// Stores the record of a finished clip (a JSON object on one line).
+    void record(std::size_t index, const std::string& json_line);
+    /// What all clips are steered with goes beside them; nothing stays there if they are not.
+    void steering(const ClipSettings& settings, const std::vector<AppliedSteering>& steering) const;
+
+  private:
+    std::filesystem::path steering_file() const;
+
+    bool is_folder_;
+    std::filesystem::path out_;
+    std::vector<std::string> names_;
+    Overwrite overwrite_;
+    bool log_started_ = false;
+};
+
+}  // namespace musicsteer::cli

@@ -1,0 +1,244 @@
+#include "directions/extraction.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.hpp"
+#include "directions/random_directions.hpp"
+#include "generation/generator.hpp"
+#include "model/memory.hpp"
+
+namespace musicsteer {
+namespace {
+
+using Sides = std::map<std::string, PooledSide>;
+
+/// One prompt of one side; sides alternate, so that both grow together.
+struct PromptJob {
+    bool is_positive = false;
+    std::size_t index = 0;
+};
+
+void append(PooledSide& side, const at::Tensor& means, const at::Tensor& norms) {
+    side.means = side.means.defined() ? at::cat({side.means, means}) : means;
+    side.mean_norms = side.mean_norms.defined() ? at::cat({side.mean_norms, norms}) : norms;
+}
+
+class PromptRecorder {
+  public:
+    PromptRecorder(const Model& model, const PromptSet& prompts, const ExtractionOptions& options)
+        : model_(model), prompts_(prompts), options_(options) {
+        const Manifest& manifest = model.manifest();
+        session_options_.num_frames = manifest.frames_of(options.duration_s);
+        session_options_.sampling = options.sampling;
+        session_options_.validate(manifest);
+        positions_ =
+            parse_positions(options.positions, session_options_.num_frames, manifest.codec.frame_rate_hz);
+        result_.provenance = provenance();
+        result_.relations = prompt_relations(prompts, options.limit);
+        if (result_.relations.has_values()) result_.provenance.value_name = "prompt";
+        plan_jobs();
+    }
+
+    ActivationFile run() {
+        const c10::InferenceMode guard;
+        resume();
+        check_memory();
+        const std::size_t batch_size = static_cast<std::size_t>(options_.batch_size);
+        while (done_ < jobs_.size()) {
+            run_batch(done_, std::min(jobs_.size(), done_ + batch_size));
+            if (!options_.progress_file.empty()) result_.save(options_.progress_file, Overwrite::kAllow);
+        }
+        result_.unfinished.clear();
+        return std::move(result_);
+    }
+
+  private:
+    void plan_jobs() {
+        const std::size_t positives = result_.provenance.positive_count;
+        const std::size_t negatives = result_.provenance.negative_count;
+        for (std::size_t i = 0; i < std::max(positives, negatives); ++i) {
+            if (i < positives) jobs_.push_back({true, i});
+            if (i < negatives) jobs_.push_back({false, i});
+        }
+        std::vector<SessionRequest> all;
+        for (const PromptJob& job : jobs_) all.push_back(request(job));
+        session_options_.text_length = text_length_for(model_.tokenizer, all);
+    }
+
+    Provenance provenance() const {
+        const auto count = [&](const PromptSide& side) {
+            const auto size = static_cast<std::int64_t>(side.prompts.size());
+            return options_.limit > 0 ? std::min(options_.limit, size) : size;
+        };
+        Provenance p = pooling_provenance(options_, model_.manifest());
+        p.concept_name = prompts_.concept_name;
+        p.positive_label = prompts_.positive.label;
+        p.negative_label = prompts_.negative.label;
+        p.prompts_sha256 = prompts_.sha256;
+        p.seed = options_.seed;
+        p.positive_count = count(prompts_.positive);
+        p.negative_count = count(prompts_.negative);
+        return p;
+    }
+
+    SessionRequest request(const PromptJob& job) const {
+        const PromptSide& side = job.is_positive ? prompts_.positive : prompts_.negative;
+        SessionRequest request;
+        request.prompt = side.prompts.at(job.index).text;
+        request.seed = options_.seed + job.index;
+        return request;
+    }
+
+    /// All that must agree for finished batches to be of use.
+    std::string settings() const {
+        nlohmann::json json = provenance_metadata(result_.provenance, "musicsteer-activations");
+        json["batch_size"] = options_.batch_size;
+        json["threads"] = at::get_num_threads();
+        for (const HookPoint& point : options_.points) json["points"].push_back(point.name());
+        return json.dump();
+    }
+
+    void resume() {
+        result_.unfinished = settings();
+        if (options_.progress_file.empty() || !std::filesystem::exists(options_.progress_file)) return;
+        try {
+            ActivationFile earlier = ActivationFile::load(options_.progress_file);
+            if (earlier.unfinished != result_.unfinished) {
+                say("an unfinished extraction with other settings is replaced: " +
+                    options_.progress_file.string());
+                return;
+            }
+            earlier.relations = result_.relations;
+            result_ = std::move(earlier);
+        } catch (const InputError& error) {
+            say(std::string("starting anew: ") + error.what());
+            return;
+        }
+        done_ = static_cast<std::size_t>(result_.positive.begin()->second.means.size(0) +
+                                         result_.negative.begin()->second.means.size(0));
+        say("going on after " + std::to_string(done_) + " of " + std::to_string(jobs_.size()) + " prompts");
+    }
+
+    void check_memory() const {
+        BatchShape shape;
+        shape.rows = options_.batch_size * (options_.sampling.guided() ? 2 : 1);
+        shape.frames = session_options_.num_frames;
+        shape.texts = shape.rows;
+        shape.text_length = session_options_.text_length;
+        MemoryEstimate estimate = estimate_memory(model_.manifest(), shape);
+        estimate.codec = 0;
+        require_memory(estimate, available_memory());
+    }
+
+    void run_batch(std::size_t first, std::size_t last) {
+        std::vector<SessionRequest> requests;
+        for (std::size_t i = first; i < last; ++i) requests.push_back(request(jobs_[i]));
+        GenerationSession session(model_, fill_batch(std::move(requests), options_.batch_size),
+                                  session_options_);
+        const ActivationMeans means(session.hooks(), options_.points, session.num_requests(),
+                                    model_.manifest().decoder.hidden_size, positions_, options_.rows);
+        const std::int64_t batches_before = static_cast<std::int64_t>(first) / options_.batch_size;
+        const std::int64_t batches =
+            (static_cast<std::int64_t>(jobs_.size()) + options_.batch_size - 1) / options_.batch_size;
+        run_session(session, options_.stop, [&](std::int64_t) {
+            if (!options_.on_progress) return;
+            options_.on_progress(batches_before * session.num_positions() + session.position(),
+                                 batches * session.num_positions());
+        });
+        for (const HookPoint& point : options_.points) keep(means, point, first, last);
+        done_ = last;
+    }
+
+    void keep(const ActivationMeans& means, const HookPoint& point, std::size_t first, std::size_t last) {
+        const at::Tensor values = means.mean(point);
+        const at::Tensor norms = means.mean_norm(point);
+        for (std::size_t i = first; i < last; ++i) {
+            const auto row = static_cast<std::int64_t>(i - first);
+            Sides& sides = jobs_[i].is_positive ? result_.positive : result_.negative;
+            append(sides[point.name()], values.narrow(0, row, 1), norms.narrow(0, row, 1));
+        }
+    }
+
+    void say(const std::string& message) const {
+        if (options_.on_message) options_.on_message(message);
+    }
+
+    const Model& model_;
+    const PromptSet& prompts_;
+    const ExtractionOptions& options_;
+    SessionOptions session_options_;
+    PositionRange positions_;
+    std::vector<PromptJob> jobs_;
+    std::size_t done_ = 0;
+    ActivationFile result_;
+};
+
+}  // namespace
+
+ActivationFile record_activations(const Model& model, const PromptSet& prompts,
+                                  const ExtractionOptions& options) {
+    if (options.limit < 0) throw UsageError("limit must be at least 1 prompt a side");
+    if (options.batch_size < 1) throw UsageError("batch size must be at least 1");
+    if (options.points.empty()) throw UsageError("no hook point to record");
+    return PromptRecorder(model, prompts, options).run();
+}
+
+PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit) {
+    PromptRelations relations;
+    relations.paired = prompts.paired;
+    const auto values_of = [limit](const PromptSide& side) {
+        const auto size = static_cast<std::int64_t>(side.prompts.size());
+        std::vector<double> values;
+        for (std::int64_t i = 0; i < (limit > 0 ? std::min(limit, size) : size); ++i) {
+            const auto& value = side.prompts[static_cast<std::size_t>(i)].value;
+            if (!value) return std::vector<double>();
+            values.push_back(*value);
+        }
+        return values;
+    };
+    relations.positive_values = values_of(prompts.positive);
+    relations.negative_values = values_of(prompts.negative);
+    if (!relations.has_values()) relations = {prompts.paired, {}, {}};
+    return relations;
+}
+
+VectorFile compute_directions(const ActivationFile& activations, const MethodOptions& method,
+                              const std::function<void(std::int64_t, std::int64_t)>& on_point,
+                              const std::stop_token& stop) {
+    method.validate();
+    VectorFile file;
+    file.provenance = activations.provenance;
+    file.provenance.method = to_text(method.method);
+    file.provenance.method_settings = method.settings_json();
+    const bool is_random = method.method == DirectionMethod::kRandom;
+    const auto total = static_cast<std::int64_t>(activations.positive.size());
+    std::int64_t done = 0;
+    for (const auto& [point, positive] : activations.positive) {
+        if (stop.stop_requested()) throw Interrupted("interrupted");
+        const PooledSide& negative = activations.negative.at(point);
+        try {
+            Direction direction = is_random
+                                      ? difference_in_means(positive, negative)
+                                      : find_direction(positive, negative, activations.relations, method);
+            file.directions[point] = std::move(direction.vector);
+            file.stats[point] = direction.stats;
+        } catch (const InputError& error) {
+            throw InputError(point + ": " + error.what());
+        }
+        if (on_point) on_point(++done, total);
+    }
+    if (!is_random) return file;
+    randomize_directions(file.directions, method.random_seed);
+    for (const auto& [point, vector] : file.directions) {
+        file.stats[point] = direction_statistics_of(vector, activations.positive.at(point),
+                                                    activations.negative.at(point), activations.relations);
+    }
+    return file;
+}
+
+}  // namespace musicsteer

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "directions/activation_file.hpp"
+#include "directions/direction_methods.hpp"
+#include "directions/pooling_options.hpp"
+#include "directions/prompt_set.hpp"
+#include "directions/vector_file.hpp"
+#include "model/model.hpp"
+
+namespace musicsteer {
+
+struct ExtractionOptions : PoolingOptions {
+    std::uint64_t seed = 0;  ///< prompt i of either side gets seed + i
+    std::int64_t limit = 0;  ///< prompts a side; 0 is all
+    std::int64_t batch_size = 16;
+    /// Where finished batches are kept, so that a killed extraction goes on; removed at the end. Empty:
+    /// nowhere.
+    std::filesystem::path progress_file;
+    std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< decoder steps
+    std::function<void(const std::string& message)> on_message;
+    std::stop_token stop;
+};
+
+/// Generates from the prompts of both sides and keeps one pooled vector for each prompt and hook point.
+/// @throws Interrupted, with what is done so far in the progress file; UsageError, ModelError, ResourceError
+ActivationFile record_activations(const Model& model, const PromptSet& prompts,
+                                  const ExtractionOptions& options);
+
+/// Which prompts belong together, and their numbers if every one of the first `limit` (0: all) has one.
+PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit);
+
+/// Directions at every recorded hook point, with their statistics.
+/// @throws InputError; UsageError if the method needs pairs or numbers that there are not; Interrupted
+VectorFile compute_directions(const ActivationFile& activations, const MethodOptions& method = {},
+                              const std::function<void(std::int64_t done, std::int64_t total)>& on_point = {},
+                              const std::stop_token& stop = {});
+
+}  // namespace musicsteer

@@ -1,0 +1,17 @@
+#include "directions/random_directions.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+namespace musicsteer {
+
+void randomize_directions(std::map<std::string, at::Tensor>& directions, std::uint64_t seed) {
+    at::Generator generator = at::detail::createCPUGenerator(seed);
+    for (auto& [name, direction] : directions) {
+        const at::Tensor draw = at::randn(direction.sizes(), generator, at::TensorOptions(at::kDouble));
+        const double norm = direction.to(at::kDouble).norm().item<double>();
+        direction = (draw * (norm / draw.norm())).to(at::kFloat);
+    }
+}
+
+}  // namespace musicsteer

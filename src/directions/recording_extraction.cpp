@@ -1,0 +1,128 @@
+#include "directions/recording_extraction.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/errors.hpp"
+#include "generation/generator.hpp"
+#include "io/sha256.hpp"
+#include "model/memory.hpp"
+
+namespace musicsteer {
+namespace {
+
+/// [K, N] int64
+at::Tensor encoded(const Model& model, const Recording& recording) {
+    const Audio& audio = recording.audio;
+    const at::Tensor interleaved =
+        at::tensor(audio.samples, at::kFloat).view({audio.frames(), audio.channels});
+    const at::Tensor codes = model.codec.encode(interleaved.t().contiguous().unsqueeze(0)).squeeze(0);
+    return codes.narrow(1, 0, recording.num_frames).contiguous();
+}
+
+SessionRequest request_of(const at::Tensor& codes, const RecordingExtractionOptions& options) {
+    SessionRequest request;
+    request.prompt = options.caption.value_or("");
+    request.unconditional = !options.caption;
+    request.forced_codes = codes;
+    return request;
+}
+
+void check_recording_memory(const Model& model, const SessionOptions& session, bool guided) {
+    BatchShape shape;
+    shape.rows = guided ? 2 : 1;
+    shape.frames = session.num_frames;
+    shape.texts = shape.rows;
+    shape.text_length = kTextBucket;
+    shape.columns = session.prefill_chunk;
+    require_memory(estimate_memory(model.manifest(), shape), available_memory());
+}
+
+/// One recording by itself: its bits don't depend on its companions.
+void append(std::map<std::string, PooledSide>& side, const Model& model, const Recording& recording,
+            const RecordingExtractionOptions& options) {
+    SessionOptions session_options;
+    session_options.num_frames = recording.num_frames;
+    session_options.sampling = options.sampling;
+    check_recording_memory(model, session_options, options.sampling.guided() && options.caption);
+    const PositionRange positions =
+        parse_positions(options.positions, recording.num_frames, model.manifest().codec.frame_rate_hz);
+    GenerationSession session(model, {request_of(encoded(model, recording), options)}, session_options);
+    const ActivationMeans means(session.hooks(), options.points, 1, model.manifest().decoder.hidden_size,
+                                positions, options.rows);
+    run_session(session, options.stop);
+    for (const HookPoint& point : options.points) {
+        PooledSide& pooled = side[point.name()];
+        const at::Tensor mean = means.mean(point), norm = means.mean_norm(point);
+        pooled.means = pooled.means.defined() ? at::cat({pooled.means, mean}) : mean;
+        pooled.mean_norms = pooled.mean_norms.defined() ? at::cat({pooled.mean_norms, norm}) : norm;
+    }
+}
+
+/// Of the SHA-256 of every file, in order, positive side first.
+std::string hash_of(const RecordingSides& sides) {
+    std::string text;
+    for (const auto* side : {&sides.positive, &sides.negative}) {
+        for (const Recording& recording : *side) text += recording.sha256 + "\n";
+        text += "\n";
+    }
+    return sha256_of(text);
+}
+
+Provenance provenance_of(const Model& model, const RecordingSides& sides,
+                         const RecordingExtractionOptions& options) {
+    Provenance p = pooling_provenance(options, model.manifest());
+    p.concept_name = sides.concept_name;
+    p.positive_label = sides.positive_label;
+    p.negative_label = sides.negative_label;
+    p.value_name = measure_name(sides.value);
+    nlohmann::json recordings = {{"skipped", sides.skipped}};
+    recordings["caption"] = options.caption ? nlohmann::json(*options.caption) : nlohmann::json();
+    p.recordings = recordings.dump();
+    p.prompts_sha256 = hash_of(sides);
+    p.positive_count = static_cast<std::int64_t>(sides.positive.size());
+    p.negative_count = static_cast<std::int64_t>(sides.negative.size());
+    return p;
+}
+
+std::vector<double> values_of(const std::vector<Recording>& side) {
+    std::vector<double> values;
+    for (const Recording& recording : side)
+        if (recording.value) values.push_back(*recording.value);
+    return values;
+}
+
+}  // namespace
+
+void RecordingExtractionOptions::validate() const {
+    if (points.empty()) throw UsageError("no hook point to record");
+    if (rows == RecordedRows::kBoth && !(caption && sampling.guided())) {
+        throw UsageError(
+            "rows both: there is one row only without a caption and guidance; give a caption, or "
+            "read conditional rows");
+    }
+}
+
+ActivationFile record_recordings(const Model& model, const RecordingSides& sides,
+                                 const RecordingExtractionOptions& options) {
+    options.validate();
+    const c10::InferenceMode guard;
+    ActivationFile result;
+    result.provenance = provenance_of(model, sides, options);
+    result.relations.positive_values = values_of(sides.positive);
+    result.relations.negative_values = values_of(sides.negative);
+    const auto total = static_cast<std::int64_t>(sides.positive.size() + sides.negative.size());
+    std::int64_t done = 0;
+    for (const auto& [recordings, pooled] :
+         {std::pair{&sides.positive, &result.positive}, std::pair{&sides.negative, &result.negative}}) {
+        for (const Recording& recording : *recordings) {
+            append(*pooled, model, recording, options);
+            if (options.on_progress) options.on_progress(++done, total);
+        }
+    }
+    return result;
+}
+
+}  // namespace musicsteer

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/statistics.hpp"
+#include "experiments/measure_target.hpp"
+
+namespace musicsteer {
+
+/// What study and calibrate let steering cost unless told otherwise, in nats a code (docs/steering.md).
+inline constexpr double kDefaultMaxKl = 0.5;
+
+/// Clips come in pairs, unsteered and steered, that share prompt and seed; each pair has a seed of its own.
+struct PairRange {
+    std::size_t first = 0;
+    std::size_t count = 0;
+};
+
+/// What was measured on the clips of some pairs, steered alike.
+struct Observation {
+    std::vector<std::vector<double>> values;  ///< [target][pair]; NaN where the measure is not defined
+    std::vector<double> kl;                   ///< [pair] nats a code; infinite where a clip failed
+};
+
+/// Makes clips. @param strengths  of each observation, one for each vector
+/// @return one observation for each of them, all of the same pairs
+using Observe = std::function<std::vector<Observation>(const std::vector<std::vector<double>>& strengths,
+                                                       PairRange pairs)>;
+
+/// What steering did to one measure.
+struct TargetOutcome {
+    double unsteered = 0.0;  ///< mean over the pairs' unsteered clips
+    double wanted = 0.0;
+    Estimate value;             ///< mean over the steered clips
+    Estimate change;            ///< (steered - unsteered) / scale
+    Estimate gap;               ///< (steered - wanted) / scale
+    std::size_t undefined = 0;  ///< pairs left out because the measure is not defined on both clips
+};
+
+/// What was seen at one way of steering, of the search or the check.
+struct CalibrationStep {
+    std::string stage;  ///< unsteered, edge, ladder, refine, check
+    std::vector<double> strengths;
+    std::vector<TargetOutcome> outcomes;  ///< [target]; none for edge, which looks at KL alone
+    double kl_nats = 0.0;
+    PairRange pairs;
+    std::int64_t expected_clips = 0;  ///< of the whole calibration, as far as is known by then
+};
+
+struct CalibrationOptions {
+    double max_kl = kDefaultMaxKl;  ///< nats a code that steering may cost
+    double tolerance = 0.05;        ///< of the measure's scale (measure_target.hpp)
+    std::size_t probe_pairs = 8;
+    std::size_t coarse_pairs = 16;
+    std::size_t pairs = 48;             ///< of the search, to begin with
+    std::size_t max_pairs = 512;        ///< that the search may grow to; pairs: it never grows
+    std::size_t check_pairs = 96;       ///< that the search never sees, at least
+    std::size_t max_check_pairs = 512;  ///< check_pairs: no more, however many the search needed
+    int rounds = 4;                     ///< of refinement, for each number of pairs
+    double first_strength = 0.05;
+    std::function<void(const CalibrationStep&)> on_step;  ///< after each
+
+    /// @throws UsageError
+    void validate() const;
+    /// Clips that a search for so many vectors usually takes, for showing progress.
+    std::int64_t expected_clips(std::size_t vectors) const;
+};
+
+struct Calibration {
+    std::vector<double> strengths;                  ///< found; where unreachable, the best seen
+    std::vector<std::pair<double, double>> ranges;  ///< [vector] strengths within the cap, each alone
+    bool reachable = false;                         ///< within the cap, as far as the search can tell
+    bool met = false;                               ///< on the pairs of the check, cap included
+    CalibrationStep searched;                       ///< at the best strengths of the search
+    CalibrationStep checked;                        ///< on held-out pairs; empty where unreachable
+    Estimate checked_kl;
+    std::vector<CalibrationStep> steps;  ///< everything seen, in order
+};
+
+/// Finds the strengths at which the measures' means meet their targets, under a cap on KL.
+///
+/// First it finds, for each vector and sign, the strength that uses up the cap; the dose response is then
+/// measured on a ladder of strengths between these edges, each vector alone, and made monotone where it
+/// should be. The strengths are solved for jointly, tried on all pairs of the search, and corrected by what
+/// was seen, a few times. Where chance alone could move what was seen there by more than the tolerance
+/// allows, that is repeated with as many pairs as are needed, within max_pairs. What is found is checked
+/// once, on as many pairs (from max_pairs on) that the search never used.
+/// @throws UsageError; @throws InputError where a measure is not defined on most clips
+Calibration calibrate(const std::vector<MeasureTarget>& targets, const CalibrationOptions& options,
+                      const Observe& observe);
+
+}  // namespace musicsteer

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "experiments/sweep/sweep_folder.hpp"
+#include "model/model.hpp"
+
+namespace musicsteer {
+
+struct SweepProgress {
+    std::int64_t clips_done = 0;  ///< those that were there before included
+    std::int64_t clips_total = 0;
+    double batch_share = 0.0;  ///< of the batch that is running, 0 to 1
+    std::int64_t batch_clips = 0;
+
+    double clips_done_and_begun() const {
+        return static_cast<double>(clips_done) + batch_share * static_cast<double>(batch_clips);
+    }
+};
+
+struct SweepOptions {
+    std::function<void(const SweepProgress&)> on_progress;
+    std::function<void(const std::string&)> on_message;  ///< a clip that failed, and why
+    std::stop_token stop;
+};
+
+/// What is left to do, and what it takes.
+struct SweepEstimate {
+    std::int64_t clips = 0;
+    std::int64_t clips_left = 0;
+    std::int64_t batches_left = 0;
+    std::uint64_t bytes = 0;    ///< of all clips with their records
+    double seconds_left = 0.0;  ///< 0: not measured yet
+};
+
+/// @param records  of the clips that are there, by ID
+/// @param seconds_per_clip  0: not measured
+SweepEstimate estimate_sweep(const std::vector<SweepClip>& clips, const SweepPlan& plan,
+                             const Manifest& manifest, const std::map<std::string, std::string>& records,
+                             double seconds_per_clip);
+
+/// Makes the clips that the folder lacks, batch by batch, in the plan's order. Every batch has the plan's
+/// size and the text length of its prompts, so a clip's bytes do not depend on its companions. A clip that
+/// fails is left out and listed, the rest goes on; it stops where a whole batch could not be written.
+/// @throws Interrupted; @throws InputError if a vector file changed since the plan was made; @throws
+/// ResourceError, ModelError
+SweepOutcome run_sweep(const Model& model, SweepFolder& folder, const SweepOptions& options);
+
+}  // namespace musicsteer

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "experiments/sweep/sweep_plan.hpp"
+
+namespace musicsteer {
+
+/// A clip of the plan that is not there, and why.
+struct MissingClip {
+    std::string id;
+    std::string reason;
+};
+
+/// What a sweep or a merge came to, in clips.
+struct SweepOutcome {
+    std::int64_t planned = 0;
+    std::int64_t found = 0;  ///< were there before
+    std::int64_t made = 0;
+    std::vector<MissingClip> missing;
+};
+
+/// Where the parts of a sweep's folder lie (docs/formats.md).
+struct SweepPaths {
+    std::filesystem::path folder;
+
+    std::filesystem::path plan() const { return folder / "plan.json"; }
+    std::filesystem::path records() const { return folder / "runs.jsonl"; }
+    std::filesystem::path table() const { return folder / "runs.csv"; }
+    std::filesystem::path timings() const { return folder / "timings.jsonl"; }
+    std::filesystem::path clips() const { return folder / "clips"; }
+    std::filesystem::path clip(const std::string& id) const { return clips() / (id + ".wav"); }
+    std::filesystem::path lock() const { return folder / ".lock"; }
+};
+
+/// The records of a folder's finished clips, as lines of JSON by clip ID. Only reads: a torn last line is
+/// left out. @throws InputError naming the line that is no record, or an ID that is there twice
+std::map<std::string, std::string> read_sweep_records(const SweepPaths& paths);
+
+/// The plan's clips as a run makes them, one text length after the other.
+std::vector<const SweepClip*> in_run_order(const std::vector<SweepClip>& clips);
+
+/// Seconds a clip took in the folder's earlier batches; 0 if none is measured.
+double measured_seconds_per_clip(const SweepPaths& paths);
+
+/// A sweep's folder that is open for writing, by one process at a time. What is stored survives a kill at any
+/// moment: a clip is there when its line is in runs.jsonl, and its WAV was complete before.
+class SweepFolder {
+  public:
+    /// Makes the folder, or goes on with one whose plan is the same or only gains clips; removes what a kill
+    /// left half done, and says so.
+    /// @throws OutputError if another process works on the folder, it holds something else, or it cannot be
+    /// written; @throws InputError if its plan is another one or its files are damaged
+    SweepFolder(const std::filesystem::path& folder, const SweepPlan& plan,
+                const std::function<void(const std::string&)>& on_message);
+    ~SweepFolder();
+    SweepFolder(const SweepFolder&) = delete;
+    SweepFolder& operator=(const SweepFolder&) = delete;
+
+    const SweepPaths& paths() const { return paths_; }
+    const SweepPlan& plan() const { return plan_; }
+    /// Every clip of the plan, in its order.
+    const std::vector<SweepClip>& clips() const { return clips_; }
+    /// Clip ID -> record, a line of JSON.
+    const std::map<std::string, std::string>& records() const { return records_; }
+
+    /// Appends the record of a clip whose WAV, if there is to be one, is in its place. @throws OutputError
+    void store(const std::string& id, const nlohmann::json& record);
+    /// Appends to the log of timings, the one file that depends on the clock. Losing it does no harm.
+    void log_timing(const nlohmann::json& timing);
+    /// Puts runs.jsonl into the order of a run that was never disturbed, if it is not. @throws OutputError
+    void sort_records();
+    /// Writes runs.csv from the records, in the plan's order. @throws OutputError
+    void write_table() const;
+
+  private:
+    struct Logs;
+
+    void take_over(const std::function<void(const std::string&)>& on_message);
+
+    SweepPaths paths_;
+    SweepPlan plan_;
+    std::vector<SweepClip> clips_;
+    std::map<std::string, std::string> records_;
+    std::unique_ptr<Logs> logs_;
+};
+
+}  // namespace musicsteer

@@ -1,0 +1,216 @@
+// plan.json of a sweep's folder: SweepPlan <-> JSON, and what two plans differ in.
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/errors.hpp"
+#include "experiments/sweep/sweep_plan.hpp"
+#include "io/file_format.hpp"
+#include "io/input_file.hpp"
+#include "io/json_view.hpp"
+#include "steering/steering_json.hpp"
+
+namespace musicsteer {
+namespace {
+
+using nlohmann::json;
+
+constexpr FileFormat kPlanFormat{"musicsteer-sweep"};
+
+json condition_json(const SweepCondition& condition) {
+    json entry = steering_json(condition.steering);
+    entry.erase("alpha");
+    entry["alphas"] = condition.alphas;
+    return entry;
+}
+
+/// What must stay as it is in a folder: everything but prompts, seeds and conditions, which may grow, and
+/// places of files.
+json fixed_json(const SweepPlan& plan) {
+    const ClipSettings& settings = plan.settings;
+    json result = kPlanFormat.stamp();
+    result.update({
+        {"musicsteer", settings.version},
+        {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},
+        {"duration_s", settings.duration_s},
+        {"num_frames", settings.num_frames},
+        {"sample_rate_hz", settings.sample_rate_hz},
+        {"sample_format", settings.sample_format},
+        {"audio", plan.audio},
+        {"kl", plan.kl},
+        {"guidance_scale", settings.sampling.guidance_scale},
+        {"top_k", settings.sampling.top_k},
+        {"top_p", settings.sampling.top_p},
+        {"temperature", settings.sampling.temperature},
+        {"execution",
+         {{"batch_size", settings.batch_size},
+          {"threads", settings.threads},
+          {"device", settings.device},
+          {"precision", settings.precision}}},
+    });
+    if (plan.negative_prompt) result["negative_prompt"] = *plan.negative_prompt;
+    if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
+    return result;
+}
+
+json plan_json(const SweepPlan& plan) {
+    json result = fixed_json(plan);
+    result["model"]["path"] = plan.model_path;
+    result["prompts"] = json::array();
+    for (const SweepPrompt& prompt : plan.prompts)
+        result["prompts"].push_back({{"text", prompt.text}, {"text_length", prompt.text_length}});
+    result["seeds"] = plan.seeds;
+    result["steering"] = json::array();
+    for (const SweepCondition& condition : plan.conditions)
+        result["steering"].push_back(condition_json(condition));
+    if (plan.shard.count > 1) result["shard"] = {{"index", plan.shard.index}, {"count", plan.shard.count}};
+    return result;
+}
+
+ClipSettings read_settings(const JsonView& root) {
+    ClipSettings settings;
+    settings.version = root.at("musicsteer").text();
+    settings.model_name = root.at("model").at("name").text();
+    settings.weights_sha256 = root.at("model").at("weights_sha256").text();
+    settings.duration_s = root.at("duration_s").number();
+    settings.num_frames = root.at("num_frames").integer(1);
+    settings.sample_rate_hz = root.at("sample_rate_hz").integer(1);
+    settings.sample_format = root.at("sample_format").text();
+    settings.sampling.guidance_scale = root.at("guidance_scale").number();
+    settings.sampling.top_k = root.at("top_k").integer(0);
+    settings.sampling.top_p = root.at("top_p").number();
+    settings.sampling.temperature = root.at("temperature").number();
+    const JsonView execution = root.at("execution");
+    settings.batch_size = execution.at("batch_size").integer(1);
+    settings.threads = execution.at("threads").integer(1);
+    settings.device = execution.at("device").text();
+    for (const auto& [module, precision] : execution.at("precision").members())
+        settings.precision[module] = precision.text();
+    return settings;
+}
+
+SweepCondition read_condition(const JsonView& view) {
+    SweepCondition condition;
+    AppliedSteering& steering = condition.steering;
+    steering.file = view.at("file").text();
+    steering.sha256 = view.at("sha256").text();
+    steering.concept_name = view.at("concept").text();
+    steering.positive_label = view.at("labels").at("positive").text();
+    steering.negative_label = view.at("labels").at("negative").text();
+    steering.strategy = parse_strategy(view.at("strategy").text());
+    for (const JsonView& layer : view.at("layers").items()) steering.layers.push_back(layer.integer(0));
+    if (const auto source = view.find("source_layer")) steering.source_layer = source->integer(0);
+    steering.site = parse_site(view.at("site").text());
+    steering.rows = parse_steered_rows(view.at("rows").text());
+    steering.unit = parse_alpha_unit(view.at("unit").text());
+    steering.effect = read_effect(view);
+    for (const JsonView& alpha : view.at("alphas").items()) condition.alphas.push_back(alpha.number());
+    return condition;
+}
+
+SweepPlan read_plan(const JsonView& root) {
+    SweepPlan plan;
+    plan.settings = read_settings(root);
+    plan.model_path = root.at("model").at("path").text();
+    for (const JsonView& prompt : root.at("prompts").items())
+        plan.prompts.push_back({prompt.at("text").text(), prompt.at("text_length").integer(1)});
+    if (const auto text = root.find("negative_prompt")) plan.negative_prompt = text->text();
+    for (const JsonView& seed : root.at("seeds").items()) plan.seeds.push_back(seed.unsigned_integer());
+    for (const JsonView& view : root.at("steering").items()) plan.conditions.push_back(read_condition(view));
+    if (const auto prior = root.find("tempo_prior")) plan.tempo_prior = TempoPrior::parse(prior->text());
+    plan.audio = root.at("audio").boolean();
+    if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
+    if (const auto shard = root.find("shard")) {
+        plan.shard.count = shard->at("count").integer(1);
+        plan.shard.index = shard->at("index").integer(1, plan.shard.count);
+    }
+    return plan;
+}
+
+/// "top_k was 250 and is 50" for each value that differs.
+std::string differences(const json& before, const json& after, const std::string& place = "") {
+    std::string text;
+    std::set<std::string> keys;
+    for (const auto& [key, value] : before.items()) keys.insert(key);
+    for (const auto& [key, value] : after.items()) keys.insert(key);
+    for (const std::string& key : keys) {
+        const json& old_value = before.contains(key) ? before.at(key) : json();
+        const json& new_value = after.contains(key) ? after.at(key) : json();
+        if (old_value == new_value) continue;
+        std::string part = place + key + " was " + old_value.dump() + " and is " + new_value.dump();
+        if (old_value.is_object() && new_value.is_object())
+            part = differences(old_value, new_value, place + key + ".");
+        text += (text.empty() ? "" : ", ") + part;
+    }
+    return text;
+}
+
+std::string describe(const ClipSpec& clip) {
+    std::string text =
+        "prompt " + in_quotes(clip.prompt.value_or("")) + ", seed " + std::to_string(clip.seed);
+    if (clip.steering.empty()) return text + ", unsteered";
+    for (const AppliedSteering& steering : clip.steering) {
+        text += ", " + steering.concept_name + " at alpha " + json(steering.alpha).dump() + " (" +
+                to_text(steering.strategy) + ", layers " + json(steering.layers).dump() + ")";
+    }
+    return text;
+}
+
+json without_places(json plan) {
+    plan["model"].erase("path");
+    for (json& condition : plan["steering"]) {
+        condition.erase("file");
+        condition.erase("gate_file");
+    }
+    return plan;
+}
+
+}  // namespace
+
+std::string SweepPlan::to_json() const {
+    return plan_json(*this).dump(2) + "\n";
+}
+
+SweepPlan SweepPlan::parse(const std::string& text, const std::string& origin) {
+    const JsonDocument document(text, origin);
+    kPlanFormat.check(document.root());
+    try {
+        return read_plan(document.root());
+    } catch (const UsageError& error) {  // an unknown strategy, site, ...
+        throw InputError(origin + ": " + error.what());
+    }
+}
+
+SweepPlan SweepPlan::load(const std::filesystem::path& path) {
+    return parse(read_text_file(path), path.string());
+}
+
+std::string SweepPlan::obstacle_to_extending(const SweepPlan& earlier) const {
+    if (const std::string changes = differences(fixed_json(earlier), fixed_json(*this)); !changes.empty())
+        return changes;
+    if (without_places(plan_json(earlier)) == without_places(plan_json(*this))) return "";
+    std::set<std::string> ids;
+    for (const SweepClip& clip : clips()) ids.insert(clip.id);
+    std::size_t lost = 0;
+    std::string example;
+    for (const SweepClip& clip : earlier.clips()) {
+        if (ids.contains(clip.id)) continue;
+        if (lost++ == 0) example = describe(clip.spec);
+    }
+    if (lost == 0) return "";
+    const std::string shards = shard.count == earlier.shard.count && shard.index == earlier.shard.index
+                                   ? ""
+                                   : "shard was " + earlier.shard.text() + " and is " + shard.text() + ", ";
+    return shards + std::to_string(lost) +
+           " of the folder's planned clips are no longer in the plan, such as " + example;
+}
+
+bool SweepPlan::same_but_for_shard(const SweepPlan& other) const {
+    SweepPlan whole = *this;
+    SweepPlan other_whole = other;
+    whole.shard = other_whole.shard = {};
+    return without_places(plan_json(whole)) == without_places(plan_json(other_whole));
+}
+
+}  // namespace musicsteer

@@ -1,0 +1,66 @@
+#include "experiments/sweep/sweep_table.hpp"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "audio/metrics.hpp"
+
+namespace musicsteer {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array kClipColumns = {"id", "file", "prompt", "negative_prompt", "seed"};
+constexpr std::array kSteeringColumns = {
+    "concept", "alpha", "strategy", "layers",      "source_layer", "site",    "rows",  "unit",
+    "mode",    "value", "schedule", "probability", "frame_seed",   "weights", "heads", "gate"};
+
+/// Text that holds a comma, a quote or a line's end stands in quotes.
+std::string cell(const json& value) {
+    if (value.is_null()) return "";
+    if (value.is_array()) {
+        std::string text;
+        for (const json& item : value) text.append(text.empty() ? "" : " ").append(item.dump());
+        return text;
+    }
+    if (!value.is_string()) return value.dump();
+    const auto& text = value.get_ref<const std::string&>();
+    if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+    std::string quoted = "\"";
+    for (const char letter : text) quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
+    return quoted + "\"";
+}
+
+json member(const json& object, const char* key) {
+    return object.is_object() && object.contains(key) ? object.at(key) : json();
+}
+
+std::string row_of(const json& record) {
+    std::string row;
+    const auto add = [&](const json& value) { row += cell(value) + ","; };
+    for (const char* column : kClipColumns) add(member(record, column));
+    // An unsteered clip is alpha 0 of every curve.
+    const json steering = member(record, "steering");
+    const json applied = steering.is_array() && !steering.empty() ? steering[0] : json{{"alpha", 0.0}};
+    for (const char* column : kSteeringColumns) add(member(applied, column));
+    const json measures = member(record, "measures");
+    for (const char* column : kMeasureNames) add(member(measures, column));
+    add(member(record, "kl_nats"));
+    add(member(record, "audio_sha256"));
+    row.back() = '\n';
+    return row;
+}
+
+}  // namespace
+
+std::string sweep_table(const std::vector<std::string>& records) {
+    std::string table;
+    for (const char* column : kClipColumns) table += std::string(column) + ",";
+    for (const char* column : kSteeringColumns) table += std::string(column) + ",";
+    for (const char* column : kMeasureNames) table += std::string(column) + ",";
+    table += "kl_nats,audio_sha256\n";
+    for (const std::string& record : records) table += row_of(json::parse(record));
+    return table;
+}
+
+}  // namespace musicsteer

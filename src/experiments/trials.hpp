@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "audio/metrics.hpp"
+#include "generation/generation_session.hpp"
+
+namespace musicsteer {
+
+struct TrialOptions {
+    double duration_s = 8.0;
+    SamplingOptions sampling;
+    MeasureOptions measuring;
+    /// Clips computed together, in batches that are filled up. 0: at most 16, as `memory` allows.
+    std::int64_t batch_size = 0;
+    std::uint64_t memory = 0;      ///< bytes that a batch may take beside the model; see default_memory
+    std::int64_t text_length = 0;  ///< texts are padded to this in every run; see text_length_for
+    /// After each step, with the clips of this run that are done; a part of a batch is a part of its clips.
+    std::function<void(double clips)> on_progress;
+    std::stop_token stop;
+};
+
+/// What became of one clip.
+struct Trial {
+    std::optional<AudioMeasures> measures;  ///< nothing if it failed
+    double kl_nats = 0.0;                   ///< what steering cost (scoring.hpp); 0 without steering
+    std::string failure;                    ///< why it failed: activations that are not finite, ...
+};
+
+/// Makes clips in memory, measures them and forgets them: for searches that try many ways of steering and
+/// keep none of the audio. Every batch of an object has one shape, so that a clip is the same in every run.
+class TrialRunner {
+  public:
+    /// @throws UsageError; @throws ResourceError if not one clip fits into the memory
+    TrialRunner(const Model& model, TrialOptions options);
+
+    std::int64_t batch_size() const { return options_.batch_size; }
+    /// @return one for each request, in order. @throws Interrupted, ModelError, InputError
+    std::vector<Trial> run(std::span<const SessionRequest> requests) const;
+
+  private:
+    void run_batch(std::span<const SessionRequest> requests, double clips_before,
+                   std::vector<Trial>& trials) const;
+    void score(std::span<const SessionRequest> requests, const at::Tensor& codes,
+               std::span<Trial> trials) const;
+
+    const Model& model_;
+    TrialOptions options_;
+};
+
+}  // namespace musicsteer

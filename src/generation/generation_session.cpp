@@ -1,0 +1,249 @@
+#include "generation/generation_session.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/errors.hpp"
+#include "base/shapes.hpp"
+
+namespace musicsteer {
+namespace {
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Request and row of each distinct text; the null state has no text.
+using TextIndex = std::map<std::optional<std::string>, std::int64_t>;
+
+std::optional<std::string> conditional_text(const SessionRequest& request) {
+    return request.unconditional ? std::nullopt : std::optional(request.prompt);
+}
+
+}  // namespace
+
+void SessionOptions::validate(const Manifest& manifest) const {
+    sampling.validate();
+    if (prefill_chunk < 1) throw UsageError("a step takes at least one column of given codes");
+    if (num_frames <= 0) throw UsageError("a clip needs at least one frame: choose a longer duration");
+    if (num_frames > manifest.max_frames()) {
+        const double longest_s = static_cast<double>(manifest.max_frames()) / manifest.codec.frame_rate_hz;
+        throw UsageError("the clip is too long: this model's positions allow " + std::to_string(longest_s) +
+                         " s in one go");
+    }
+}
+
+std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests) {
+    std::size_t longest = 1;
+    for (const SessionRequest& request : requests) {
+        if (!request.unconditional) longest = std::max(longest, tokenizer.encode(request.prompt).size());
+        if (request.negative_prompt)
+            longest = std::max(longest, tokenizer.encode(*request.negative_prompt).size());
+    }
+    return round_up(static_cast<std::int64_t>(longest), kTextBucket);
+}
+
+GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequest> requests,
+                                     const SessionOptions& options)
+    : model_(model),
+      requests_(std::move(requests)),
+      options_(options),
+      pattern_(model.manifest().decoder.delays, model.manifest().decoder.start_token, options.num_frames),
+      hooks_(model.manifest().decoder.num_layers) {
+    const c10::InferenceMode guard;
+    options_.validate(model.manifest());
+    if (requests_.empty()) throw UsageError("a session needs at least one request");
+    build_rows();
+    encode_texts();
+    fill_forced_codes();
+    cache_ = model_.decoder.make_cache(static_cast<std::int64_t>(rows_.size()), pattern_.num_positions());
+    std::vector<SteeringPlan> plans;
+    for (const SessionRequest& request : requests_) plans.push_back(request.steering);
+    set_steering(plans);
+}
+
+void GenerationSession::build_rows() {
+    for (std::int64_t i = 0; i < num_requests(); ++i) rows_.push_back({i, RowRole::kConditional});
+    for (std::int64_t i = 0; i < num_requests(); ++i) {
+        // A request without a null row points at its own: u + s (c - u) with u = c is c.
+        null_row_of_request_.push_back(i);
+        if (!options_.sampling.guided() || requests_[static_cast<std::size_t>(i)].unconditional) continue;
+        null_row_of_request_.back() = static_cast<std::int64_t>(rows_.size());
+        rows_.push_back({i, RowRole::kNull});
+    }
+    std::vector<std::int64_t> request_of_row;
+    for (const Row& row : rows_) request_of_row.push_back(row.request);
+    request_of_row_ = at::tensor(request_of_row, at::kLong);
+}
+
+void GenerationSession::encode_texts() {
+    TextIndex index;
+    std::vector<std::int64_t> prompt_of_row;
+    for (const Row& row : rows_) {
+        const SessionRequest& request = requests_[static_cast<std::size_t>(row.request)];
+        const std::optional<std::string> text =
+            row.role == RowRole::kNull ? request.negative_prompt : conditional_text(request);
+        prompt_of_row.push_back(
+            index.try_emplace(text, static_cast<std::int64_t>(index.size())).first->second);
+    }
+    const std::int64_t length = std::max(options_.text_length, text_length_for(model_.tokenizer, requests_));
+    const auto texts = static_cast<std::int64_t>(index.size());
+    const c10::Device device = model_.decoder.device();
+    const at::Tensor states = at::zeros({texts, length, model_.manifest().text.hidden_size},
+                                        at::TensorOptions().dtype(at::kFloat).device(device));
+    const at::Tensor mask = at::zeros({texts, length}, at::TensorOptions().dtype(at::kBool).device(device));
+    for (const auto& [text, position] : index) {
+        if (!text) continue;  // the null state: zeros and nothing to attend to
+        const at::Tensor encoded = model_.text_encoder.encode(model_.tokenizer.encode(*text));
+        states[position].narrow(0, 0, encoded.size(0)).copy_(encoded);
+        mask[position].narrow(0, 0, encoded.size(0)).fill_(true);
+    }
+    text_ = model_.decoder.remember(states, mask, at::tensor(prompt_of_row, at::kLong).to(device));
+}
+
+void GenerationSession::fill_forced_codes() {
+    const DecoderDims& dims = model_.manifest().decoder;
+    std::vector<at::Tensor> given;
+    for (const SessionRequest& request : requests_) {
+        given.push_back(request.forced_codes.defined() ? request.forced_codes.to(at::kCPU, at::kLong)
+                                                       : at::empty({dims.num_codebooks, 0}, at::kLong));
+        check_shape(given.back(), {dims.num_codebooks, given.front().size(1)}, "given codes");
+    }
+    const at::Tensor codes = at::stack(given);
+    forced_frames_ = codes.size(2);
+    if (forced_frames_ > pattern_.num_frames())
+        throw UsageError("more codes are given than the clip has frames");
+    if (codes.numel() > 0 &&
+        (codes.min().item<std::int64_t>() < 0 || codes.max().item<std::int64_t>() >= dims.codebook_size)) {
+        throw InputError("given codes must lie in [0, " + std::to_string(dims.codebook_size) + ")");
+    }
+    sequence_ = pattern_.delay(codes);
+}
+
+void GenerationSession::set_steering(const std::vector<SteeringPlan>& plans) {
+    const c10::InferenceMode guard;
+    if (plans.size() != requests_.size()) throw UsageError("one steering plan is needed for each request");
+    single_steps_ = std::any_of(plans.begin(), plans.end(), needs_single_steps);
+    steering_.reset();
+    steering_.emplace(hooks_, plans, rows_, model_.manifest().codec.frame_rate_hz, model_.decoder.device());
+}
+
+std::int64_t GenerationSession::next_columns() const {
+    if (single_steps_) return 1;
+    // Columns before T0 decide nothing: all that they predict is given.
+    return position_ < forced_frames_ ? std::min(options_.prefill_chunk, forced_frames_ - position_) : 1;
+}
+
+StepResult GenerationSession::step() {
+    const c10::InferenceMode guard;
+    if (done()) throw UsageError("the session is finished");
+    DecoderInput input;
+    input.context.position = position_;
+    input.context.columns = next_columns();
+    input.context.num_frames = pattern_.num_frames();
+    input.context.phase = position_ < forced_frames_ ? Phase::kForced : Phase::kGenerated;
+    input.context.rows = rows_;
+    input.codes = sequence_.narrow(2, position_, input.context.columns)
+                      .index_select(0, request_of_row_)
+                      .to(model_.decoder.device());
+
+    StepResult result{position_, input.context.columns, model_.decoder.forward(input, text_, cache_, hooks_)};
+    check_finite(result.logits, input);
+    const std::int64_t last = position_ + result.columns - 1;
+    draw(last, result.logits.select(2, result.columns - 1));
+    position_ += result.columns;
+
+    if (frame_sink_) {
+        const std::int64_t max_delay = pattern_.num_positions() - pattern_.num_frames();
+        const at::Tensor finished = codes();
+        for (std::int64_t frame = std::max<std::int64_t>(0, result.position - max_delay);
+             frame <= last - max_delay; ++frame) {
+            frame_sink_(frame, finished.select(2, frame));
+        }
+    }
+    return result;
+}
+
+at::Tensor GenerationSession::guided(const at::Tensor& logits) const {
+    const at::Tensor conditional = logits.narrow(0, 0, num_requests());
+    if (!options_.sampling.guided()) return conditional;
+    const at::Tensor null_rows = at::tensor(null_row_of_request_, at::kLong).to(logits.device());
+    return apply_guidance(conditional, logits.index_select(0, null_rows), options_.sampling.guidance_scale);
+}
+
+/// Decides what `position` predicts, for every request and each codebook whose frame is neither outside nor
+/// given.
+void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
+    std::vector<std::int64_t> books;
+    for (std::int64_t k = 0; k < logits.size(1); ++k) {
+        if (pattern_.frame_at(position, k) >= forced_frames_) books.push_back(k);
+    }
+    if (books.empty()) return;
+    const at::Tensor wanted = at::tensor(books, at::kLong).to(logits.device());
+    const at::Tensor chosen = guided(logits).index_select(1, wanted).flatten(0, 1);
+    std::vector<DrawKey> keys;
+    for (const SessionRequest& request : requests_) {
+        for (const std::int64_t k : books) keys.push_back({request.seed, pattern_.frame_at(position, k), k});
+    }
+    const at::Tensor tokens = draw_tokens(chosen, keys, options_.sampling)
+                                  .view({num_requests(), static_cast<std::int64_t>(books.size())});
+    sequence_.select(2, position + 1).index_copy_(1, at::tensor(books, at::kLong), tokens);
+}
+
+/// Throws for the first request whose logits are not finite, or drops all that there are. A dropped request's
+/// rows stay in the batch, for its shape, with logits of zero.
+void GenerationSession::check_finite(at::Tensor& logits, const DecoderInput& input) {
+    if (logits.isfinite().all().item<bool>()) return;
+    const at::Tensor bad = logits.flatten(1).isfinite().all(1).logical_not().to(at::kCPU);  // [B]
+    bool is_news = false;
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+        is_news |=
+            bad[static_cast<std::int64_t>(row)].item<bool>() && !failures_.contains(rows_[row].request);
+    }
+    if (is_news) {
+        const auto reasons = describe_non_finite(input, bad);
+        if (options_.on_non_finite == NonFinitePolicy::kThrow) throw ModelError(reasons.begin()->second);
+        failures_.insert(reasons.begin(), reasons.end());  // earlier reasons stay
+    }
+    logits = logits.masked_fill(bad.to(logits.device()).view({-1, 1, 1, 1}), 0.0);
+}
+
+/// Runs the step again, looking at every activation, to name for each request the first that is not finite.
+std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const DecoderInput& input,
+                                                                           const at::Tensor& bad_rows) {
+    std::map<std::int64_t, std::string> reasons;
+    const std::string when = "frame " + std::to_string(input.context.position);
+    std::vector<HookHandle> handles;
+    for (const HookPoint& point : HookPoint::all(hooks_.num_layers())) {
+        handles.push_back(
+            hooks_.observe(point, [&](const at::Tensor& activation, const HookContext& context) {
+                const at::Tensor finite = activation.flatten(1).isfinite().all(1).to(at::kCPU);
+                if (finite.all().item<bool>()) return;
+                for (std::size_t row = 0; row < rows_.size(); ++row) {
+                    const auto index = static_cast<std::int64_t>(row);
+                    if (finite[index].item<bool>() || !bad_rows[index].item<bool>()) continue;
+                    const SessionRequest& request = requests_[static_cast<std::size_t>(rows_[row].request)];
+                    reasons.try_emplace(rows_[row].request,
+                                        "activation is not finite at " + when + ", " + context.point.name() +
+                                            ", prompt \"" + request.prompt +
+                                            "\": use a smaller alpha or check the vectors and the model");
+                }
+            }));
+    }
+    (void)model_.decoder.forward(input, text_, cache_, hooks_);
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+        if (!bad_rows[static_cast<std::int64_t>(row)].item<bool>()) continue;
+        reasons.try_emplace(rows_[row].request,
+                            "logits are not finite at " + when + ": check the model's weights");
+    }
+    return reasons;
+}
+
+at::Tensor GenerationSession::codes() const {
+    return pattern_.undelay(sequence_);
+}
+
+}  // namespace musicsteer

@@ -1,0 +1,138 @@
+#include "generation/scoring.hpp"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+
+#include "base/errors.hpp"
+#include "generation/generator.hpp"
+#include "generation/teacher_forcing.hpp"
+#include "model/memory.hpp"
+
+namespace musicsteer {
+namespace {
+
+/// Sums over the frames and codebooks seen so far, float64 for each clip.
+struct Sums {
+    at::Tensor kl;   // [R]
+    at::Tensor nll;  // [R]
+};
+
+/// Requests, steered, and then the same without steering.
+std::vector<SessionRequest> both_ways(const std::vector<SessionRequest>& requests) {
+    std::vector<SessionRequest> twice = requests;
+    for (SessionRequest plain : requests) {
+        plain.steering.clear();
+        twice.push_back(std::move(plain));
+    }
+    return twice;
+}
+
+/// @param guided  [2R, K, T, V], steered rows first
+void add_columns(Sums& sums, const at::Tensor& guided, const CodeTargets& targets) {
+    const at::Tensor log_p = guided.log_softmax(-1);
+    const std::int64_t clips = guided.size(0) / 2;
+    const at::Tensor steered = log_p.narrow(0, 0, clips), plain = log_p.narrow(0, clips, clips);
+    const at::Tensor kl = (steered.exp() * (steered - plain)).sum(-1);  // [R, K, T]
+    sums.kl += (kl.to(at::kCPU, at::kDouble) * targets.valid).sum({1, 2});
+    sums.nll -= log_likelihood(plain, targets);
+}
+
+Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests,
+                 const SessionOptions& session_options, const std::stop_token& stop) {
+    const auto clips = static_cast<std::int64_t>(requests.size());
+    GenerationSession session(model, both_ways(requests), session_options);
+    const DelayPattern pattern(model.manifest().decoder.delays, model.manifest().decoder.start_token,
+                               session_options.num_frames);
+    const at::Tensor codes = session.codes().narrow(0, 0, clips);
+    Sums sums{at::zeros({clips}, at::kDouble), at::zeros({clips}, at::kDouble)};
+    while (!session.done()) {
+        if (stop.stop_requested()) throw Interrupted("interrupted");
+        const StepResult step = session.step();
+        const at::Tensor guided = session.guided(step.logits) / session_options.sampling.temperature;
+        add_columns(sums, guided, code_targets(pattern, codes, step.position, step.columns));
+    }
+    return sums;
+}
+
+/// Places of requests, batch by batch. Those whose plans look back make their batch take columns one by one,
+/// which gives other last bits than chunks, so they stay among themselves: a score must not depend on
+/// companions.
+std::vector<std::vector<std::size_t>> batches_of(std::span<const SessionRequest> requests,
+                                                 std::int64_t batch_size) {
+    std::vector<std::vector<std::size_t>> batches;
+    for (const bool looking_back : {false, true}) {
+        std::size_t room = 0;
+        for (std::size_t place = 0; place < requests.size(); ++place) {
+            if (needs_single_steps(requests[place].steering) != looking_back) continue;
+            if (room == 0) {
+                batches.emplace_back();
+                room = static_cast<std::size_t>(batch_size);
+            }
+            batches.back().push_back(place);
+            --room;
+        }
+    }
+    return batches;
+}
+
+void check_scoring_memory(const Model& model, const SessionOptions& options, std::int64_t batch_size) {
+    BatchShape shape;
+    shape.rows = batch_size * (options.sampling.guided() ? 4 : 2);
+    shape.frames = options.num_frames;
+    shape.texts = shape.rows;
+    shape.text_length = options.text_length;
+    shape.columns = kScoringColumns;
+    require_memory(estimate_memory(model.manifest(), shape), available_memory());
+}
+
+}  // namespace
+
+std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRequest> requests,
+                                   const ScoringOptions& options) {
+    const c10::InferenceMode guard;
+    if (requests.empty()) return {};
+    if (options.batch_size < 1) throw UsageError("batch size must be at least 1");
+    for (const SessionRequest& request : requests) {
+        if (!request.forced_codes.defined() || request.forced_codes.dim() != 2)
+            throw UsageError("a clip is scored on its codes, [K, N]: none were given");
+    }
+    SessionOptions session_options;
+    session_options.num_frames = requests.front().forced_codes.size(1);
+    session_options.sampling = options.sampling;
+    session_options.prefill_chunk = kScoringColumns;
+    session_options.text_length = std::max(options.text_length, text_length_for(model.tokenizer, requests));
+    check_scoring_memory(model, session_options, options.batch_size);
+
+    std::vector<ClipScore> scores(requests.size());
+    const double codes = static_cast<double>(requests.front().forced_codes.numel());
+    for (const std::vector<std::size_t>& batch : batches_of(requests, options.batch_size)) {
+        std::vector<SessionRequest> clips;
+        for (const std::size_t place : batch) clips.push_back(requests[place]);
+        const Sums sums = score_batch(model, fill_batch(std::move(clips), options.batch_size),
+                                      session_options, options.stop);
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            const auto row = static_cast<std::int64_t>(i);
+            scores[batch[i]] = {sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes};
+        }
+    }
+    return scores;
+}
+
+std::vector<ScoreOrFailure> score_each_clip(const Model& model, std::span<const SessionRequest> requests,
+                                            const ScoringOptions& options) {
+    std::vector<ScoreOrFailure> results;
+    try {
+        for (const ClipScore& score : score_clips(model, requests, options)) results.push_back({score, ""});
+        return results;
+    } catch (const ModelError& error) {
+        if (requests.size() == 1) return {{std::nullopt, error.what()}};
+    }
+    for (std::size_t i = 0; i < requests.size(); ++i) {  // one of them: the others are scored without it
+        results.push_back(score_each_clip(model, requests.subspan(i, 1), options).front());
+    }
+    return results;
+}
+
+}  // namespace musicsteer

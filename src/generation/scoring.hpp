@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "generation/generation_session.hpp"
+
+namespace musicsteer {
+
+/// Columns of one scoring step: keeps its distributions small.
+inline constexpr std::int64_t kScoringColumns = 32;
+
+struct ScoringOptions {
+    SamplingOptions sampling;  ///< guidance and temperature; what top-k and top-p cut off counts here
+    /// Clips scored together, two or four decoder rows each. Batches are filled up, as when generating.
+    std::int64_t batch_size = 8;
+    std::int64_t text_length = 0;  ///< pad texts to at least this; see text_length_for
+    std::stop_token stop;
+};
+
+/// What steering did to the model's predictions along one clip, in nats for each code.
+struct ClipScore {
+    double kl_nats = 0.0;   ///< mean of KL(steered || unsteered) over frames and codebooks
+    double nll_nats = 0.0;  ///< mean of -log p(code) where nothing is steered
+};
+
+/// Feeds each clip's codes to the model twice, steered as the request says and unsteered, and compares the
+/// guided distributions of every frame and codebook.
+/// @param requests  each with `forced_codes` [K, N], of one N
+/// @throws UsageError, ModelError, ResourceError, Interrupted
+std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRequest> requests,
+                                   const ScoringOptions& options);
+
+struct ScoreOrFailure {
+    std::optional<ClipScore> score;
+    std::string failure;  ///< why there is none: activations that are not finite
+};
+
+/// The same, clip by clip where the model fails on one of them. A score does not depend on which others fail.
+/// @throws UsageError, ResourceError, Interrupted
+std::vector<ScoreOrFailure> score_each_clip(const Model& model, std::span<const SessionRequest> requests,
+                                            const ScoringOptions& options);
+
+}  // namespace musicsteer

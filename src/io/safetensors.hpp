@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "io/atomic_file.hpp"
+
+namespace musicsteer {
+
+/// What a safetensors file holds: named tensors and string metadata (huggingface/safetensors format, version
+/// 0.3+).
+struct TensorFile {
+    std::map<std::string, at::Tensor> tensors;  ///< on the CPU, contiguous
+    std::map<std::string, std::string> metadata;
+};
+
+/// Reads float16, bfloat16, float32, float64, int64, int32, uint8 and bool tensors. Nothing is allocated by a
+/// number that was not first compared with the file's size.
+/// @throws InputError if the file is missing, truncated, or its header lies: longer than 100 MB (the format's
+/// limit, for the header alone) or than the file, no JSON, overlapping, gapped or out-of-range offsets, sizes
+/// that contradict shapes, overflow, unknown types, duplicate names, metadata that is not text.
+TensorFile load_tensors(const std::filesystem::path& path);
+
+struct TensorInfo {
+    std::string dtype;  ///< the format's word: "F32"
+    std::vector<std::int64_t> shape;
+};
+struct TensorFileInfo {
+    std::map<std::string, TensorInfo> tensors;
+    std::map<std::string, std::string> metadata;
+};
+/// Only the metadata, types and shapes, without reading the data. @throws InputError as load_tensors
+TensorFileInfo read_tensor_info(const std::filesystem::path& path);
+
+/// Writes atomically; the same content gives the same bytes (names sorted, no clock).
+/// Tensors on other devices or with other strides are copied.
+/// @throws OutputError, also for types that load_tensors does not read and names that are not UTF-8.
+void save_tensors(const std::filesystem::path& path, const TensorFile& content, Overwrite overwrite);
+
+}  // namespace musicsteer

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "model/bundle.hpp"
+#include "model/codec.hpp"
+#include "model/decoder.hpp"
+#include "model/text_encoder.hpp"
+#include "tokenizer/tokenizer.hpp"
+
+namespace musicsteer {
+
+/// A loaded bundle, ready to run.
+struct Model {
+    Bundle bundle;
+    Tokenizer tokenizer;
+    TextEncoder text_encoder;
+    Decoder decoder;
+    Codec codec;
+
+    const Manifest& manifest() const { return bundle.manifest(); }
+
+    /// Loads the modules of a bundle that was opened, and so checked, before.
+    /// @throws InputError, ModelError
+    static Model load(Bundle bundle);
+};
+
+/// Threads that LibTorch's operators use. 0: as many as there are usable cores.
+void set_num_threads(int threads);
+
+}  // namespace musicsteer

@@ -1,0 +1,166 @@
+#include "model/module_file.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/util/Exception.h>
+#include <caffe2/serialize/inline_container.h>
+#include <caffe2/serialize/read_adapter_interface.h>
+#include <torch/csrc/jit/frontend/source_range.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <torch/csrc/jit/serialization/import_read.h>
+#include <torch/csrc/jit/serialization/import_source.h>
+#include <torch/csrc/jit/serialization/storage_context.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/mapped_file.hpp"
+
+// A TorchScript file is an uncompressed zip archive: constants.pkl and data.pkl hold the objects, data/0,
+// data/1, ... the bytes of their tensors, code/ the methods' sources. LibTorch's own reader is used for all
+// of them but the tensors' bytes, which it would copy.
+
+namespace musicsteer {
+namespace {
+
+using c10::IValue;
+using caffe2::serialize::PyTorchStreamReader;
+using torch::jit::DeserializationStorageContext;
+
+constexpr const char* kPackedClasses = "__torch__.torch.classes.quantized.";
+
+/// Lets LibTorch read the archive from the mapping.
+class MappingReader : public caffe2::serialize::ReadAdapterInterface {
+  public:
+    explicit MappingReader(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}
+    std::size_t size() const override { return file_->bytes().size(); }
+    std::size_t read(std::uint64_t position, void* buffer, std::size_t count,
+                     const char* /*what*/) const override {
+        if (position >= size()) return 0;
+        const std::size_t found = std::min<std::uint64_t>(count, size() - position);
+        std::memcpy(buffer, file_->bytes().data() + position, found);
+        return found;
+    }
+
+  private:
+    std::shared_ptr<const MappedFile> file_;
+};
+
+class SilentWarnings : public c10::WarningHandler {
+  public:
+    void process(const c10::Warning& /*warning*/) override {}
+};
+
+/// LibTorch warns on stderr, while it reads and packs int8 weights, of changes in its future releases: not
+/// while this lives, in this thread.
+class Silence {
+    SilentWarnings handler_;
+    c10::WarningUtils::WarningHandlerGuard guard_{&handler_};
+};
+
+/// The mapping's bytes as the storages of the tensors; none if they lie otherwise than TorchScript puts them,
+/// as they would if somebody had compressed the archive.
+std::shared_ptr<DeserializationStorageContext> storages_in(const std::shared_ptr<MappedFile>& file,
+                                                           PyTorchStreamReader& reader) {
+    constexpr std::size_t kAlignment = 64;
+    const std::string folder = "data/";
+    auto storages = std::make_shared<DeserializationStorageContext>();
+    for (const std::string& record : reader.getAllRecords()) {
+        if (!record.starts_with(folder)) continue;
+        const std::size_t offset = reader.getRecordOffset(record), bytes = reader.getRecordSize(record);
+        if (offset % kAlignment != 0 || offset > file->bytes().size() ||
+            bytes > file->bytes().size() - offset)
+            return nullptr;
+        // The deleter does nothing but keep the mapping for as long as the tensor's bytes are in use.
+        const at::Tensor mapped = at::from_blob(
+            file->bytes().data() + offset, static_cast<std::int64_t>(bytes), [file](void*) {}, at::kByte);
+        storages->addStorage(record.substr(folder.size()), mapped.storage());
+    }
+    return storages;
+}
+
+/// An object that LibTorch packs from its state.
+struct Packing {
+    c10::intrusive_ptr<c10::ivalue::Object> object;
+    IValue state;
+};
+
+void pack(Packing& packing, const MappedFile& file) {
+    const Silence silence;
+    const at::Tensor weight = packing.state.toTupleRef().elements().at(0).toTensor();
+    packing.object->type()->getMethod("__setstate__")({packing.object, std::move(packing.state)});
+    file.release(weight.const_data_ptr(), weight.nbytes());
+}
+
+/// Reads what one pickle of the archive describes.
+class ArchiveReader {
+  public:
+    ArchiveReader(std::shared_ptr<MappedFile> file, c10::Device device)
+        : file_(std::move(file)),
+          device_(device),
+          reader_(std::make_shared<MappingReader>(file_)),
+          sources_(
+              unit_, &constants_, [this](const std::string& name) { return source_of(name); },
+              reader_.version()) {}
+
+    torch::jit::Module module() {
+        const Silence silence;
+        for (const IValue& constant : read("constants", nullptr).toTupleRef().elements())
+            constants_.push_back(constant);
+        const IValue data = read("data", storages_in(file_, reader_));
+        at::parallel_for(0, static_cast<std::int64_t>(packings_.size()), 1,
+                         [&](std::int64_t begin, std::int64_t end) {
+                             for (std::int64_t i = begin; i < end; ++i)
+                                 pack(packings_[static_cast<std::size_t>(i)], *file_);
+                         });
+        return torch::jit::Module(data.toObject());
+    }
+
+  private:
+    IValue read(const std::string& pickle, std::shared_ptr<DeserializationStorageContext> storages) {
+        const auto type_of = [this](const c10::QualifiedName& name) {
+            return c10::StrongTypePtr(unit_, sources_.loadType(name));
+        };
+        const auto load_object = [this](const c10::StrongTypePtr& type, IValue state) {
+            if (!type.type_->expectRef<c10::ClassType>().name()->qualifiedName().starts_with(kPackedClasses))
+                return torch::jit::ObjLoaderFunc(type, std::move(state));
+            auto object = c10::ivalue::Object::create(type, 1);
+            packings_.push_back({object, std::move(state)});
+            return object;
+        };
+        return torch::jit::readArchiveAndTensors(pickle, "", "", type_of, load_object, device_, reader_,
+                                                 torch::jit::Unpickler::defaultTypeParser,
+                                                 std::move(storages));
+    }
+
+    std::shared_ptr<torch::jit::Source> source_of(const std::string& name) {
+        std::string path = "code/" + name;
+        std::replace(path.begin(), path.end(), '.', '/');
+        path += ".py";
+        if (!reader_.hasRecord(path)) return nullptr;
+        const auto [text, bytes] = reader_.getRecord(path);
+        return std::make_shared<torch::jit::Source>(std::string(static_cast<const char*>(text.get()), bytes),
+                                                    path, 1);
+    }
+
+    std::shared_ptr<MappedFile> file_;
+    c10::Device device_;
+    PyTorchStreamReader reader_;
+    std::shared_ptr<torch::jit::CompilationUnit> unit_ = std::make_shared<torch::jit::CompilationUnit>();
+    std::vector<IValue> constants_;
+    torch::jit::SourceImporter sources_;
+    std::vector<Packing> packings_;
+};
+
+}  // namespace
+
+torch::jit::Module load_module_file(const std::filesystem::path& path, c10::Device device) {
+    return ArchiveReader(std::make_shared<MappedFile>(path), device).module();
+}
+
+}  // namespace musicsteer

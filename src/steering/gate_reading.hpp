@@ -1,0 +1,31 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "steering/gate.hpp"
+
+namespace musicsteer {
+
+/// What one gate saw of one row of a batch, position by position.
+class GateReading {
+  public:
+    GateReading(const Gate& gate, std::int64_t row, c10::Device device);
+
+    /// @param activation  [B, T, ...] at the gate's point
+    void read(const at::Tensor& activation, const HookContext& context);
+    /// False at positions that were not read. Kept by position, so that a step that is run again does not
+    /// change what it sees.
+    bool is_open(std::int64_t position) const;
+
+  private:
+    at::Tensor direction_;  ///< [D], of length 1
+    bool below_;
+    double threshold_;
+    std::int64_t row_;
+    std::vector<bool> open_;
+};
+
+}  // namespace musicsteer

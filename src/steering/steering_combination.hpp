@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "steering/steering.hpp"
+
+namespace musicsteer {
+
+/// Vectors whose cosine is beyond this, in size, are too much alike: they are warned of, and not
+/// orthogonalized.
+inline constexpr double kNearlyParallel = 0.95;
+
+/// One vector's part of a steering, and what messages call it.
+struct SteeringPart {
+    std::string name;
+    SteeringPlan plan;
+};
+
+/// The parts as one plan, in the order given. Where an effect says `orthogonalize`, the injected vector loses
+/// what lies along the parts before it at the same hook point (Gram-Schmidt), whatever their strengths; its
+/// norm is not restored. After the dual steering of Prokopiou et al.
+/// @throws UsageError if hardly anything would be left of a vector, or it would spread to other heads
+SteeringPlan combine_parts(std::span<const SteeringPart> parts);
+
+/// Two parts that nearly coincide or oppose, and where they do so most.
+struct ParallelParts {
+    std::size_t first = 0;
+    std::size_t second = 0;
+    HookPoint point = HookPoint::embed();
+    double cosine = 0.0;
+    std::size_t places = 0;  ///< hook points where they do
+};
+
+/// Every such pair, but for those that are orthogonalized.
+std::vector<ParallelParts> find_parallel_parts(std::span<const SteeringPart> parts);
+
+}  // namespace musicsteer
