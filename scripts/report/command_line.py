@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from report.conditions import EFFECT_KEYS
+from report.conditions import effect_keys
 
 # Flag of `musicsteer generate` for each field of a record that is a number or a word.
 _FLAGS = {
@@ -38,15 +38,14 @@ def steer_text(steering: dict[str, Any]) -> str:
         "rows": steering.get("rows"),
         "unit": None if steering.get("mode") in ("ablate", "clamp") else steering.get("unit"),
     }
-    for key in EFFECT_KEYS:
-        if key in steering:
-            keys[key.replace("_", "-")] = effect_value(steering, key)
+    for key in effect_keys(steering):
+        keys[key.replace("_", "-")] = effect_value(steering, key)
     given = [f"{key}={value}" for key, value in keys.items() if value is not None]
     return ":".join([steering.get("file") or "VECTOR.safetensors", *given])
 
 
 def effect_value(steering: dict[str, Any], key: str) -> str:
-    """One of the EFFECT_KEYS as `--steer` takes it."""
+    """One of the effect_keys as `--steer` takes it."""
     if key == "heads":
         return ",".join(map(str, steering[key]))
     if key == "gate":

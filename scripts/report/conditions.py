@@ -20,8 +20,25 @@ _SETTINGS = {
     "temperature": "temperature",
 }
 
-# Fields of a steering entry that are there only where they say something else than the default.
-EFFECT_KEYS = ("mode", "value", "schedule", "probability", "frame_seed", "weights", "heads", "gate")
+# Fields of a steering entry that have a place of their own below, or belong to one that has.
+_NAMED = {
+    "file",
+    "sha256",
+    "concept",
+    "labels",
+    "alpha",
+    "strategy",
+    "layers",
+    "source_layer",
+    "site",
+    "rows",
+}
+_NAMED |= {"unit", "gate_file", "gate_sha256", "orthogonalize", "alphas"}
+
+
+def effect_keys(steering: dict[str, Any]) -> list[str]:
+    """The other fields, which are there only where they say something else than the default."""
+    return [key for key in steering if key not in _NAMED]
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,7 @@ class Term:
             site=steering.get("site") or "",
             rows=steering.get("rows") or "",
             unit=steering.get("unit") or "",
-            effect=tuple((key, effect_text(steering, key)) for key in EFFECT_KEYS if key in steering),
+            effect=tuple((key, effect_text(steering, key)) for key in effect_keys(steering)),
         )
 
     def parts(self) -> dict[str, str]:
@@ -125,7 +142,7 @@ class Condition:
 
 
 def effect_text(steering: dict[str, Any], key: str) -> str:
-    """One of the EFFECT_KEYS of an entry as text; a gate with the direction that it compares with."""
+    """One of the effect_keys of an entry as text; a gate with the direction that it compares with."""
     if key == "gate":
         return f"{steering[key]} of {(steering.get('gate_sha256') or 'a file')[:8]}"
     return ",".join(map(str, steering[key])) if key == "heads" else str(steering[key])

@@ -17,8 +17,9 @@ from transformers import ClassifierFreeGuidanceLogitsProcessor, DynamicCache, En
 
 from torchscript.decoder import text_bias
 
-# float32's own noise. Against float64, transformers errs by up to 1.2e-5 of the largest value and the modules by
-# up to 1.1e-5 (heads of cross-attention, six-codebooks); they may differ by the sum, and on some processors do.
+# float32's own noise. Against float64, transformers errs by up to 1.2e-5 of the largest value and the
+# modules by up to 1.1e-5 (heads of cross-attention, six-codebooks); they may differ by the sum, and on some
+# processors do.
 BOUND = 2.5e-5
 
 

@@ -16,8 +16,8 @@ from torchscript.decoder import StepLinear
 
 PRECISIONS = ("f32", "bf16", "int8")
 
-# What the largest value of a row becomes. 127 would overflow the 16 bits in which FBGEMM adds pairs of products
-# where the processor has no VNNI instructions; 63 does not, so that every processor gives the same.
+# What the largest value of a row becomes. 127 would overflow the 16 bits in which FBGEMM adds pairs of
+# products where the processor has no VNNI instructions; 63 does not, so that every processor gives the same.
 INT8_LEVELS = 63
 
 

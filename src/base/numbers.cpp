@@ -5,9 +5,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <set>
+#include <string_view>
 
 #include "base/errors.hpp"
-
 namespace musicsteer {
 namespace {
 
@@ -178,6 +179,41 @@ std::vector<double> parse_alphas(const std::string& text) {
         }
     }
     return alphas;
+}
+
+std::vector<std::int64_t> parse_indices(const std::string& text, const std::string& what, std::int64_t count,
+                                        const std::string& too_large) {
+    const auto fail = [&](const std::string& why) {
+        throw UsageError(what + " " + in_quotes(text) + ": " + why);
+    };
+    const auto parse_one = [&](std::string_view item) {
+        std::int64_t number = 0;
+        const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), number);
+        if (error == std::errc::invalid_argument || end != item.data() + item.size())
+            fail("expected numbers and ranges such as 2-5,7, or all");
+        if (error == std::errc::result_out_of_range || number < 0 || number >= count) fail(too_large);
+        return number;
+    };
+    std::set<std::int64_t> numbers;
+    std::size_t start = 0;
+    while (start <= text.size()) {
+        const std::size_t comma = std::min(text.find(',', start), text.size());
+        const std::string_view item = std::string_view(text).substr(start, comma - start);
+        const std::size_t dash = item.find('-', 1);
+        const std::int64_t first = parse_one(item.substr(0, dash));
+        const std::int64_t last = dash == std::string_view::npos ? first : parse_one(item.substr(dash + 1));
+        if (last < first) fail("a range runs from low to high");
+        for (std::int64_t number = first; number <= last; ++number) numbers.insert(number);
+        start = comma + 1;
+    }
+    return {numbers.begin(), numbers.end()};
+}
+
+std::string to_text(const std::vector<std::int64_t>& numbers) {
+    std::string text;
+    for (const std::int64_t number : numbers)
+        text.append(text.empty() ? "" : ",").append(std::to_string(number));
+    return text;
 }
 
 }  // namespace musicsteer

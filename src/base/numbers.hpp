@@ -27,6 +27,14 @@ std::optional<double> parse_number(std::string_view text);
 /// The shortest text that reads back as that number.
 std::string to_text(double number);
 
+/// "2-5,7" -> sorted whole numbers from 0 to `count`, without it, each once. "all" is the caller's.
+/// @param what  "layers", for messages  @param too_large  what is said of a number beyond
+/// @throws UsageError
+std::vector<std::int64_t> parse_indices(const std::string& text, const std::string& what, std::int64_t count,
+                                        const std::string& too_large);
+/// "2,3,7": what parse_indices reads back.
+std::string to_text(const std::vector<std::int64_t>& numbers);
+
 /// "a,b,c" -> its items. @param what  "layers", for messages. @throws UsageError for an empty item
 std::vector<std::string> split_list(const std::string& text, const std::string& what);
 

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "applied_vectors.hpp"
 #include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "calibrate_report.hpp"
@@ -20,6 +19,8 @@
 #include "model_options.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
+#include "steering/applied_vector.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -38,7 +39,7 @@ Pairs are added until chance is small beside the tolerance: --max-pairs bounds t
 Strengths are tried as far as the cap on KL allows: the mean change of the model's predictions along the
 steered clips.
 
-The exit code is 1, and no preset is written, if a target can't be reached within the cap, or if the held-out
+The exit code is 1, and no steering file is written, if a target can't be reached within the cap, or if the held-out
 clips are further off than the tolerance; the report says how far it came.
 
 Examples:
@@ -47,7 +48,7 @@ Examples:
   musicsteer calibrate --model bundle --steer tempo.safetensors --target tempo=120 \
       --steer bright.safetensors:layers=3:strategy=single --target centroid=-30% \
       --prompts-file prompts/neutral.json --out fast-and-dark.json
-  musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav)";
+  musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav)";
 
 struct CalibrateFlags {
     ModelOptions model;
@@ -98,15 +99,18 @@ void split_prompts(const std::vector<std::string>& prompts, CalibrationSetup& se
     if (setup.check_prompts.empty()) setup.check_prompts = setup.search_prompts;
 }
 
-std::vector<SteerSetting> steer_settings(const CalibrateFlags& options) {
-    const std::vector<SteerSetting> settings = options.steering.settings();
+std::vector<SteeringSetting> steer_settings(const CalibrateFlags& options) {
+    std::vector<SteeringSetting> settings = options.steering.settings(options.model.model);
     if (settings.empty()) throw UsageError("no vector: give --steer FILE");
     if (settings.size() != options.targets.size()) {
         throw UsageError("--steer and --target go in pairs, the first with the first: there are " +
                          std::to_string(settings.size()) + " of the one and " +
                          std::to_string(options.targets.size()) + " of the other");
     }
-    for (const SteerSetting& setting : settings) {
+    for (SteeringSetting& setting : settings) {
+        if (setting.origin) setting.alpha.reset();  // what the file found before
+        if (setting.mode == SteeringMode::kClamp)
+            throw UsageError("--steer " + setting.file + ": mode clamp has no alpha to calibrate");
         if (setting.alpha) throw UsageError("--steer " + setting.file + ": alpha is what calibrate finds");
     }
     return settings;
@@ -151,7 +155,7 @@ class ClipObserver {
                  TrialOptions options)
         : setup_(setup),
           vectors_(vectors),
-          dims_(model.manifest().decoder),
+          manifest_(model.manifest()),
           runner_(model, with_progress(std::move(options))),
           expected_(setup.options.expected_clips(vectors.size())) {}
 
@@ -185,8 +189,8 @@ class ClipObserver {
     SteeringPlan plan_at(const std::vector<double>& strengths) const {
         std::vector<AppliedVector> vectors = vectors_;  // tensors are shared
         for (std::size_t j = 0; j < vectors.size(); ++j) {
-            vectors[j].spec.alpha = strengths[j];
-            vectors[j].resolve(dims_);
+            vectors[j].setting.alpha = strengths[j];
+            vectors[j].resolve(manifest_);
         }
         return combined_plan(vectors);
     }
@@ -221,7 +225,7 @@ class ClipObserver {
 
     const CalibrationSetup& setup_;
     const std::vector<AppliedVector>& vectors_;
-    const DecoderDims& dims_;
+    const Manifest& manifest_;
     TrialRunner runner_;
     std::int64_t expected_;
     double done_ = 0.0;
@@ -271,7 +275,7 @@ void run(const CalibrateFlags& options, const Context& context) {
     inputs.push_back(options.prompts_file);
     if (!options.out.empty()) check_writable(options.out, overwrite, inputs);
     Bundle bundle = open_bundle(options.model);
-    resolve_vectors(vectors, bundle.manifest());
+    resolve_vectors(vectors, bundle.manifest(), log_warn);
     const Model model = load_model(options.model, std::move(bundle));
     setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
                                    options.sampling.resolve(model.manifest()));
@@ -281,7 +285,7 @@ void run(const CalibrateFlags& options, const Context& context) {
 
     std::optional<std::string> written;
     if (found.met && !options.out.empty()) {
-        calibration_preset(found, setup, vectors).save(options.out, overwrite);
+        calibration_file(found, setup, vectors).save(options.out, overwrite);
         written = options.out;
     }
     if (options.json) {
@@ -319,7 +323,8 @@ void add_search_options(CLI::App& command, CalibrateFlags& options) {
 void add_calibrate(CLI::App& app, Context& context) {
     const auto options = std::make_shared<CalibrateFlags>();
     CLI::App* command = app.add_subcommand(
-        "calibrate", "Find the strength that moves a measure as far as you say, and write it as a preset");
+        "calibrate",
+        "Find the strength that moves a measure as far as you say, and write it as a steering file");
     command->footer(kCalibrateFooter);
     add_model_options(*command, options->model);
     command
@@ -339,8 +344,8 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->capture_default_str();
     add_search_options(*command, *options);
     add_tempo_prior(*command, options->tempo_prior);
-    command->add_option("--out", options->out, "Preset to write [none: only report]");
-    command->add_flag("--force", options->force, "Replace a preset that exists");
+    command->add_option("--out", options->out, "Steering file to write [none: only report]");
+    command->add_flag("--force", options->force, "Replace a steering file that exists");
     command->add_flag("--json", options->json, "Print everything that was seen as JSON");
     add_sampling_flags(*command, options->sampling);
     command->get_option("--batch-size")
@@ -350,10 +355,7 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->add_option("--memory", options->memory,
                      "Memory that batches may take, such as 4GB [half of what the model leaves free]")
         ->transform(CLI::AsSizeValue(true));
-    add_steer_flags(*command, options->steering);
-    command->remove_option(command->get_option("--alpha"));
-    command->remove_option(command->get_option("--preset"));
-    command->remove_option(command->get_option("--steering"));
+    add_steer_flags(*command, options->steering, {"alpha"});
     command->callback(
         [options, &context] { context.action = [options, &context] { run(*options, context); }; });
 }

@@ -117,25 +117,26 @@ json steps_json(const Calibration& found, const CalibrationSetup& setup) {
 
 }  // namespace
 
-Preset calibration_preset(const Calibration& found, const CalibrationSetup& setup,
-                          const std::vector<AppliedVector>& vectors) {
-    Preset preset;
-    preset.model_name = setup.clips.model_name;
-    preset.weights_sha256 = setup.clips.weights_sha256;
+SteeringFile calibration_file(const Calibration& found, const CalibrationSetup& setup,
+                              const std::vector<AppliedVector>& vectors) {
+    SteeringFile file;
+    file.program_version = program_version();
+    file.model_name = setup.clips.model_name;
+    file.weights_sha256 = setup.clips.weights_sha256;
     for (std::size_t j = 0; j < vectors.size(); ++j) {
-        PresetEntry entry{vectors[j].applied(), found.ranges[j].first, found.ranges[j].second};
-        entry.steering.alpha = found.strengths[j];
-        preset.entries.push_back(std::move(entry));
+        SteeringSetting& setting = file.settings.emplace_back(vectors[j].resolved.setting);
+        setting.alpha = found.strengths[j];
+        setting.alpha_range = AlphaRange{found.ranges[j].first, found.ranges[j].second};
     }
-    preset.evidence = evidence_json(found, setup);
-    return preset;
+    file.evidence = evidence_json(found, setup);
+    return file;
 }
 
 json calibration_json(const Calibration& found, const CalibrationSetup& setup,
-                      const std::vector<AppliedVector>& vectors, const std::optional<std::string>& preset) {
+                      const std::vector<AppliedVector>& vectors, const std::optional<std::string>& written) {
     json steering = json::array();
     for (std::size_t j = 0; j < vectors.size(); ++j) {
-        json entry = steering_json(vectors[j].applied());
+        json entry = setting_json(vectors[j].resolved.setting);
         entry["alpha"] = found.strengths[j];
         entry["alpha_range"] = {found.ranges[j].first, found.ranges[j].second};
         steering.push_back(std::move(entry));
@@ -147,7 +148,7 @@ json calibration_json(const Calibration& found, const CalibrationSetup& setup,
             {"searched", outcomes_json(found.searched, setup)},
             {"evidence", evidence_json(found, setup)},
             {"steps", steps_json(found, setup)},
-            {"preset", preset ? json(*preset) : json()}};
+            {"steering_file", written ? json(*written) : json()}};
 }
 
 void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
@@ -187,10 +188,10 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
         " at alpha " + list_of(step.strengths) + ", for " + shortest(step.kl_nats) + " nats a code";
     if (!found.reachable) {
         return "not reachable within " + shortest(setup.options.max_kl) + " nats a code: at the nearest, " +
-               came_to + at + "; raise --max-kl, or steer other layers or rows; no preset was written";
+               came_to + at + "; raise --max-kl, or steer other layers or rows; no steering file was written";
     }
     return "found in the search, but not confirmed: on held-out clips " + came_to + at +
-           "; more pairs (--pairs, --max-pairs) make the search more precise; no preset was written";
+           "; more pairs (--pairs, --max-pairs) make the search more precise; no steering file was written";
 }
 
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "applied_vectors.hpp"
 #include "audio/tempo.hpp"
 #include "experiments/calibrate/calibration.hpp"
 #include "experiments/clip_record.hpp"
-#include "steering/preset.hpp"
+#include "steering/applied_vector.hpp"
+#include "steering/steering_file.hpp"
 
 namespace musicsteer::cli {
 
@@ -27,15 +27,15 @@ struct CalibrationSetup {
 };
 
 /// The vectors at the strengths found, with what was seen as evidence.
-Preset calibration_preset(const Calibration& found, const CalibrationSetup& setup,
-                          const std::vector<AppliedVector>& vectors);
-/// Everything, for machines. @param preset  where it was written, if it was
+SteeringFile calibration_file(const Calibration& found, const CalibrationSetup& setup,
+                              const std::vector<AppliedVector>& vectors);
+/// Everything, for machines. @param written  where the steering file was written, if it was
 nlohmann::json calibration_json(const Calibration& found, const CalibrationSetup& setup,
                                 const std::vector<AppliedVector>& vectors,
-                                const std::optional<std::string>& preset);
+                                const std::optional<std::string>& written);
 void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
                        const std::vector<AppliedVector>& vectors);
-/// Why there is no preset, as one sentence.
+/// Why there is no steering file, as one sentence.
 std::string calibration_failure(const Calibration& found, const CalibrationSetup& setup);
 
 /// A rung of the search in one line: "alpha 0.1: tempo +4.2 %, 0.12 nats".

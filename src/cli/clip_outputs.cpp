@@ -121,12 +121,18 @@ std::filesystem::path ClipFiles::steering_file() const {
                       : std::filesystem::path(out_).replace_extension(".steering.json");
 }
 
-void ClipFiles::steering(const ClipSettings& settings, const std::vector<AppliedSteering>& steering) const {
+void ClipFiles::steering(const ClipSettings& settings, const std::vector<SteeringSetting>& steering) const {
     std::error_code ignored;
     if (steering.empty()) {
         std::filesystem::remove(steering_file(), ignored);  // of a run that is replaced
     } else {
-        save_steering(steering_file(), settings, steering, overwrite_);
+        SteeringFile file;
+        file.program_version = settings.version;
+        file.model_name = settings.model_name;
+        file.weights_sha256 = settings.weights_sha256;
+        file.settings = steering;
+        for (SteeringSetting& setting : file.settings) setting.alpha_range.reset();  // of a recommendation
+        file.save(steering_file(), overwrite_);
     }
 }
 

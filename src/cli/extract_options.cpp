@@ -2,7 +2,7 @@
 
 #include "base/errors.hpp"
 #include "generation/activations.hpp"
-#include "steering/steering.hpp"
+#include "steering/setting.hpp"
 
 namespace musicsteer::cli {
 namespace {

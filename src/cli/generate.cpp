@@ -6,7 +6,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "applied_vectors.hpp"
 #include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
@@ -18,6 +17,8 @@
 #include "model_options.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
+#include "steering/applied_vector.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -27,8 +28,8 @@ Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
-  musicsteer generate --model bundle --prompt "piano music" --preset faster.json --out fast.wav
-  musicsteer generate --model bundle --prompt "organ music" --steering fast.steering.json --out fast-organ.wav)";
+  musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav
+  musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav)";
 
 struct GenerateFlags {
     ModelOptions model;
@@ -54,7 +55,7 @@ ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifes
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
-                   const std::vector<AppliedSteering>& steering) {
+                   const std::vector<SteeringSetting>& steering) {
     ClipSpec clip;
     if (!request.unconditional) clip.prompt = request.prompt;
     clip.negative_prompt = request.negative_prompt;
@@ -111,11 +112,13 @@ nlohmann::json score_json(const Model& model, SessionRequest request, const at::
             {"unsteered_nll_nats_per_frame", score.nll_nats * codebooks}};
 }
 
-/// What is read and must not be replaced; not --steering's file, which stays what it says.
+/// What is read and must not be replaced.
 std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
     std::vector<std::string> inputs = vector_files(vectors);
     inputs.push_back(options.clips.prompts_file);
-    inputs.push_back(options.steering.preset);
+    for (const AppliedVector& vector : vectors) {
+        if (vector.setting.origin) inputs.push_back(vector.setting.origin->path);
+    }
     return inputs;
 }
 
@@ -125,7 +128,7 @@ void run(const GenerateFlags& options, const Context& context) {
     const SampleFormat format = parse_sample_format(options.format);
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<SessionRequest> requests = expand_clips(options.clips);
-    std::vector<AppliedVector> vectors = load_vectors(options.steering.settings());
+    std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
     const std::vector<std::string> inputs = inputs_of(options, vectors);
     ClipFiles files(options.out, requests, options.force, inputs);
     if (!options.save_codes.empty()) check_writable(options.save_codes, overwrite, inputs);
@@ -137,10 +140,10 @@ void run(const GenerateFlags& options, const Context& context) {
     generator.sampling = options.sampling.resolve(bundle.manifest());
     generator.stop = context.stop;
     generator.validate(bundle.manifest());
-    resolve_vectors(vectors, bundle.manifest());
+    resolve_vectors(vectors, bundle.manifest(), log_warn);
     const SteeringPlan plan = combined_plan(vectors);
-    std::vector<AppliedSteering> steering;
-    for (const AppliedVector& vector : vectors) steering.push_back(vector.applied());
+    std::vector<SteeringSetting> steering;
+    for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
     for (SessionRequest& request : requests) request.steering = plan;
 
     const Model model = load_model(options.model, std::move(bundle));

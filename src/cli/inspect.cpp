@@ -13,7 +13,6 @@
 #include "model/bundle.hpp"
 #include "model/memory.hpp"
 #include "model_options.hpp"
-#include "steering/preset.hpp"
 #include "steering/steering_file.hpp"
 #include "vector_table.hpp"
 
@@ -27,7 +26,7 @@ Examples:
   musicsteer inspect bundle
   musicsteer inspect tempo.safetensors --json
   musicsteer inspect prompts/tempo.json
-  musicsteer inspect preset.json)";
+  musicsteer inspect steering.json)";
 
 struct InspectFlags {
     std::string path;
@@ -207,58 +206,22 @@ Report inspect_tensors(const std::string& path, const TensorFileInfo& info) {
     return report;
 }
 
-/// What differs from adding the vector whole, at every frame and layer alike.
-void print_effect(std::ostream& out, const json& steering) {
-    for (const char* key : {"mode", "value", "schedule", "probability", "frame_seed", "weights", "heads",
-                            "gate", "gate_file", "orthogonalize"}) {
-        if (!steering.contains(key)) continue;
-        const json& value = steering[key];
-        print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
-    }
-}
-
-void print_entry(std::ostream& out, const PresetEntry& entry) {
-    const AppliedSteering& steering = entry.steering;
+void print_setting(std::ostream& out, const SteeringSetting& setting) {
     out << '\n';
-    print_field(out, "vector file", steering.file);
-    print_field(out, "sha256", steering.sha256);
-    print_field(out, "concept",
-                steering.concept_name + ": " + steering.positive_label + " - " + steering.negative_label);
-    print_field(out, "alpha",
-                to_text(steering.alpha) + ", from " + to_text(entry.lowest_alpha) + " to " +
-                    to_text(entry.highest_alpha));
-    const std::string source =
-        steering.source_layer ? ", source layer " + std::to_string(*steering.source_layer) : "";
-    print_field(out, "applied",
-                to_text(steering.strategy) + source + ", layers " + json(steering.layers).dump() + " at " +
-                    to_text(steering.site) + ", rows " + to_text(steering.rows) + ", unit " +
-                    to_text(steering.unit));
-    print_effect(out, steering_json(steering));
-}
-
-Report inspect_preset(const std::string& path) {
-    const Preset preset = Preset::load(path);
-    Report report;
-    report.data = {{"kind", "preset"},
-                   {"sha256", sha256_of_file(path)},
-                   {"model", {{"name", preset.model_name}, {"weights_sha256", preset.weights_sha256}}},
-                   {"steering", json::array()},
-                   {"evidence", preset.evidence}};
-    for (const PresetEntry& entry : preset.entries) {
-        json steering = steering_json(entry.steering);
-        steering["alpha_range"] = {entry.lowest_alpha, entry.highest_alpha};
-        report.data["steering"].push_back(std::move(steering));
+    print_field(out, "vector file", setting.file);
+    if (!setting.sha256.empty()) print_field(out, "sha256", setting.sha256);
+    if (!setting.concept_name.empty()) {
+        print_field(out, "concept",
+                    setting.concept_name + ": " + setting.positive_label + " - " + setting.negative_label);
     }
-    report.print = [preset, sha256 = report.data["sha256"].get<std::string>()](std::ostream& out) {
-        print_field(out, "preset for", preset.model_name);
-        print_field(out, "weights", preset.weights_sha256);
-        print_field(out, "sha256", sha256);
-        for (const PresetEntry& entry : preset.entries) print_entry(out, entry);
-        out << '\n';
-        for (const auto& [key, value] : preset.evidence.items())
-            print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
-    };
-    return report;
+    for (const SettingField& field : setting_fields()) {
+        if (field.is_set(setting)) print_field(out, field.flag(), field.print(setting));
+    }
+    if (setting.alpha_range) {
+        print_field(
+            out, "found to work",
+            "alpha " + to_text(setting.alpha_range->low) + " to " + to_text(setting.alpha_range->high));
+    }
 }
 
 Report inspect_steering(const std::string& path, const json& content) {
@@ -266,26 +229,28 @@ Report inspect_steering(const std::string& path, const json& content) {
     Report report;
     report.data = {
         {"kind", "steering"}, {"sha256", sha256_of_file(path)}, {"steering", content.at("steering")}};
-    if (content.contains("model")) report.data["model"] = content["model"];
-    report.print = [data = report.data, model = file.model_name](std::ostream& out) {
-        print_field(out, "steering", std::to_string(data["steering"].size()) + " vectors");
-        print_field(out, "sha256", data["sha256"].get<std::string>());
-        if (!model.empty()) print_field(out, "made on", model);
-        for (const json& entry : data["steering"]) {
-            out << '\n';
-            for (const auto& [key, value] : entry.items())
-                print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
-        }
+    for (const char* key : {"model", "evidence"}) {
+        if (content.contains(key)) report.data[key] = content[key];
+    }
+    report.print = [file, sha256 = report.data["sha256"].get<std::string>()](std::ostream& out) {
+        const std::size_t count = file.settings.size();
+        print_field(out, "steering", std::to_string(count) + (count == 1 ? " vector" : " vectors"));
+        print_field(out, "sha256", sha256);
+        if (!file.model_name.empty()) print_field(out, "made on", file.model_name);
+        for (const SteeringSetting& setting : file.settings) print_setting(out, setting);
+        if (file.evidence.is_null()) return;
+        out << '\n';
+        for (const auto& [key, value] : file.evidence.items())
+            print_field(out, key, value.is_string() ? value.get<std::string>() : value.dump());
     };
     return report;
 }
 
-/// JSON of ours: a preset, a steering file, a prompt list or a prompt set.
+/// JSON of ours: a steering file, a prompt list or a prompt set.
 Report inspect_json(const std::string& path) {
     Report report;
     std::ifstream file(path);
     const json content = json::parse(file, nullptr, /*allow_exceptions=*/false);
-    if (content.is_object() && content.value("format", json()) == kPresetFormat) return inspect_preset(path);
     if (content.is_object() && content.contains("steering") && !content.contains("prompt") &&
         content.value("format", json(kSteeringFormat)) == kSteeringFormat)
         return inspect_steering(path, content);
@@ -357,11 +322,11 @@ void add_inspect(CLI::App& app, Context& context) {
     const auto options = std::make_shared<InspectFlags>();
     CLI::App* command = app.add_subcommand("inspect",
                                            "Say what a bundle, vector file, other tensor file, prompt set, "
-                                           "steering file or preset is, and where it is from");
+                                           "steering file is, and where it is from");
     command->footer(kInspectExample);
     command
         ->add_option("path", options->path,
-                     "Bundle folder, .safetensors file, or JSON: a prompt set, a steering file or a preset")
+                     "Bundle folder, .safetensors file, or JSON: a prompt set, or a steering file")
         ->required();
     command->add_flag("--json", options->as_json, "JSON, with everything");
     command->add_flag("--no-verify", options->no_verify, "Don't check the hashes of a bundle's files");

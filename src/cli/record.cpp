@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "applied_vectors.hpp"
 #include "base/errors.hpp"
 #include "cli.hpp"
 #include "generation/activations.hpp"
@@ -13,6 +12,8 @@
 #include "model_options.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
+#include "steering/applied_vector.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -69,7 +70,7 @@ void run(const RecordFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
-    std::vector<AppliedVector> vectors = load_vectors(options.steering.settings());
+    std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
     check_writable(options.out, overwrite);
     SessionOptions session_options;
     std::vector<HookPoint> points;
@@ -79,7 +80,7 @@ void run(const RecordFlags& options, const Context& context) {
     session_options.num_frames = manifest.frames_of(options.sampling.duration_s);
     session_options.sampling = options.sampling.resolve(manifest);
     session_options.validate(manifest);
-    resolve_vectors(vectors, manifest);
+    resolve_vectors(vectors, manifest, log_warn);
     const Model model = load_model(options.model, std::move(bundle));
     check_memory(model, session_options, points.size());
 
@@ -96,7 +97,7 @@ void run(const RecordFlags& options, const Context& context) {
                 [&](std::int64_t) { progress.update(session.position(), session.num_positions()); });
 
     nlohmann::json steering = nlohmann::json::array();
-    for (const AppliedVector& vector : vectors) steering.push_back(steering_json(vector.applied()));
+    for (const AppliedVector& vector : vectors) steering.push_back(setting_json(vector.resolved.setting));
     TensorFile file;
     for (const HookPoint& point : points)
         file.tensors[point.name()] = tape.activations(point, session_options.num_frames);

@@ -22,7 +22,7 @@ using nlohmann::json;
 constexpr const char* kStudyExample = R"(
 Four sweeps in folders of --out, killed and gone on with as any sweep: layers, strategies and strength on the
 first half of seeds and prompts, confirm on the other. "It steers" is said only where the slope on the held-out
-clips is beyond that of random vectors of the same norm. Then DIR/preset.json is written, for generate --preset.
+clips is beyond that of random vectors of the same norm. Then DIR/steering.json is written, for generate --steer.
 Otherwise it says "no setting steers ...", and the exit code is 0 as well: that is a result.
 
 Example:
@@ -143,7 +143,7 @@ void print(const json& study, const std::string& out) {
     const json& best = study["recommendation"];
     if (best.is_null()) return;
     std::cout << "recommended: " << name_of(best) << ", alpha " << number(best["alpha_range"][0]) << " to "
-              << number(best["alpha_range"][1]) << "; generate --preset " << out << "/preset.json\n";
+              << number(best["alpha_range"][1]) << "; generate --steer " << out << "/steering.json\n";
 }
 
 void run(const StudyFlags& flags, const Context& context) {
@@ -152,9 +152,11 @@ void run(const StudyFlags& flags, const Context& context) {
     const VectorFile vectors = VectorFile::load(request.vector);
     Bundle bundle = open_bundle(flags.model);
     vectors.check_fits(bundle.manifest(), request.vector);
-    const auto layers = resolve_steering(vectors, {}, bundle.manifest().decoder, request.vector).layers;
+    SteeringSetting everywhere;
+    everywhere.file = request.vector;
+    const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
     claim_study_folder(request, bundle.manifest(), flags.out);
-    const std::int64_t max_clips = max_study_clips(request, std::ssize(layers));
+    const std::int64_t max_clips = max_study_clips(request, std::ssize(resolved.layers->numbers));
     log_info("a study of at most " + std::to_string(max_clips) + " clips, each generated and scored");
     const Model model = load_model(flags.model, std::move(bundle));
 

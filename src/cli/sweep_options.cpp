@@ -10,7 +10,7 @@
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_folder.hpp"
 #include "model/memory.hpp"
-#include "steer_options.hpp"
+#include "steering/steering_source.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace musicsteer::cli {
@@ -51,18 +51,20 @@ std::vector<std::string> words(const std::string& text, const std::string& what)
 }
 
 /// "FILE:layers=2-5:strategy=single": what is said there is this vector's only value on that axis.
-SweepVector parse_vector(const std::string& text) {
-    const SteerSetting setting = SteerSetting::parse(text);
+SweepVector parse_vector(const std::string& text, const std::string& bundle) {
+    const std::vector<SteeringSetting> settings = expand_steering(SteeringSetting::parse(text), bundle);
+    if (settings.size() > 1)
+        throw UsageError("--steer " + text + ": a sweep tries vectors one by one, and this file has several");
+    const SteeringSetting& setting = settings.front();
     SweepVector vector;
-    vector.file = setting.file;
+    vector.setting = setting;
     if (setting.alpha) vector.axes.alphas = {*setting.alpha};
-    if (setting.layers) vector.axes.layers = {*setting.layers};
-    if (setting.strategy) vector.axes.strategies = {*setting.strategy};
+    if (setting.layers) vector.axes.layers = {setting.layers->all ? "all" : to_text(setting.layers->numbers)};
+    if (setting.strategy) vector.axes.strategies = {to_text(*setting.strategy)};
     if (setting.source_layer) vector.axes.source_layers = {*setting.source_layer};
-    if (setting.site) vector.axes.sites = {*setting.site};
-    if (setting.rows) vector.axes.rows = {*setting.rows};
-    if (setting.unit) vector.axes.units = {*setting.unit};
-    vector.effect = setting.effect();
+    if (setting.site) vector.axes.sites = {to_text(*setting.site)};
+    if (setting.rows) vector.axes.rows = {to_text(*setting.rows)};
+    if (setting.unit) vector.axes.units = {to_text(*setting.unit)};
     return vector;
 }
 
@@ -74,7 +76,8 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     request.limit = flags.limit;
     request.negative_prompt = flags.negative_prompt;
     if (!flags.seeds.empty()) request.seeds = parse_seeds(flags.seeds);
-    for (const std::string& text : flags.steer) request.vectors.push_back(parse_vector(text));
+    for (const std::string& text : flags.steer)
+        request.vectors.push_back(parse_vector(text, flags.model.model));
     if (!flags.alphas.empty()) request.axes.alphas = parse_alphas(flags.alphas);
     if (!flags.layers.empty()) request.axes.layers = parse_layer_conditions(flags.layers);
     if (!flags.source_layers.empty()) request.axes.source_layers = parse_layer_numbers(flags.source_layers);

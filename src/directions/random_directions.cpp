@@ -14,4 +14,15 @@ void randomize_directions(std::map<std::string, at::Tensor>& directions, std::ui
     }
 }
 
+VectorFile matched_random(const VectorFile& vectors, std::uint64_t seed) {
+    VectorFile random = vectors;
+    random.provenance.method = "random";
+    random.provenance.method_settings.clear();
+    random.provenance.seed = seed;
+    random.provenance.concept_name = "random-" + std::to_string(seed);
+    randomize_directions(random.directions, seed);
+    for (auto& [name, stats] : random.stats) stats = {stats.norm, stats.mean_residual_norm, 0.0};
+    return random;
+}
+
 }  // namespace musicsteer

@@ -7,7 +7,7 @@
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
-#include "experiments/study/study.hpp"
+#include "directions/random_directions.hpp"
 #include "io/sha256.hpp"
 
 namespace musicsteer {

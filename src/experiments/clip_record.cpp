@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/sha256.hpp"
-#include "steering/steering_json.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -11,23 +11,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kIdDigits = 20;
-
-/// What of a vector's application changes bytes.
-json steering_identity(const AppliedSteering& steering) {
-    json identity = {
-        {"sha256", steering.sha256},
-        {"alpha", steering.alpha},
-        {"strategy", to_text(steering.strategy)},
-        {"layers", steering.layers},
-        {"site", to_text(steering.site)},
-        {"rows", to_text(steering.rows)},
-        {"unit", to_text(steering.unit)},
-    };
-    if (steering.source_layer) identity["source_layer"] = *steering.source_layer;
-    identity.update(effect_json(steering.effect));
-    identity.erase("gate_file");  // its hash counts
-    return identity;
-}
 
 json execution_json(const ClipSettings& settings, std::int64_t text_length) {
     return {{"batch_size", settings.batch_size},
@@ -43,39 +26,6 @@ std::string program_version() {
     return MUSICSTEER_VERSION;
 }
 
-AppliedSteering AppliedSteering::of(const std::string& file, const std::string& sha256,
-                                    const Provenance& provenance, const SteeringSpec& spec,
-                                    const ResolvedSteering& resolved) {
-    AppliedSteering steering;
-    steering.file = file;
-    steering.sha256 = sha256;
-    steering.concept_name = provenance.concept_name;
-    steering.positive_label = provenance.positive_label;
-    steering.negative_label = provenance.negative_label;
-    steering.alpha = spec.alpha;
-    steering.strategy = spec.strategy;
-    steering.layers = resolved.layers;
-    steering.source_layer = resolved.source_layer;
-    steering.site = resolved.site;
-    steering.rows = spec.rows;
-    steering.unit = spec.unit;
-    steering.effect = spec.effect;
-    return steering;
-}
-
-SteeringSpec AppliedSteering::spec() const {
-    SteeringSpec result;
-    result.alpha = alpha;
-    result.strategy = strategy;
-    result.layers = layers;
-    result.source_layer = source_layer;
-    result.site = site;
-    result.rows = rows;
-    result.unit = unit;
-    result.effect = effect;
-    return result;
-}
-
 ClipSettings ClipSettings::of(const Manifest& manifest, double duration_s, const SamplingOptions& sampling) {
     ClipSettings settings;
     settings.model_name = manifest.model_name;
@@ -88,18 +38,9 @@ ClipSettings ClipSettings::of(const Manifest& manifest, double duration_s, const
     return settings;
 }
 
-json steering_json(const AppliedSteering& steering) {
-    json entry = steering_identity(steering);
-    entry["file"] = steering.file;
-    if (steering.effect.gate) entry["gate_file"] = steering.effect.gate->file;
-    entry["concept"] = steering.concept_name;
-    entry["labels"] = {{"positive", steering.positive_label}, {"negative", steering.negative_label}};
-    return entry;
-}
-
 json clip_record(const ClipSettings& settings, const ClipSpec& clip) {
     json steering = json::array();
-    for (const AppliedSteering& vector : clip.steering) steering.push_back(steering_json(vector));
+    for (const SteeringSetting& setting : clip.steering) steering.push_back(setting_json(setting));
     json record = {
         {"musicsteer", settings.version},
         {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},
@@ -125,8 +66,8 @@ std::string clip_id(const ClipSettings& settings, const ClipSpec& clip) {
     identity["model"] = settings.weights_sha256;
     identity.erase("duration_s");  // num_frames says it
     identity["steering"] = json::array();
-    for (const AppliedSteering& vector : clip.steering)
-        identity["steering"].push_back(steering_identity(vector));
+    for (const SteeringSetting& setting : clip.steering)
+        identity["steering"].push_back(setting_identity(setting));
     return sha256_of(identity.dump()).substr(0, kIdDigits);  // keys are sorted, numbers in shortest form
 }
 

@@ -9,36 +9,12 @@
 
 #include "generation/sampler.hpp"
 #include "model/manifest.hpp"
-#include "steering/steering.hpp"
+#include "steering/setting.hpp"
 
 namespace musicsteer {
 
 /// The program's version, as records have it.
 std::string program_version();
-
-/// A vector file as it was applied to a clip: what is typed, with every default decided.
-struct AppliedSteering {
-    std::string file;  ///< as typed
-    std::string sha256;
-    std::string concept_name;
-    std::string positive_label;
-    std::string negative_label;
-    double alpha = 0.0;
-    Strategy strategy = Strategy::kPerLayer;
-    std::vector<std::int64_t> layers;          ///< those that are steered
-    std::optional<std::int64_t> source_layer;  ///< if the strategy has one
-    Site site = Site::kResidPost;
-    SteeredRows rows = SteeredRows::kBoth;
-    AlphaUnit unit = AlphaUnit::kDifference;
-    SteeringEffect effect;
-
-    /// What was asked of a file, and what it was resolved to.
-    static AppliedSteering of(const std::string& file, const std::string& sha256,
-                              const Provenance& provenance, const SteeringSpec& spec,
-                              const ResolvedSteering& resolved);
-    /// The spec that resolves to this again.
-    SteeringSpec spec() const;
-};
 
 /// What the clips of a run have in common.
 struct ClipSettings {
@@ -65,11 +41,9 @@ struct ClipSpec {
     std::optional<std::string> negative_prompt;
     std::uint64_t seed = 0;
     std::int64_t text_length = 0;
-    std::vector<AppliedSteering> steering;  ///< empty: unsteered
+    std::vector<SteeringSetting> steering;  ///< resolved; empty: unsteered
 };
 
-/// The entry of a record's `steering` (docs/formats.md).
-nlohmann::json steering_json(const AppliedSteering& steering);
 /// Everything that determines the clip, and nothing that depends on the clock: its record, but for what is
 /// known when it is finished (file, clipped_samples, ...).
 nlohmann::json clip_record(const ClipSettings& settings, const ClipSpec& clip);

@@ -13,8 +13,8 @@
 
 #include "generation/delay_pattern.hpp"
 #include "generation/sampler.hpp"
+#include "generation/steering_hooks.hpp"
 #include "model/model.hpp"
-#include "steering/steering.hpp"
 
 namespace musicsteer {
 
@@ -115,7 +115,7 @@ class GenerationSession {
     SessionOptions options_;
     DelayPattern pattern_;
     HookRegistry hooks_;
-    std::optional<Steering> steering_;
+    std::optional<SteeringHooks> steering_;
     bool single_steps_ = false;  ///< columns, since a gate needs the frame before
 
     std::vector<Row> rows_;

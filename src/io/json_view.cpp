@@ -178,7 +178,7 @@ std::vector<std::pair<std::string, JsonView>> JsonView::members() const {
     return result;
 }
 
-void JsonView::refuse_unknown_keys(std::initializer_list<std::string> known) const {
+void JsonView::refuse_unknown_keys(const std::vector<std::string>& known) const {
     for (const auto& [key, value] : members()) {
         if (std::find(known.begin(), known.end(), key) != known.end()) continue;
         fail("unknown key " + in_quotes(key) + did_you_mean(key, {known.begin(), known.size()}));

@@ -46,7 +46,7 @@ class JsonView {
     std::vector<std::pair<std::string, JsonView>> members() const;
 
     /// Refuses an object's keys that are not among those known, with the nearest one.
-    void refuse_unknown_keys(std::initializer_list<std::string> known) const;
+    void refuse_unknown_keys(const std::vector<std::string>& known) const;
     [[noreturn]] void fail(const std::string& what) const;
     const std::string& place() const { return place_; }
 

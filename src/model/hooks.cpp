@@ -82,11 +82,6 @@ std::size_t HookPoint::index(std::int64_t num_layers) const {
     return static_cast<std::size_t>(1 + layer_ * kSitesPerLayer + static_cast<std::int64_t>(site_));
 }
 
-bool HookPoint::runs_before(const HookPoint& other) const {
-    const std::int64_t layers = std::max(layer_, other.layer_) + 1;  // of a model that has both points
-    return index(layers) < other.index(layers);
-}
-
 struct HookHandle::Slot {
     EditHook edit;
     ObserveHook observe;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,7 +35,7 @@ Site parse_site(std::string_view name);
 class HookPoint {
   public:
     static HookPoint embed() { return HookPoint(-1, Site::kResidPre); }
-    static HookPoint final_norm() { return HookPoint(-2, Site::kResidPost); }
+    static HookPoint final_norm() { return HookPoint(kAfterLayers, Site::kResidPost); }
     /// @throws UsageError for a negative layer
     static HookPoint at(std::int64_t layer, Site site);
 
@@ -43,18 +44,18 @@ class HookPoint {
     /// Every hook point of a decoder with that many layers, in order of execution.
     static std::vector<HookPoint> all(std::int64_t num_layers);
 
-    bool is_layer() const { return layer_ >= 0; }
+    bool is_layer() const { return layer_ >= 0 && layer_ != kAfterLayers; }
     std::int64_t layer() const { return layer_; }
     Site site() const { return site_; }
     std::string name() const;
     /// Dense index in order of execution: embed 0, then 8 a layer; final_norm last.
     std::size_t index(std::int64_t num_layers) const;
-    /// In order of execution.
-    bool runs_before(const HookPoint& other) const;
-
+    /// By order of execution.
     auto operator<=>(const HookPoint&) const = default;
 
   private:
+    static constexpr std::int64_t kAfterLayers = std::numeric_limits<std::int64_t>::max();
+
     HookPoint(std::int64_t layer, Site site) : layer_(layer), site_(site) {}
     std::int64_t layer_;
     Site site_;

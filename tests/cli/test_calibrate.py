@@ -54,7 +54,7 @@ def test_the_preset_says_what_was_found_and_on_what(
     # The figures are those of the clips that generate makes of the preset.
     clips = ["generate", "--model", bundle, "--prompt", "drums", "--seed", "4:8", "--duration", "0.1"]
     clips += ["--threads", "1", "--batch-size", str(evidence["settings"]["batch_size"])]
-    assert musicsteer(*clips, "--preset", "p.json", "--out", "clips").code == 0
+    assert musicsteer(*clips, "--steer", "p.json", "--out", "clips").code == 0
     wavs = sorted((tmp_path / "clips").glob("*.wav"))
     measured = json.loads(musicsteer("measure", *wavs, "--json").out)
     centroid = sum(clip["spectral_centroid_hz"] for clip in measured) / 4
@@ -68,7 +68,7 @@ def test_json_and_text_reports(musicsteer: Runner, bundle: Path, vectors: Path, 
     assert re.search(r"^on  4 held-out pairs of clips, seeds 4 to 7, 1 prompts$", text.out, re.MULTILINE)
     assert "ladder: alpha" in text.err and list(tmp_path.iterdir()) == []
     report = json.loads(musicsteer(*calibrate(bundle, vectors, *EASY, "--json", "--log-level", "off")).out)
-    assert report["met"] is True and report["preset"] is None
+    assert report["met"] is True and report["steering_file"] is None
     stages = [step["stage"] for step in report["steps"]]
     assert stages[0] == "unsteered" and stages[-1] == "check" and stages.count("ladder") == 6
 
@@ -106,7 +106,7 @@ def test_out_of_reach(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path:
     assert re.search(r"not reachable within 0\.01 nats a code: at the nearest, rms=\+900% came to", done.err)
     assert "not met" in done.out
     report = json.loads(musicsteer(*arguments, "--json").out)
-    assert report["reachable"] is False and report["met"] is False and report["preset"] is None
+    assert report["reachable"] is False and report["met"] is False and report["steering_file"] is None
 
 
 BAD = {

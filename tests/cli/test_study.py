@@ -69,7 +69,7 @@ def test_a_study_and_the_same_after_kills(
         assert len(result["verdict"]["random_slopes"]) == 2
         alphas = {point["alpha"] for point in result["confirm"]["ways"][0]["points"]}
         assert len(records(tmp_path / "whole" / "confirm")) == 4 * (1 + 3 * len(alphas))
-    assert result["steers"] == (tmp_path / "whole" / "preset.json").exists()
+    assert result["steers"] == (tmp_path / "whole" / "steering.json").exists()
     assert result["steers"] == (result["recommendation"] is not None)
     assert all(record["kl_nats"] >= 0 for record in records(tmp_path / "whole" / "layers"))
     expected = contents(tmp_path / "whole")
@@ -101,7 +101,7 @@ def test_a_zero_vector_steers_nothing(
     done = musicsteer(*study(bundle, zero), "--out", "study")
     assert done.code == 0, done.err
     assert "no setting steers spectral_centroid_hz" in done.out
-    assert not (tmp_path / "study" / "preset.json").exists()
+    assert not (tmp_path / "study" / "steering.json").exists()
     assert json.loads((tmp_path / "study" / "study.json").read_text())["steers"] is False
 
 

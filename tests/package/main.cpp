@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <iostream>
 #include <model/hooks.hpp>
-#include <steering/steering.hpp>
+#include <steering/resolve.hpp>
 #include <string>
 
 namespace {
@@ -42,9 +42,10 @@ int main(int argc, char** argv) {
     const VectorFile loaded = VectorFile::load(file);
     DecoderDims dims;
     dims.num_layers = 2;
-    SteeringSpec spec;
-    spec.alpha = 1.5;
-    const ResolvedSteering steering = resolve_steering(loaded, spec, dims, file.string());
+    SteeringSetting setting;
+    setting.file = file.string();
+    setting.alpha = 1.5;
+    const ResolvedSteering steering = resolve_steering(loaded, setting, dims);
     require(steering.plan.size() == 1 && steering.plan[0].strength == 1.5, "one injection of strength 1.5");
 
     try {

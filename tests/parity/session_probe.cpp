@@ -37,7 +37,7 @@
 #include "generation/scoring.hpp"
 #include "io/safetensors.hpp"
 #include "model/model.hpp"
-#include "steering/steering_combination.hpp"
+#include "steering/applied_vector.hpp"
 #include "steering/steering_file.hpp"
 
 namespace {
@@ -67,11 +67,10 @@ musicsteer::Injection read_injection(const json& spec, const Job& job) {
     injection.vector = job.tensor(spec.at("vector"));
     injection.strength = spec.at("strength").get<double>();
     injection.rows = musicsteer::parse_steered_rows(spec.at("rows").get<std::string>());
-    injection.effect.mode = musicsteer::parse_steering_mode(spec.at("mode").get<std::string>());
-    if (injection.effect.mode == musicsteer::SteeringMode::kClamp)
-        injection.effect.value = spec.at("value").get<double>();
-    injection.effect.schedule = musicsteer::Schedule::parse(spec.at("schedule").get<std::string>());
-    injection.effect.frames = {spec.at("probability").get<double>(),
+    injection.mode = musicsteer::parse_steering_mode(spec.at("mode").get<std::string>());
+    if (injection.mode == musicsteer::SteeringMode::kClamp) injection.value = spec.at("value").get<double>();
+    injection.course.schedule = musicsteer::Schedule::parse(spec.at("schedule").get<std::string>());
+    injection.course.frames = {spec.at("probability").get<double>(),
                                spec.at("frame_seed").get<std::uint64_t>()};
     if (const auto heads = spec.at("heads").get<std::vector<std::int64_t>>(); !heads.empty()) {
         injection.mask = musicsteer::head_mask(heads, job.model.manifest().decoder);
@@ -79,30 +78,19 @@ musicsteer::Injection read_injection(const json& spec, const Job& job) {
     }
     if (spec.contains("gate")) {
         const json& gate_spec = spec.at("gate");
-        auto gate = musicsteer::Gate::parse("job", gate_spec.at("condition").get<std::string>());
+        const auto gate = musicsteer::GateSetting::parse("job", gate_spec.at("condition").get<std::string>());
         musicsteer::VectorFile vectors;
         vectors.directions[gate.point_name] = job.tensor(gate_spec.at("vector"));
-        gate.take_direction(vectors, job.num_layers());
-        injection.effect.gate = gate;
+        injection.gate = gate.with_direction(vectors, job.num_layers());
     }
     return injection;
 }
 
 /// A steering file's plan, as the program makes it.
 musicsteer::SteeringPlan read_steering(const std::string& path, const Job& job) {
-    std::vector<musicsteer::SteeringPart> parts;
-    for (const musicsteer::SteeringEntry& entry : musicsteer::SteeringFile::load(path).entries) {
-        musicsteer::SteeringSpec spec = entry.spec(job.num_layers());
-        if (spec.effect.gate) {
-            const auto gate_vectors = musicsteer::VectorFile::load(spec.effect.gate->file);
-            spec.effect.gate->take_direction(gate_vectors, job.num_layers());
-        }
-        const auto vectors = musicsteer::VectorFile::load(entry.file);
-        const auto resolved =
-            musicsteer::resolve_steering(vectors, spec, job.model.manifest().decoder, entry.file);
-        parts.push_back({entry.file, resolved.plan});
-    }
-    return musicsteer::combine_parts(parts);
+    auto vectors = musicsteer::load_vectors(musicsteer::SteeringFile::load(path).settings);
+    musicsteer::resolve_vectors(vectors, job.model.manifest(), [](const std::string&) {});
+    return musicsteer::combined_plan(vectors);
 }
 
 SessionRequest read_request(const json& spec, const Job& job) {

@@ -8,12 +8,15 @@
 #include <system_error>
 
 #include "base/errors.hpp"
+#include "base/numbers.hpp"
 #include "directions/random_directions.hpp"
 #include "experiments/study/study_split.hpp"
 #include "experiments/study/study_stage.hpp"
 #include "io/file_format.hpp"
 #include "io/sha256.hpp"
-#include "steering/preset.hpp"
+#include "steering/resolve.hpp"
+#include "steering/setting_json.hpp"
+#include "steering/steering_file.hpp"
 
 namespace musicsteer {
 namespace {
@@ -98,12 +101,13 @@ class Study {
 
     /// Each layer alone, pushed by the same share of its residual norm. False: there is nothing to push with.
     bool study_layers() {
-        SteeringSpec everywhere;
-        const ResolvedSteering resolved =
-            resolve_steering(vectors_, everywhere, model_.manifest().decoder, request_.vector);
+        SteeringSetting everywhere;
+        everywhere.file = request_.vector;
+        const SteeringSetting resolved =
+            resolve_steering(vectors_, everywhere, model_.manifest().decoder).setting;
         StagePlan plan{"layers", {}, split_.choosing_prompts, split_.screening_seeds, {controls_.front()}};
-        for (const std::int64_t layer : resolved.layers) {
-            const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, resolved.site).name());
+        for (const std::int64_t layer : resolved.layers->numbers) {
+            const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, *resolved.site).name());
             if (!(stats.norm > 0.0)) continue;
             const double residual = stats.mean_residual_norm > 0.0 ? stats.mean_residual_norm : stats.norm;
             plan.ways.push_back(way(Strategy::kSingle, std::nullopt, layer, SteeredRows::kBoth,
@@ -112,8 +116,8 @@ class Study {
         if (plan.ways.empty()) return false;
         layers_ = run_and_store(plan).ways;
         for (std::size_t i = 0; i < layers_.size(); ++i) {
-            const std::int64_t layer = layers_[i].steering.layers.front();
-            const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, resolved.site).name());
+            const std::int64_t layer = layers_[i].steering.layers->numbers.front();
+            const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, *resolved.site).name());
             json& entry = result_["layers"]["ways"][i];
             entry["effect_size"] = stats.effect_size;
             entry["norm"] = stats.norm;
@@ -141,7 +145,8 @@ class Study {
         double weakest = strength_of(layers_.front());
         for (const StudyWay& layer : layers_) weakest = std::min(weakest, strength_of(layer));
         const auto add = [&](Strategy strategy, const StudyWay* source, double alpha) {
-            const auto layer = source ? std::optional(source->steering.layers.front()) : std::nullopt;
+            const auto layer =
+                source ? std::optional(source->steering.layers->numbers.front()) : std::nullopt;
             const bool single = strategy == Strategy::kSingle;
             const auto from = single ? std::nullopt : layer;
             const auto into = single ? layer : std::nullopt;
@@ -154,8 +159,8 @@ class Study {
         add(Strategy::kOneToAll, &layers_.front(), strength_of(layers_.front()) / many);
         add(Strategy::kPerLayer, nullptr, weakest / many);
         if (layers_.size() > 1) {
-            plan.ways.push_back(way(Strategy::kOneToAll, layers_[1].steering.layers.front(), std::nullopt,
-                                    SteeredRows::kBoth, strength_of(layers_[1]) / many));
+            plan.ways.push_back(way(Strategy::kOneToAll, layers_[1].steering.layers->numbers.front(),
+                                    std::nullopt, SteeredRows::kBoth, strength_of(layers_[1]) / many));
         }
         return run_and_store(plan).best(request_.max_kl_nats);
     }
@@ -167,12 +172,12 @@ class Study {
         return sampling;
     }
 
-    static SteeringAxes axes_of(const AppliedSteering& steering, std::vector<double> alphas) {
+    static SteeringAxes axes_of(const SteeringSetting& steering, std::vector<double> alphas) {
         SteeringAxes axes;
-        axes.strategies = {to_text(steering.strategy)};
-        axes.layers = {to_text(steering.layers)};
+        axes.strategies = {to_text(*steering.strategy)};
+        axes.layers = {to_text(steering.layers->numbers)};
         if (steering.strategy == Strategy::kOneToAll) axes.source_layers = {*steering.source_layer};
-        axes.rows = {to_text(steering.rows)};
+        axes.rows = {to_text(*steering.rows)};
         axes.alphas = std::move(alphas);
         return axes;
     }
@@ -215,7 +220,7 @@ class Study {
     }
 
     /// The one verdict, on clips that had no part in any choice.
-    void confirm(const AppliedSteering& steering, const AlphaRange& range) {
+    void confirm(const SteeringSetting& steering, const AlphaRange& range) {
         std::set<double> alphas;
         for (const double end : {range.low, range.high})
             if (end != 0.0) alphas.insert({rounded(end / 2.0), end});
@@ -243,23 +248,25 @@ class Study {
         }
     }
 
-    void recommend(AppliedSteering steering, const AlphaRange& range) {
+    void recommend(SteeringSetting steering, const AlphaRange& range) {
         steering.file = request_.vector;
         steering.alpha = range.high > 0.0 ? range.high : range.low;
-        json entry = steering_json(steering);
+        steering.alpha_range = range;
+        json entry = setting_json(steering);
         entry["alpha_range"] = {range.low, range.high};
         result_["recommendation"] = entry;
         result_["sentence"] =
             "it steers " + request_.measure + ": " + result_["verdict"]["reason"].get<std::string>();
-        Preset preset;
-        preset.model_name = model_.manifest().model_name;
-        preset.weights_sha256 = model_.manifest().weights_sha256;
-        preset.entries = {{steering, range.low, range.high}};
-        preset.evidence = {{"command", "study"},
-                           {"measure", request_.measure},
-                           {"max_kl_nats", request_.max_kl_nats},
-                           {"verdict", result_["verdict"]}};
-        preset.save(folder_ / "preset.json", Overwrite::kAllow);
+        SteeringFile file;
+        file.program_version = program_version();
+        file.model_name = model_.manifest().model_name;
+        file.weights_sha256 = model_.manifest().weights_sha256;
+        file.settings = {steering};
+        file.evidence = {{"command", "study"},
+                         {"measure", request_.measure},
+                         {"max_kl_nats", request_.max_kl_nats},
+                         {"verdict", result_["verdict"]}};
+        file.save(folder_ / "steering.json", Overwrite::kAllow);
     }
 
     void conclude(const std::string& reason) {
@@ -278,17 +285,6 @@ class Study {
 };
 
 }  // namespace
-
-VectorFile matched_random(const VectorFile& vectors, std::uint64_t seed) {
-    VectorFile random = vectors;
-    random.provenance.method = "random";
-    random.provenance.method_settings.clear();
-    random.provenance.seed = seed;
-    random.provenance.concept_name = "random-" + std::to_string(seed);
-    randomize_directions(random.directions, seed);
-    for (auto& [name, stats] : random.stats) stats = {stats.norm, stats.mean_residual_norm, 0.0};
-    return random;
-}
 
 json run_study(const Model& model, const StudyRequest& request, const fs::path& folder,
                const StudyOptions& options) {

@@ -43,12 +43,8 @@ std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers);
 void claim_study_folder(const StudyRequest& request, const Manifest& manifest,
                         const std::filesystem::path& folder);
 
-/// A vector of the same norm at every hook point, in random directions: what a push does that means nothing.
-/// The same seed gives the same file.
-VectorFile matched_random(const VectorFile& vectors, std::uint64_t seed);
-
 /// Layers, strategies, strength and the verdict, each a sweep in a folder of its own; what is there is kept.
-/// Writes study.json, and preset.json if a setting steers (docs/formats.md).
+/// Writes study.json, and steering.json if a setting steers (docs/formats.md).
 /// @return what study.json holds @throws Interrupted; what sweeps throw
 nlohmann::json run_study(const Model& model, const StudyRequest& request, const std::filesystem::path& folder,
                          const StudyOptions& options);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/statistics.hpp"
+#include "steering/setting.hpp"
 
 namespace musicsteer {
 
@@ -37,16 +38,9 @@ struct DoseResponse {
     double reach(double max_kl) const;
 };
 
-/// Strengths that cost little enough and move the measure. Both ends 0: none does.
-struct AlphaRange {
-    double low = 0.0;
-    double high = 0.0;
-
-    bool empty() const { return low == 0.0 && high == 0.0; }
-};
-
-/// From 0 outwards, as far as the KL cost stays within the cap and no step moves the mean back by more than
-/// its noise. Each end moves the mean further than all before it, by an interval that excludes zero.
+/// Strengths that cost little enough and move the measure; empty if none does. From 0 outwards, as far as the
+/// KL cost stays within the cap and no step moves the mean back by more than its noise. Each end moves the
+/// mean further than all before it, by an interval that excludes zero.
 AlphaRange usable_range(const DoseResponse& response, double max_kl);
 
 /// Whether a vector does more than any push of its size does.

@@ -8,6 +8,7 @@
 #include "base/errors.hpp"
 #include "io/sha256.hpp"
 #include "model/memory.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -26,7 +27,9 @@ SweepPlan sweep_plan(const Model& model, const StudyRequest& request, const Stag
     for (const std::string& file : files) {
         for (SteeringAxes axes : stage.ways) {
             axes.alphas.insert(axes.alphas.begin(), 0.0);
-            sweep.vectors.push_back({file, std::move(axes), {}});
+            SweepVector& vector = sweep.vectors.emplace_back();
+            vector.setting.file = file;
+            vector.axes = std::move(axes);
         }
     }
     PlanOptions options;
@@ -51,15 +54,15 @@ class Measured {
                 if (value.is_number()) unsteered_[place] = value.get<double>();
                 continue;
             }
-            const AppliedSteering& steering = clip.spec.steering.front();
-            Point& point = points_[key(steering)][steering.alpha];
+            const SteeringSetting& steering = clip.spec.steering.front();
+            Point& point = points_[key(steering)][*steering.alpha];
             point.kl.push_back(parsed.at("kl_nats").get<double>());
             if (value.is_number()) point.values[place] = value.get<double>();
         }
     }
 
     DoseResponse response(const SweepCondition& condition, const std::string& sha256) const {
-        AppliedSteering steering = condition.steering;
+        SteeringSetting steering = condition.steering;
         steering.sha256 = sha256;
         const auto found = points_.find(key(steering));
         std::vector<double> alphas = condition.alphas;
@@ -88,8 +91,8 @@ class Measured {
         std::vector<double> kl;
     };
 
-    static std::string key(const AppliedSteering& steering) {
-        json entry = steering_json(steering);
+    static std::string key(const SteeringSetting& steering) {
+        json entry = setting_json(steering);
         for (const char* name : {"alpha", "file", "concept", "labels"}) entry.erase(name);
         return entry.dump();
     }
@@ -166,7 +169,7 @@ json estimate_json(const Estimate& estimate) {
 json stage_json(const StudyStage& stage, const StagePlan& plan, double max_kl) {
     json ways = json::array();
     for (const StudyWay& way : stage.ways) {
-        json entry = steering_json(way.steering);
+        json entry = setting_json(way.steering);
         for (const char* name : {"alpha", "file", "sha256", "concept", "labels"}) entry.erase(name);
         entry["points"] = response_json(way.response);
         entry["slope"] = estimate_json(way.response.slope());

@@ -12,7 +12,7 @@ namespace musicsteer {
 
 /// A way of steering with what it did, and what random vectors did in its place.
 struct StudyWay {
-    AppliedSteering steering;
+    SteeringSetting steering;
     DoseResponse response;
     std::vector<DoseResponse> random;
 };

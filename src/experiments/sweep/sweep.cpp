@@ -13,7 +13,8 @@
 #include "generation/scoring.hpp"
 #include "io/sha256.hpp"
 #include "model/memory.hpp"
-#include "steering/steering_combination.hpp"
+#include "steering/combination.hpp"
+#include "steering/resolve.hpp"
 
 namespace musicsteer {
 namespace {
@@ -48,12 +49,14 @@ class VectorFiles {
   public:
     explicit VectorFiles(const Manifest& manifest) : manifest_(manifest) {}
 
-    SteeringPart part(const AppliedSteering& steering) {
-        SteeringSpec spec = steering.spec();
-        if (std::optional<Gate>& gate = spec.effect.gate)
-            gate->take_direction(load(gate->file, gate->sha256), manifest_.decoder.num_layers);
-        const VectorFile& vectors = load(steering.file, steering.sha256);
-        return {steering.file, resolve_steering(vectors, spec, manifest_.decoder, steering.file).plan};
+    SteeringPart part(const SteeringSetting& setting) {
+        std::optional<Gate> gate;
+        if (setting.gate) {
+            gate = setting.gate->with_direction(load(setting.gate->file, setting.gate->sha256),
+                                                manifest_.decoder.num_layers);
+        }
+        const VectorFile& vectors = load(setting.file, setting.sha256);
+        return {setting.file, resolve_steering(vectors, setting, manifest_.decoder, gate).plan};
     }
 
   private:
@@ -119,7 +122,7 @@ class Runner {
         request.negative_prompt = spec.negative_prompt;
         request.seed = spec.seed;
         std::vector<SteeringPart> parts;
-        for (const AppliedSteering& steering : spec.steering) parts.push_back(vectors_.part(steering));
+        for (const SteeringSetting& setting : spec.steering) parts.push_back(vectors_.part(setting));
         request.steering = combine_parts(parts);
         return request;
     }

@@ -6,7 +6,8 @@
 #include <optional>
 
 #include "base/errors.hpp"
-#include "io/sha256.hpp"
+#include "steering/applied_vector.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -40,20 +41,16 @@ std::vector<std::optional<Value>> or_default(const std::vector<Value>& values) {
 class ConditionGrid {
   public:
     ConditionGrid(const SweepVector& vector, const SteeringAxes& axes, const Manifest& manifest)
-        : file_(vector.file),
-          axes_(axes),
-          effect_(vector.effect),
-          dims_(manifest.decoder),
-          vectors_(VectorFile::load(file_)),
-          sha256_(sha256_of_file(file_)) {
-        vectors_.check_fits(manifest, file_);
+        : vector_(AppliedVector::load(vector.setting)), axes_(axes), manifest_(manifest) {
+        vector_.setting.alpha.reset();  // an axis
+        vector_.vectors.check_fits(manifest, vector_.setting.file);
         check_alphas();
-        if (effect_.mode == SteeringMode::kClamp)
-            throw UsageError(file_ + ": mode clamp has no alpha, so there is nothing to sweep");
-        if (effect_.gate) load_gate(manifest);
+        if (vector_.setting.mode == SteeringMode::kClamp)
+            throw UsageError(vector_.setting.file +
+                             ": mode clamp has no alpha, so there is nothing to sweep");
     }
 
-    const VectorFile& vectors() const { return vectors_; }
+    const AppliedVector& vector() const { return vector_; }
 
     void append_to(std::vector<SweepCondition>& conditions) {
         const Strategy otherwise = axes_.source_layers.empty() ? Strategy::kPerLayer : Strategy::kOneToAll;
@@ -71,86 +68,77 @@ class ConditionGrid {
     }
 
   private:
-    void load_gate(const Manifest& manifest) {
-        Gate& gate = *effect_.gate;
-        const VectorFile directions = VectorFile::load(gate.file);
-        directions.check_fits(manifest, gate.file);
-        gate.sha256 = sha256_of_file(gate.file);
-        gate.take_direction(directions, manifest.decoder.num_layers);
-    }
-
     void check_alphas() const {
-        if (axes_.alphas.empty()) throw UsageError(file_ + ": no strength is given: --alphas -2:2:0.5");
+        if (axes_.alphas.empty())
+            throw UsageError(vector_.setting.file + ": no strength is given: --alphas -2:2:0.5");
         for (const double alpha : axes_.alphas) {
             if (!std::isfinite(alpha)) throw UsageError("alpha must be a finite number");
         }
     }
 
-    void append_strategy(Strategy strategy, std::vector<SweepCondition>& conditions) const {
+    void append_strategy(Strategy strategy, std::vector<SweepCondition>& conditions) {
         const auto sources = strategy == Strategy::kPerLayer
                                  ? std::vector<std::optional<std::int64_t>>{std::nullopt}
                                  : or_default(axes_.source_layers);
         for (const auto& source : sources) {
             for (const auto& item : or_default(axes_.layers)) {
                 for (const auto& site : or_default(axes_.sites)) {
-                    SteeringSpec spec;
-                    spec.alpha = 1.0;
-                    spec.strategy = strategy;
-                    spec.source_layer = source;
-                    spec.effect = effect_;
-                    if (site) spec.site = parse_site(*site);
-                    for (const auto& layers : layer_sets(item, spec)) {
-                        spec.layers = layers;
-                        append_rows_and_units(spec, conditions);
+                    SteeringSetting setting = vector_.setting;
+                    setting.strategy = strategy;
+                    setting.source_layer = source;
+                    if (site) setting.site = parse_site(*site);
+                    for (const auto& layers : layer_sets(item, setting)) {
+                        setting.layers = layers;
+                        append_rows_and_units(setting, conditions);
                     }
                 }
             }
         }
     }
 
-    using Layers = std::optional<std::vector<std::int64_t>>;
+    using Layers = std::optional<LayerList>;
 
     /// What an item of the layers axis stands for; nothing is the strategy's own default.
-    std::vector<Layers> layer_sets(const std::optional<std::string>& item, const SteeringSpec& spec) const {
+    std::vector<Layers> layer_sets(const std::optional<std::string>& item, const SteeringSetting& setting) {
         if (!item) return {std::nullopt};
         const bool all = *item == "all";
-        if (spec.strategy != Strategy::kSingle)
-            return {all ? std::nullopt : Layers(parse_layers(*item, dims_.num_layers))};
+        if (setting.strategy != Strategy::kSingle)
+            return {all ? std::nullopt : Layers(LayerList::parse(*item))};
         std::vector<Layers> single;
         for (const std::int64_t layer :
-             all ? layers_with_vector(spec) : parse_layers(*item, dims_.num_layers))
-            single.push_back(std::vector<std::int64_t>{layer});
+             all ? layers_with_vector(setting) : parse_layers(*item, manifest_.decoder.num_layers))
+            single.push_back(LayerList{.all = false, .numbers = {layer}});
         return single;
     }
 
-    std::vector<std::int64_t> layers_with_vector(SteeringSpec spec) const {
-        spec.strategy = Strategy::kPerLayer;
-        spec.source_layer = std::nullopt;
-        spec.layers = std::nullopt;
-        return resolve_steering(vectors_, spec, dims_, file_).layers;
+    SteeringSetting resolved(const SteeringSetting& setting) {
+        vector_.setting = setting;
+        vector_.resolve(manifest_);
+        return vector_.resolved.setting;
     }
 
-    void append_rows_and_units(SteeringSpec spec, std::vector<SweepCondition>& conditions) const {
-        if (spec.source_layer && *spec.source_layer >= dims_.num_layers) {
-            throw UsageError("source layer " + std::to_string(*spec.source_layer) +
-                             ": the model has layers 0 to " + std::to_string(dims_.num_layers - 1));
-        }
+    std::vector<std::int64_t> layers_with_vector(SteeringSetting setting) {
+        setting.strategy = Strategy::kPerLayer;
+        setting.source_layer = std::nullopt;
+        setting.layers = std::nullopt;
+        return resolved(setting).layers->numbers;
+    }
+
+    void append_rows_and_units(SteeringSetting setting, std::vector<SweepCondition>& conditions) {
         for (const auto& rows : or_default(axes_.rows)) {
-            if (rows) spec.rows = parse_steered_rows(*rows);
+            if (rows) setting.rows = parse_steered_rows(*rows);
             for (const auto& unit : or_default(axes_.units)) {
-                if (unit) spec.unit = parse_alpha_unit(*unit);
-                const ResolvedSteering resolved = resolve_steering(vectors_, spec, dims_, file_);
-                append({AppliedSteering::of(file_, sha256_, vectors_.provenance, spec, resolved), {}},
-                       conditions);
+                if (unit) setting.unit = parse_alpha_unit(*unit);
+                append({resolved(setting), {}}, conditions);
             }
         }
     }
 
     /// Alphas of a condition that is there already go to it.
     void append(SweepCondition condition, std::vector<SweepCondition>& conditions) const {
-        const nlohmann::json key = steering_json(condition.steering);
+        const nlohmann::json key = setting_json(condition.steering);
         auto place = std::find_if(conditions.begin(), conditions.end(), [&](const SweepCondition& other) {
-            return steering_json(other.steering) == key;
+            return setting_json(other.steering) == key;
         });
         if (place == conditions.end()) place = conditions.insert(place, std::move(condition));
         for (const double alpha : axes_.alphas) {
@@ -160,12 +148,9 @@ class ConditionGrid {
         }
     }
 
-    std::string file_;
+    AppliedVector vector_;
     const SteeringAxes& axes_;
-    SteeringEffect effect_;
-    const DecoderDims& dims_;
-    VectorFile vectors_;
-    std::string sha256_;
+    const Manifest& manifest_;
 };
 
 }  // namespace
@@ -176,11 +161,7 @@ std::vector<SweepCondition> resolve_conditions(const SweepRequest& request, cons
     for (const SweepVector& vector : request.vectors) {
         const SteeringAxes axes = axes_of(vector, request.axes);
         ConditionGrid grid(vector, axes, manifest);
-        if (on_warning && !grid.vectors().same_weights(manifest)) {
-            on_warning(vector.file + " was extracted from other weights (" +
-                       grid.vectors().provenance.model_name + ") than this model's (" + manifest.model_name +
-                       "): its directions may mean nothing here");
-        }
+        if (on_warning) warn_of_other_weights(grid.vector(), manifest, on_warning);
         grid.append_to(conditions);
     }
     return conditions;

@@ -19,7 +19,7 @@ namespace musicsteer {
 /// A way of steering (its own alpha means nothing) and the strengths at which it is tried. Alpha 0 is the
 /// unsteered clip, whatever the way.
 struct SweepCondition {
-    AppliedSteering steering;
+    SteeringSetting steering;
     std::vector<double> alphas;
 };
 

@@ -9,7 +9,7 @@
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
-#include "steering/steering_json.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -19,7 +19,7 @@ using nlohmann::json;
 constexpr FileFormat kPlanFormat{"musicsteer-sweep"};
 
 json condition_json(const SweepCondition& condition) {
-    json entry = steering_json(condition.steering);
+    json entry = setting_json(condition.steering);
     entry.erase("alpha");
     entry["alphas"] = condition.alphas;
     return entry;
@@ -92,19 +92,9 @@ ClipSettings read_settings(const JsonView& root) {
 
 SweepCondition read_condition(const JsonView& view) {
     SweepCondition condition;
-    AppliedSteering& steering = condition.steering;
-    steering.file = view.at("file").text();
-    steering.sha256 = view.at("sha256").text();
-    steering.concept_name = view.at("concept").text();
-    steering.positive_label = view.at("labels").at("positive").text();
-    steering.negative_label = view.at("labels").at("negative").text();
-    steering.strategy = parse_strategy(view.at("strategy").text());
-    for (const JsonView& layer : view.at("layers").items()) steering.layers.push_back(layer.integer(0));
-    if (const auto source = view.find("source_layer")) steering.source_layer = source->integer(0);
-    steering.site = parse_site(view.at("site").text());
-    steering.rows = parse_steered_rows(view.at("rows").text());
-    steering.unit = parse_alpha_unit(view.at("unit").text());
-    steering.effect = read_effect(view);
+    condition.steering = read_setting(view, "");
+    for (const char* key : {"sha256", "concept", "labels", "strategy", "layers", "site", "rows", "unit"})
+        view.at(key);  // a stored plan has decided them
     for (const JsonView& alpha : view.at("alphas").items()) condition.alphas.push_back(alpha.number());
     return condition;
 }
@@ -150,9 +140,10 @@ std::string describe(const ClipSpec& clip) {
     std::string text =
         "prompt " + in_quotes(clip.prompt.value_or("")) + ", seed " + std::to_string(clip.seed);
     if (clip.steering.empty()) return text + ", unsteered";
-    for (const AppliedSteering& steering : clip.steering) {
-        text += ", " + steering.concept_name + " at alpha " + json(steering.alpha).dump() + " (" +
-                to_text(steering.strategy) + ", layers " + json(steering.layers).dump() + ")";
+    for (const SteeringSetting& steering : clip.steering) {
+        text += ", " + steering.concept_name + " at alpha " + json(steering.alpha.value_or(1.0)).dump() +
+                " (" + to_text(*steering.strategy) + ", layers " + json(steering.layers->numbers).dump() +
+                ")";
     }
     return text;
 }

@@ -8,7 +8,7 @@
 #include "directions/prompt_set.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
-#include "steering/steering_json.hpp"
+#include "steering/setting_json.hpp"
 
 namespace musicsteer {
 namespace {
@@ -87,19 +87,28 @@ std::string path_from(const fs::path& folder, const JsonView& view) {
     return reached_from(folder, text);
 }
 
+/// Keys that a plan file has for axes: `rows` and `layers` are lists there.
+bool is_axis(const std::string& key) {
+    return key == "rows" || key == "layers";
+}
+
 std::vector<SweepVector> read_vectors(const JsonView& view, const fs::path& folder) {
     std::vector<SweepVector> vectors;
     for (const JsonView& item : view.items()) {
         if (item.is_text()) {
-            vectors.push_back({path_from(folder, item), {}, {}});
+            vectors.emplace_back().setting.file = path_from(folder, item);
             continue;
         }
         item.refuse_unknown_keys({"file", "alphas", "layers", "strategies", "source_layers", "sites", "rows",
-                                  "units", "mode", "schedule", "probability", "frame_seed", "weights",
-                                  "heads", "gate", "gate_file"});
-        SteeringEffect effect = read_effect(item);
-        if (effect.gate) effect.gate->file = reached_from(folder, effect.gate->file);
-        vectors.push_back({path_from(folder, item.at("file")), read_axes(item), std::move(effect)});
+                                  "units", "mode", "schedule", "ramp_in_s", "probability", "frame_seed",
+                                  "weights", "heads", "gate", "gate_file"});
+        SweepVector& vector = vectors.emplace_back();
+        for (const SettingField& field : setting_fields()) {
+            if (!is_axis(field.key)) field.read(vector.setting, item, field.key);
+        }
+        vector.setting.file = path_from(folder, item.at("file"));
+        if (vector.setting.gate) vector.setting.gate->file = reached_from(folder, vector.setting.gate->file);
+        vector.axes = read_axes(item);
     }
     if (vectors.empty()) view.fail("expected at least one vector file, found an empty list");
     return vectors;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "steering/steering.hpp"
+#include "steering/setting.hpp"
 
 namespace musicsteer {
 
@@ -24,9 +24,8 @@ struct SteeringAxes {
 
 /// A vector file with axes of its own, which take the place of the sweep's.
 struct SweepVector {
-    std::string file;
+    SteeringSetting setting;  ///< of all its conditions, where no axis varies it
     SteeringAxes axes;
-    SteeringEffect effect;  ///< of all its conditions; mode clamp has no alphas to sweep
 };
 
 /// A sweep as it is asked for, on the command line or in a plan file; make_sweep_plan decides the rest.

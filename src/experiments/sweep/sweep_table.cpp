@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/metrics.hpp"
+#include "steering/setting.hpp"
 
 namespace musicsteer {
 namespace {
@@ -11,10 +12,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::array kClipColumns = {"id", "file", "prompt", "negative_prompt", "seed"};
-constexpr std::array kSteeringColumns = {
-    "concept", "alpha", "strategy", "layers",      "source_layer", "site",    "rows",  "unit",
-    "mode",    "value", "schedule", "probability", "frame_seed",   "weights", "heads", "gate"};
-
 /// Text that holds a comma, a quote or a line's end stands in quotes.
 std::string cell(const json& value) {
     if (value.is_null()) return "";
@@ -42,7 +39,8 @@ std::string row_of(const json& record) {
     // An unsteered clip is alpha 0 of every curve.
     const json steering = member(record, "steering");
     const json applied = steering.is_array() && !steering.empty() ? steering[0] : json{{"alpha", 0.0}};
-    for (const char* column : kSteeringColumns) add(member(applied, column));
+    add(member(applied, "concept"));
+    for (const SettingField& field : setting_fields()) add(member(applied, field.key));
     const json measures = member(record, "measures");
     for (const char* column : kMeasureNames) add(member(measures, column));
     add(member(record, "kl_nats"));
@@ -56,7 +54,8 @@ std::string row_of(const json& record) {
 std::string sweep_table(const std::vector<std::string>& records) {
     std::string table;
     for (const char* column : kClipColumns) table += std::string(column) + ",";
-    for (const char* column : kSteeringColumns) table += std::string(column) + ",";
+    table += "concept,";
+    for (const SettingField& field : setting_fields()) table += std::string(field.key) + ",";
     for (const char* column : kMeasureNames) table += std::string(column) + ",";
     table += "kl_nats,audio_sha256\n";
     for (const std::string& record : records) table += row_of(json::parse(record));

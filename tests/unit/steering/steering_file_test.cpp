@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.hpp"
+#include "steering/setting_json.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {
@@ -32,6 +34,7 @@ json full_entry() {
             {"unit", "unit"},
             {"mode", "add-renorm"},
             {"schedule", "linear,0,1"},
+            {"ramp_in_s", 0.75},
             {"probability", 0.5},
             {"frame_seed", 18446744073709551615U},
             {"weights", "exponential,0.5"},
@@ -62,45 +65,76 @@ TEST(SteeringFile, SaysEverything) {
                                      {"model", {{"name", "tiny"}, {"weights_sha256", std::string(64, 'b')}}},
                                      {"steering", {full_entry()}}});
     EXPECT_EQ(file.model_name, "tiny");
-    ASSERT_EQ(file.entries.size(), 1u);
-    const SteeringEntry& entry = file.entries.front();
-    EXPECT_EQ(entry.file, "folder/vectors/tempo.safetensors");
-    EXPECT_EQ(entry.sha256, std::string(64, 'c'));
-    const SteeringSpec spec = entry.spec(4);
-    EXPECT_EQ(spec.alpha, 0.5);
-    EXPECT_EQ(spec.strategy, Strategy::kOneToAll);
-    EXPECT_THAT(*spec.layers, ElementsAre(0, 2));
-    EXPECT_EQ(spec.source_layer, 3);
-    EXPECT_EQ(spec.site, Site::kSelfAttnHeads);
-    EXPECT_EQ(spec.rows, SteeredRows::kConditional);
-    EXPECT_EQ(spec.unit, AlphaUnit::kUnit);
-    const SteeringEffect& effect = spec.effect;
-    EXPECT_EQ(effect.mode, SteeringMode::kAddRenorm);
-    EXPECT_EQ(effect.schedule.text(), "linear,0,1");
-    EXPECT_EQ(effect.frames.probability, 0.5);
-    EXPECT_EQ(effect.frames.seed, 18446744073709551615U);
-    EXPECT_EQ(effect.weights.text(), "exponential,0.5");
-    EXPECT_THAT(effect.heads, ElementsAre(1, 3));
-    EXPECT_EQ(effect.gate->file, "folder/gates/g.safetensors");
-    EXPECT_EQ(effect.gate->condition(), "decoder.1.resid_post>0.25");
-    EXPECT_EQ(effect.gate->sha256, std::string(64, 'd'));
-    EXPECT_TRUE(effect.orthogonalize);
+    ASSERT_EQ(file.settings.size(), 1u);
+    const SteeringSetting& setting = file.settings.front();
+    EXPECT_EQ(setting.file, "folder/vectors/tempo.safetensors");
+    EXPECT_EQ(setting.sha256, std::string(64, 'c'));
+    EXPECT_EQ(setting.origin->path, "s.json");
+    EXPECT_EQ(setting.origin->model_name, "tiny");
+    EXPECT_EQ(setting.alpha, 0.5);
+    EXPECT_EQ(setting.strategy, Strategy::kOneToAll);
+    EXPECT_THAT(setting.layers->numbers, ElementsAre(0, 2));
+    EXPECT_EQ(setting.source_layer, 3);
+    EXPECT_EQ(setting.site, Site::kSelfAttnHeads);
+    EXPECT_EQ(setting.rows, SteeredRows::kConditional);
+    EXPECT_EQ(setting.unit, AlphaUnit::kUnit);
+    EXPECT_EQ(setting.mode, SteeringMode::kAddRenorm);
+    EXPECT_EQ(setting.schedule->text(), "linear,0,1");
+    EXPECT_EQ(setting.ramp_in_s, 0.75);
+    EXPECT_EQ(setting.probability, 0.5);
+    EXPECT_EQ(setting.frame_seed, 18446744073709551615U);
+    EXPECT_EQ(setting.weights->text(), "exponential,0.5");
+    EXPECT_THAT(*setting.heads, ElementsAre(1, 3));
+    EXPECT_EQ(setting.gate->file, "folder/gates/g.safetensors");
+    EXPECT_EQ(setting.gate->condition(), "decoder.1.resid_post>0.25");
+    EXPECT_EQ(setting.gate->sha256, std::string(64, 'd'));
+    EXPECT_EQ(setting.orthogonalize, true);
+    // What is read is written again, key by key.
+    json expected = full_entry();
+    expected["file"] = "folder/vectors/tempo.safetensors";
+    expected["gate_file"] = "folder/gates/g.safetensors";
+    EXPECT_EQ(setting_json(setting), expected);
 }
 
-TEST(SteeringFile, AFileAloneHasTheDefaultsOfFlags) {
-    const SteeringSpec spec = parse(with(json::object())).entries.front().spec(4);
-    EXPECT_EQ(spec.alpha, 1.0);
-    EXPECT_EQ(spec.strategy, Strategy::kPerLayer);
-    EXPECT_FALSE(spec.layers || spec.source_layer || spec.site || spec.effect.gate);
-    EXPECT_EQ(parse(with({{"source_layer", 1}})).entries.front().spec(4).strategy, Strategy::kOneToAll);
+TEST(SteeringFile, EveryFieldIsTypedPrintedAndRead) {
+    const SteeringSetting setting = parse({{"steering", {full_entry()}}}).settings.front();
+    std::string typed = setting.file;
+    for (const SettingField& field : setting_fields()) {
+        if (!field.is_set(setting)) continue;
+        typed += ":" + field.flag() + "=" + field.print(setting);
+        EXPECT_TRUE(json::parse(field.json_type).is_object()) << field.key;
+    }
+    const SteeringSetting again = SteeringSetting::parse(typed);
+    for (const SettingField& field : setting_fields()) {
+        EXPECT_EQ(field.is_set(again), field.is_set(setting)) << field.key;
+        if (field.is_set(setting)) EXPECT_EQ(field.print(again), field.print(setting)) << field.key;
+    }
+}
+
+TEST(SteeringFile, TypedSettingsThatAreWrong) {
+    const auto expect_refused = [](const std::string& text, const std::string& message) {
+        EXPECT_THAT([&] { SteeringSetting::parse(text); }, ThrowsMessage<UsageError>(StrEq(message)));
+    };
+    expect_refused("t.st:alpha=", "--steer t.st: alpha: '' is not a finite number");
+    expect_refused("t.st:alpha=inf", "--steer t.st: alpha: 'inf' is not a finite number");
+    expect_refused("t.st:alpha=1:alpha=2", "--steer t.st: alpha is given twice");
+    expect_refused("t.st:layer=2", "--steer t.st: unknown key 'layer', did you mean 'layers'?");
+    expect_refused("", "--steer '': expected FILE or FILE:key=value:...");
+    expect_refused("t.st:source-layer=1,2", "--steer t.st: source-layer: expected one layer number");
+    EXPECT_EQ(SteeringSetting::parse("C:/a:b.st:alpha=2").file, "C:/a:b.st");
+}
+
+TEST(SteeringFile, AFileAloneSaysNothingElse) {
+    EXPECT_FALSE(parse(with(json::object())).settings.front().has_any());
 }
 
 TEST(SteeringFile, LayersAndHeadsAsTextNumberOrList) {
     for (const json& layers : {json("1-2"), json{1, 2}})
-        EXPECT_THAT(*parse(with({{"layers", layers}})).entries.front().spec(4).layers, ElementsAre(1, 2));
-    EXPECT_THAT(*parse(with({{"layers", 3}})).entries.front().spec(4).layers, ElementsAre(3));
-    EXPECT_THAT(parse(with({{"heads", "0,2-3"}})).entries.front().effect().heads, ElementsAre(0, 2, 3));
-    EXPECT_THAT(parse(with({{"heads", "all"}})).entries.front().effect().heads, ElementsAre());
+        EXPECT_THAT(parse(with({{"layers", layers}})).settings.front().layers->numbers, ElementsAre(1, 2));
+    EXPECT_THAT(parse(with({{"layers", 3}})).settings.front().layers->numbers, ElementsAre(3));
+    EXPECT_TRUE(parse(with({{"layers", "all"}})).settings.front().layers->all);
+    EXPECT_THAT(*parse(with({{"heads", "0,2-3"}})).settings.front().heads, ElementsAre(0, 2, 3));
+    EXPECT_THAT(*parse(with({{"heads", "all"}})).settings.front().heads, ElementsAre());
 }
 
 TEST(SteeringFile, ErrorsNameThePlace) {
@@ -133,61 +167,126 @@ TEST(SteeringFile, ErrorsNameThePlace) {
         ThrowsMessage<InputError>(HasSubstr("written for a newer musicsteer")));
 }
 
-AppliedSteering applied(const SteeringEntry& entry) {
-    const SteeringSpec spec = entry.spec(4);
-    AppliedSteering steering;
-    steering.file = entry.file;
-    steering.sha256 = *entry.sha256;
-    steering.concept_name = "tempo";
-    steering.positive_label = "fast";
-    steering.negative_label = "slow";
-    steering.alpha = spec.alpha;
-    steering.strategy = spec.strategy;
-    steering.layers = *spec.layers;
-    steering.source_layer = spec.source_layer;
-    steering.site = *spec.site;
-    steering.rows = spec.rows;
-    steering.unit = spec.unit;
-    steering.effect = spec.effect;
-    return steering;
+SteeringFile valid_file() {
+    json entry = full_entry();
+    entry["alpha_range"] = {0.25, 1.0};
+    return SteeringFile::parse(json{{"format", "musicsteer-steering"},
+                                    {"musicsteer", "0.1.0"},
+                                    {"model", {{"name", "tiny"}, {"weights_sha256", std::string(64, 'b')}}},
+                                    {"steering", {entry}},
+                                    {"evidence", {{"command", "calibrate"}}}}
+                                   .dump(),
+                               "s.json", "folder");
 }
 
-TEST(SteeringFile, WhatIsWrittenSaysTheSame) {
+TEST(SteeringFile, SavedAndLoadedItIsTheSame) {
     const TempFolder folder;
-    const SteeringEntry entry = parse({{"steering", {full_entry()}}}).entries.front();
-    AppliedSteering steering = applied(entry);
-    steering.file = (folder.path() / "vectors" / "tempo.safetensors").string();
-    steering.effect.gate->file = (folder.path() / "gates" / "g.safetensors").string();
-    ClipSettings settings;
-    settings.model_name = "tiny";
-    settings.weights_sha256 = std::string(64, 'b');
-    const auto path = folder.path() / "s.json";
-    save_steering(path, settings, {steering}, Overwrite::kRefuse);
-    const SteeringFile again = SteeringFile::load(path);
-    ASSERT_EQ(again.entries.size(), 1u);
-    EXPECT_EQ(again.weights_sha256, settings.weights_sha256);
-    AppliedSteering read = applied(again.entries.front());
-    EXPECT_EQ(read.file, steering.file);
-    EXPECT_EQ(steering_json(read), steering_json(steering));
-    // From a record, as a preset has it, too.
-    EXPECT_EQ(steering_json(applied(SteeringEntry::of(steering))), steering_json(steering));
+    SteeringFile file = valid_file();
+    file.settings.front().file = folder / "vectors/tempo.safetensors";
+    file.settings.front().gate->file = folder / "gates/g.safetensors";
+    file.save(folder / "found/calm.json", Overwrite::kRefuse);
+    const SteeringFile again = SteeringFile::load(folder / "found/calm.json");
+    EXPECT_EQ(again.model_name, "tiny");
+    EXPECT_EQ(again.weights_sha256, std::string(64, 'b'));
+    EXPECT_EQ(again.evidence, (json{{"command", "calibrate"}}));
+    ASSERT_EQ(again.settings.size(), 1u);
+    EXPECT_EQ(setting_json(again.settings[0]), setting_json(file.settings[0]));
+    EXPECT_EQ(again.settings[0].alpha_range, (AlphaRange{0.25, 1.0}));
+    const json stored = json::parse(read_bytes(folder / "found/calm.json"));
+    EXPECT_EQ(stored["steering"][0]["file"], "../vectors/tempo.safetensors");
+    EXPECT_EQ(stored["steering"][0]["gate_file"], "../gates/g.safetensors");
+}
+
+TEST(SteeringFile, IsNotReplacedUnlessAllowed) {
+    const TempFolder folder;
+    write_bytes(folder / "calm.json", "mine");
+    EXPECT_THROW(valid_file().save(folder / "calm.json", Overwrite::kRefuse), OutputError);
+    EXPECT_EQ(read_bytes(folder / "calm.json"), "mine");
+    valid_file().save(folder / "calm.json", Overwrite::kAllow);
+    EXPECT_EQ(SteeringFile::load(folder / "calm.json").model_name, "tiny");
+}
+
+TEST(SteeringFile, WhatMakesNoSenseIsNotSaved) {
+    const TempFolder folder;
+    const auto expect_refused = [&](const std::function<void(SteeringFile&)>& change) {
+        SteeringFile file = valid_file();
+        change(file);
+        EXPECT_THROW(file.save(folder / "calm.json", Overwrite::kRefuse), UsageError);
+    };
+    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+    constexpr double kInfinite = std::numeric_limits<double>::infinity();
+    expect_refused([](SteeringFile& file) { file.settings.clear(); });
+    expect_refused([](SteeringFile& file) { file.settings[0].alpha = 1.5; });
+    expect_refused([](SteeringFile& file) { file.settings[0].alpha_range->low = 0.75; });
+    expect_refused([&](SteeringFile& file) { file.settings[0].alpha = kNan; });
+    expect_refused([&](SteeringFile& file) { file.settings[0].alpha_range->high = kInfinite; });
+    EXPECT_TRUE(folder.names().empty());
 }
 
 TEST(SteeringFile, ClampIsWrittenWithoutAlpha) {
     const TempFolder folder;
-    AppliedSteering steering;
-    steering.file = (folder.path() / "t.safetensors").string();
-    steering.sha256 = std::string(64, 'c');
-    steering.alpha = 1.0;
-    steering.layers = {1};
-    steering.effect.mode = SteeringMode::kClamp;
-    steering.effect.value = -2.5;
-    ClipSettings settings;
-    settings.weights_sha256 = std::string(64, 'b');
-    save_steering(folder.path() / "s.json", settings, {steering}, Overwrite::kRefuse);
-    const SteeringSpec spec = SteeringFile::load(folder.path() / "s.json").entries.front().spec(2);
-    EXPECT_EQ(spec.effect.mode, SteeringMode::kClamp);
-    EXPECT_EQ(spec.effect.value, -2.5);
+    SteeringFile file;
+    file.weights_sha256 = std::string(64, 'b');
+    SteeringSetting& setting = file.settings.emplace_back();
+    setting.file = (folder.path() / "t.safetensors").string();
+    setting.sha256 = std::string(64, 'c');
+    setting.layers = LayerList{.all = false, .numbers = {1}};
+    setting.mode = SteeringMode::kClamp;
+    setting.value = -2.5;
+    file.save(folder.path() / "s.json", Overwrite::kRefuse);
+    const SteeringSetting again = SteeringFile::load(folder.path() / "s.json").settings.front();
+    EXPECT_EQ(again.mode, SteeringMode::kClamp);
+    EXPECT_EQ(again.value, -2.5);
+    EXPECT_FALSE(again.alpha);
+}
+
+struct Damage {
+    const char* pointer;  ///< JSON pointer to what is replaced
+    json value;
+    const char* message;
+};
+
+class DamagedSteeringFile : public testing::TestWithParam<Damage> {};
+
+TEST_P(DamagedSteeringFile, IsRefusedWithThePlace) {
+    json entry = full_entry();
+    entry["alpha_range"] = {0.25, 1.0};
+    json content = {{"format", "musicsteer-steering"},
+                    {"model", {{"name", "tiny"}, {"weights_sha256", std::string(64, 'b')}}},
+                    {"steering", {entry}},
+                    {"evidence", {{"command", "calibrate"}}}};
+    content[json::json_pointer(GetParam().pointer)] = GetParam().value;
+    expect_error(content, GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    SteeringFile, DamagedSteeringFile,
+    testing::Values(
+        Damage{"/format", "musicsteer-sweep",
+               "s.json: format: expected 'musicsteer-steering', found 'musicsteer-sweep'"},
+        Damage{"/model", "tiny", "s.json: model: expected an object, found text"},
+        Damage{"/model/weights_sha256", "abc",
+               "s.json: model.weights_sha256: expected a SHA-256 (64 digits 0-9, a-f), found 'abc'"},
+        Damage{"/steering", json::object(), "s.json: steering: expected a list, found an object"},
+        Damage{"/evidence", "trust me", "s.json: evidence: expected an object, found text"},
+        Damage{"/steering/0/file", "",
+               "s.json: steering[0].file: expected the path of a vector file, found ''"},
+        Damage{"/steering/0/alpha", 2.0,
+               "s.json: steering[0].alpha: expected a number in alpha_range [0.25,1.0], found 2.0"},
+        Damage{"/steering/0/alpha_range", json::array({1.0}),
+               "s.json: steering[0].alpha_range: expected two numbers, lowest and highest, found 1"},
+        Damage{"/steering/0/alpha_range", json::array({1.0, 0.25}),
+               "s.json: steering[0].alpha_range: expected the lower number first"},
+        Damage{"/steering/0/layers/1", -1,
+               "s.json: steering[0].layers[1]: expected a whole number from 0 to 1024, found -1"},
+        Damage{"/steering/0/strategy", "per-layr",
+               "s.json: steering[0].strategy: unknown strategy 'per-layr' (known: per-layer, one-to-all, "
+               "single), did you mean 'per-layer'?"}));
+
+TEST(SteeringFile, NoJson) {
+    EXPECT_THAT([] { SteeringFile::parse("{", "s.json", ""); },
+                ThrowsMessage<InputError>(testing::StartsWith("s.json: not JSON: ")));
+    EXPECT_THROW(SteeringFile::load("/nowhere/steering.json"), InputError);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ TEST(SweepPlan, GridIsPromptsTimesSeedsTimesConditionsWithOneUnsteeredClipEach) 
 
     // A second way of steering adds its own strengths, and shares the unsteered clips.
     plan.conditions.push_back(plan.conditions.front());
-    plan.conditions.back().steering.layers = {2};
+    plan.conditions.back().steering.layers = LayerList{.all = false, .numbers = {2}};
     EXPECT_EQ(plan.clips().size(), 20U);
     plan.conditions.clear();
     EXPECT_EQ(plan.clips().size(), 4U);
@@ -239,7 +239,7 @@ TEST(SweepRequest, ReadsEveryKey) {
     EXPECT_THAT(request.axes.source_layers, ElementsAre(3));
     EXPECT_THAT(request.axes.units, ElementsAre("unit", "residual"));
     ASSERT_EQ(request.vectors.size(), 2U);
-    EXPECT_EQ(request.vectors[0].file, "plans/tempo.safetensors");
+    EXPECT_EQ(request.vectors[0].setting.file, "plans/tempo.safetensors");
     EXPECT_THAT(request.vectors[1].axes.layers, ElementsAre("0,2", "1"));
     EXPECT_THAT(request.vectors[1].axes.alphas, ElementsAre(0.5));
     EXPECT_EQ(request.top_k, 10);

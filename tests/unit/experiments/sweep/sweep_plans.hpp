@@ -21,15 +21,18 @@ inline SweepPlan small_plan() {
     plan.settings.precision = {{"codec", "f32"}, {"decoder", "f32"}, {"text_encoder", "f32"}};
     plan.prompts = {{"piano", 32}, {"organ", 32}};
     plan.seeds = {0, 7};
-    AppliedSteering steering;
+    SteeringSetting steering;
     steering.file = "tempo.safetensors";
     steering.sha256 = std::string(64, 'c');
     steering.concept_name = "tempo";
     steering.positive_label = "fast";
     steering.negative_label = "slow";
     steering.strategy = Strategy::kOneToAll;
-    steering.layers = {0, 1, 2};
+    steering.layers = LayerList{.all = false, .numbers = {0, 1, 2}};
     steering.source_layer = 1;
+    steering.site = Site::kResidPost;
+    steering.rows = SteeredRows::kBoth;
+    steering.unit = AlphaUnit::kDifference;
     plan.conditions = {{steering, {-0.5, 0.0, 0.5}}};
     return plan;
 }

@@ -1,4 +1,4 @@
-#include "steering/gate.hpp"
+#include "steering/gate_setting.hpp"
 
 #include <ATen/ATen.h>
 
@@ -24,7 +24,7 @@ std::string names_of(const VectorFile& vectors) {
 
 }  // namespace
 
-Gate Gate::parse(const std::string& file, const std::string& condition) {
+GateSetting GateSetting::parse(const std::string& file, const std::string& condition) {
     const std::size_t sign = condition.find_first_of("<>");
     const auto threshold =
         sign == std::string::npos ? std::nullopt : parse_number(std::string_view(condition).substr(sign + 1));
@@ -35,7 +35,7 @@ Gate Gate::parse(const std::string& file, const std::string& condition) {
     }
     if (*threshold < -1.0 || *threshold > 1.0)
         throw UsageError("gate " + in_quotes(condition) + ": a cosine lies between -1 and 1");
-    Gate gate;
+    GateSetting gate;
     gate.file = file;
     gate.point_name = condition.substr(0, sign);
     gate.below = condition[sign] == '<';
@@ -43,18 +43,18 @@ Gate Gate::parse(const std::string& file, const std::string& condition) {
     return gate;
 }
 
-Gate Gate::parse(const std::string& text) {
+GateSetting GateSetting::parse(const std::string& text) {
     const std::size_t at_sign = text.rfind('@');
     if (at_sign == std::string::npos) return parse("", text);  // says what is expected
     return parse(text.substr(0, at_sign), text.substr(at_sign + 1));
 }
 
-std::string Gate::condition() const {
+std::string GateSetting::condition() const {
     return point_name + (below ? "<" : ">") + to_text(threshold);
 }
 
-void Gate::take_direction(const VectorFile& vectors, std::int64_t num_layers) {
-    point = HookPoint::parse(point_name, num_layers);
+Gate GateSetting::with_direction(const VectorFile& vectors, std::int64_t num_layers) const {
+    const HookPoint point = HookPoint::parse(point_name, num_layers);
     const auto found = vectors.directions.find(point_name);
     if (found == vectors.directions.end()) {
         throw UsageError("gate " + condition() + ": " + file + " has no direction there (it has " +
@@ -62,7 +62,7 @@ void Gate::take_direction(const VectorFile& vectors, std::int64_t num_layers) {
     }
     if (found->second.norm().item<double>() == 0.0)
         throw UsageError("gate " + condition() + ": the direction of " + file + " there is zero");
-    direction = found->second;
+    return {point, found->second, below, threshold};
 }
 
 }  // namespace musicsteer

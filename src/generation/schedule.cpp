@@ -1,7 +1,8 @@
-#include "steering/schedule.hpp"
+#include "generation/schedule.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
@@ -105,6 +106,15 @@ bool RandomFrames::contains(std::int64_t position) const {
     z ^= z >> 31;
     constexpr double kBits53 = 9007199254740992.0;
     return static_cast<double>(z >> 11) / kBits53 < probability;
+}
+
+double Course::at(std::int64_t position, std::int64_t num_frames, double frame_rate_hz) const {
+    if (!frames.contains(position)) return 0.0;
+    const double scheduled = schedule.at(position, num_frames, frame_rate_hz);
+    const double ramp_frames = ramp_in_s * frame_rate_hz;
+    const auto elapsed = static_cast<double>(position);
+    if (elapsed >= ramp_frames) return scheduled;
+    return scheduled * 0.5 * (1.0 - std::cos(std::numbers::pi * elapsed / ramp_frames));
 }
 
 }  // namespace musicsteer

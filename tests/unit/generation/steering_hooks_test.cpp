@@ -1,4 +1,4 @@
-#include "steering/steering.hpp"
+#include "generation/steering_hooks.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/errors.hpp"
+#include "steering/gate_setting.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {
@@ -30,13 +31,28 @@ const std::vector<Row> kRows = {
 const std::vector<Row> kMixedRows = {
     {1, RowRole::kNull}, {0, RowRole::kConditional}, {1, RowRole::kConditional}, {0, RowRole::kNull}};
 
-Injection with_effect(const std::vector<float>& vector, double strength, SteeringEffect effect) {
-    return {kPoint, at::tensor(vector), strength, SteeredRows::kBoth, std::move(effect)};
-}
-
 Injection injection(const std::vector<float>& vector, double strength, SteeredRows rows = SteeredRows::kBoth,
                     const HookPoint& point = kPoint) {
-    return {point, at::tensor(vector), strength, rows, {}};
+    Injection result;
+    result.point = point;
+    result.vector = at::tensor(vector);
+    result.strength = strength;
+    result.rows = rows;
+    return result;
+}
+
+Injection with_mode(const std::vector<float>& vector, double strength, SteeringMode mode,
+                    double value = 0.0) {
+    Injection result = injection(vector, strength);
+    result.mode = mode;
+    result.value = value;
+    return result;
+}
+
+Injection with_course(const std::vector<float>& vector, double strength, const Course& course) {
+    Injection result = injection(vector, strength);
+    result.course = course;
+    return result;
 }
 
 /// What steers the rows of a two-layer decoder, and fires at one point.
@@ -64,7 +80,7 @@ class SteeringTest : public testing::Test {
 
     HookRegistry hooks_{2};
     std::vector<Row> rows_;
-    std::optional<Steering> steering_;
+    std::optional<SteeringHooks> steering_;
 };
 
 TEST_F(SteeringTest, AddsTheVectorTimesItsStrength) {
@@ -161,12 +177,12 @@ TEST_F(SteeringTest, EndOfSteeringRestores) {
 
 TEST_F(SteeringTest, TwoSteeringsCompose) {
     steer({{injection({1}, 1)}, {}});
-    const Steering second(hooks_, {{injection({1}, 10)}, {}}, kRows, kFrameRateHz, at::kCPU);
+    const SteeringHooks second(hooks_, {{injection({1}, 10)}, {}}, kRows, kFrameRateHz, at::kCPU);
     EXPECT_THAT(added(), ElementsAre(11, 0, 11, 0));
 }
 
 TEST_F(SteeringTest, RenormKeepsTheLength) {
-    steer({{with_effect({0, 4}, 1, {.mode = SteeringMode::kAddRenorm})}, {}});
+    steer({{with_mode({0, 4}, 1, SteeringMode::kAddRenorm)}, {}});
     const at::Tensor steered = fire(at::tensor({3.0f, 0.0f}).expand({4, 1, 2}));
     EXPECT_THAT(floats(steered[0]), testing::Pointwise(testing::FloatNear(1e-6f), {1.8f, 2.4f}));
     EXPECT_THAT(floats(steered[1]), ElementsAre(3, 0));
@@ -174,35 +190,41 @@ TEST_F(SteeringTest, RenormKeepsTheLength) {
 }
 
 TEST_F(SteeringTest, AblationRemovesAShareOfTheProjection) {
-    steer({{with_effect({0, 5}, 1, {.mode = SteeringMode::kAblate})},
-           {with_effect({0, -2}, 0.25, {.mode = SteeringMode::kAblate})}});
+    steer({{with_mode({0, 5}, 1, SteeringMode::kAblate)}, {with_mode({0, -2}, 0.25, SteeringMode::kAblate)}});
     const at::Tensor steered = fire(at::tensor({3.0f, 4.0f}).expand({4, 1, 2}));
     EXPECT_THAT(floats(steered[0]), ElementsAre(3, 0));
     EXPECT_THAT(floats(steered[1]), ElementsAre(3, 3));
 }
 
 TEST_F(SteeringTest, ClampSetsTheProjection) {
-    steer({{with_effect({0, -2}, 1, {.mode = SteeringMode::kClamp, .value = 1.5})}, {}});
+    steer({{with_mode({0, -2}, 1, SteeringMode::kClamp, 1.5)}, {}});
     EXPECT_THAT(floats(fire(at::tensor({3.0f, 4.0f}).expand({4, 1, 2}))[0]), ElementsAre(3, -1.5));
 }
 
 TEST_F(SteeringTest, InjectionsOfOneRowActInOrder) {
-    const Injection ablate = with_effect({1}, 1, {.mode = SteeringMode::kAblate});
+    const Injection ablate = with_mode({1}, 1, SteeringMode::kAblate);
     steer({{injection({1}, 2), ablate}, {ablate, injection({1}, 2)}});
     EXPECT_THAT(added(), ElementsAre(0, 2, 0, 2));
 }
 
 TEST_F(SteeringTest, SchedulesRunOnPositions) {
-    steer({{with_effect({1}, 2, {.schedule = Schedule::parse("linear,1,0")})}, {}});
+    steer({{with_course({1}, 2, {.schedule = Schedule::parse("linear,1,0")})}, {}});
     EXPECT_THAT(floats(fire(at::zeros({4, 3, 1}))[0]), ElementsAre(2, 1.5, 1));
     EXPECT_THAT(floats(fire(at::zeros({4, 1, 1}), kPoint, 3)[0]), ElementsAre(0.5));
     EXPECT_THAT(floats(fire(at::zeros({4, 1, 1}), kPoint, 9)[0]), ElementsAre(0));
 }
 
+TEST_F(SteeringTest, RampRisesByARaisedCosine) {
+    steer({{with_course({1}, 2, {.ramp_in_s = 0.4})}, {}});  // four frames
+    const std::vector<float> steered = floats(fire(at::zeros({4, 6, 1}))[0]);
+    EXPECT_THAT(steered, testing::Pointwise(testing::FloatNear(1e-6f),
+                                            {0.0f, 0.292893f, 1.0f, 1.707107f, 2.0f, 2.0f}));
+}
+
 TEST_F(SteeringTest, FramesOutsideAWindowKeepTheirBits) {
-    steer({{with_effect({1}, 2,
-                        {.mode = SteeringMode::kAddRenorm, .schedule = Schedule::parse("window,0.1,0.2")})},
-           {}});
+    Injection windowed = with_mode({1}, 2, SteeringMode::kAddRenorm);
+    windowed.course.schedule = Schedule::parse("window,0.1,0.2");
+    steer({{windowed}, {}});
     const at::Tensor activation = at::full({4, 3, 1}, -0.0f);
     const std::vector<float> steered = floats(fire(activation)[0]);
     EXPECT_EQ(std::bit_cast<std::uint32_t>(steered[0]), 0x80000000u);
@@ -211,7 +233,7 @@ TEST_F(SteeringTest, FramesOutsideAWindowKeepTheirBits) {
 
 TEST_F(SteeringTest, RandomFramesAreSteeredOrNot) {
     const RandomFrames frames{0.5, 11};
-    steer({{with_effect({1}, 3, {.frames = frames})}, {}});
+    steer({{with_course({1}, 3, {.frames = frames})}, {}});
     const std::vector<float> steered = floats(fire(at::zeros({4, 40, 1}))[0]);
     for (std::int64_t p = 0; p < 40; ++p)
         EXPECT_EQ(steered[static_cast<std::size_t>(p)], frames.contains(p) ? 3.0f : 0.0f) << p;
@@ -219,7 +241,7 @@ TEST_F(SteeringTest, RandomFramesAreSteeredOrNot) {
 
 Injection at_heads(const std::vector<float>& vector, SteeringMode mode) {
     Injection result = injection(vector, 1, SteeredRows::kBoth, kHeads);
-    result.effect.mode = mode;
+    result.mode = mode;
     result.mask = at::tensor({0, 0, 1, 1}).to(at::kBool);
     return result;
 }
@@ -245,10 +267,9 @@ TEST_F(SteeringTest, ChosenHeadsAloneChange) {
 Injection gated(const HookPoint& point, const std::string& condition = "decoder.1.resid_post>0.5") {
     Injection result = injection({1, 1}, 1, SteeredRows::kBoth, point);
     VectorFile file;
-    Gate gate = Gate::parse("g", condition);
+    const GateSetting gate = GateSetting::parse("g", condition);
     file.directions[gate.point_name] = at::tensor({2.0f, 0.0f});
-    gate.take_direction(file, 2);
-    result.effect.gate = gate;
+    result.gate = gate.with_direction(file, 2);
     return result;
 }
 

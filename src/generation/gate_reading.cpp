@@ -1,4 +1,4 @@
-#include "steering/gate_reading.hpp"
+#include "generation/gate_reading.hpp"
 
 #include <ATen/ATen.h>
 

@@ -1,3 +1,5 @@
+#include "steering/resolve.hpp"
+
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +10,7 @@
 #include <vector>
 
 #include "base/errors.hpp"
-#include "steering/steering.hpp"
+#include "base/numbers.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {
@@ -62,8 +64,8 @@ TEST(ParseLayers, AreSortedWithoutRepetition) {
 }
 
 TEST(ParseLayers, TextIsReadBack) {
-    EXPECT_EQ(to_text({2, 3, 7}), "2,3,7");
-    EXPECT_THAT(parse_layers(to_text({0, 4, 11}), 12), ElementsAre(0, 4, 11));
+    EXPECT_EQ(to_text(std::vector<std::int64_t>{2, 3, 7}), "2,3,7");
+    EXPECT_THAT(parse_layers(to_text(std::vector<std::int64_t>{0, 4, 11}), 12), ElementsAre(0, 4, 11));
 }
 
 TEST(ParseLayers, Malformed) {
@@ -105,8 +107,12 @@ VectorFile three_layers() {
     return file;
 }
 
-ResolvedSteering resolve(const SteeringSpec& spec, const VectorFile& file = three_layers()) {
-    return resolve_steering(file, spec, kDims, "tempo.safetensors");
+LayerList layers_of(std::vector<std::int64_t> numbers) {
+    return {.all = false, .numbers = std::move(numbers)};
+}
+
+ResolvedSteering resolve(const SteeringSetting& spec, const VectorFile& file = three_layers()) {
+    return resolve_steering(file, spec, kDims);
 }
 
 std::vector<double> strengths(const ResolvedSteering& resolved) {
@@ -121,13 +127,14 @@ std::vector<std::string> points(const ResolvedSteering& resolved) {
     return result;
 }
 
-void expect_error(const SteeringSpec& spec, const std::string& message,
+void expect_error(const SteeringSetting& spec, const std::string& message,
                   const VectorFile& file = three_layers()) {
     EXPECT_THAT([&] { resolve(spec, file); }, ThrowsMessage<UsageError>(StrEq(message)));
 }
 
-SteeringSpec spec_of(Strategy strategy, AlphaUnit unit = AlphaUnit::kDifference, double alpha = 1.5) {
-    SteeringSpec spec;
+SteeringSetting spec_of(Strategy strategy, AlphaUnit unit = AlphaUnit::kDifference, double alpha = 1.5) {
+    SteeringSetting spec;
+    spec.file = "tempo.safetensors";
     spec.alpha = alpha;
     spec.strategy = strategy;
     spec.unit = unit;
@@ -142,21 +149,21 @@ TEST(ResolvePerLayer, EveryVectorGoesToItsOwnLayer) {
     EXPECT_THAT(floats(resolved.plan[1].vector), ElementsAre(0, 2));
     EXPECT_THAT(floats(resolved.plan[2].vector), ElementsAre(1, 0));
     EXPECT_THAT(strengths(resolved), ElementsAre(1.5, 1.5, 1.5));
-    EXPECT_THAT(resolved.layers, ElementsAre(0, 1, 3));
-    EXPECT_FALSE(resolved.source_layer);
-    EXPECT_EQ(resolved.site, Site::kResidPost);
+    EXPECT_THAT(resolved.setting.layers->numbers, ElementsAre(0, 1, 3));
+    EXPECT_FALSE(resolved.setting.source_layer);
+    EXPECT_EQ(*resolved.setting.site, Site::kResidPost);
 }
 
 TEST(ResolvePerLayer, ChosenLayersMustHaveVectors) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
-    spec.layers = {1, 3};
-    EXPECT_THAT(resolve(spec).layers, ElementsAre(1, 3));
-    spec.layers = {1, 2};
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.layers = layers_of({1, 3});
+    EXPECT_THAT(resolve(spec).setting.layers->numbers, ElementsAre(1, 3));
+    spec.layers = layers_of({1, 2});
     expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolvePerLayer, HasNoSourceLayer) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
     spec.source_layer = 1;
     expect_error(spec, "a source layer makes sense with strategy one-to-all or single, not with per-layer");
 }
@@ -180,18 +187,18 @@ TEST(ResolvePerLayer, UnitResidualNeedsTheResidualNorm) {
 
 TEST(ResolveOneToAll, LargestEffectGoesIntoEveryLayer) {
     const ResolvedSteering resolved = resolve(spec_of(Strategy::kOneToAll));
-    EXPECT_EQ(resolved.source_layer, 1);
-    EXPECT_THAT(resolved.layers, ElementsAre(0, 1, 2, 3));
+    EXPECT_EQ(resolved.setting.source_layer, 1);
+    EXPECT_THAT(resolved.setting.layers->numbers, ElementsAre(0, 1, 2, 3));
     EXPECT_THAT(strengths(resolved), ElementsAre(1.5, 1.5, 1.5, 1.5));
     for (const Injection& injection : resolved.plan) EXPECT_THAT(floats(injection.vector), ElementsAre(0, 2));
 }
 
 TEST(ResolveOneToAll, SourceAndLayersCanBeChosen) {
-    SteeringSpec spec = spec_of(Strategy::kOneToAll);
+    SteeringSetting spec = spec_of(Strategy::kOneToAll);
     spec.source_layer = 0;
-    spec.layers = {1, 2};
+    spec.layers = layers_of({1, 2});
     const ResolvedSteering resolved = resolve(spec);
-    EXPECT_EQ(resolved.source_layer, 0);
+    EXPECT_EQ(resolved.setting.source_layer, 0);
     EXPECT_THAT(points(resolved), ElementsAre("decoder.1.resid_post", "decoder.2.resid_post"));
     EXPECT_THAT(floats(resolved.plan[1].vector), ElementsAre(3, 4));
     spec.source_layer = 2;
@@ -201,8 +208,8 @@ TEST(ResolveOneToAll, SourceAndLayersCanBeChosen) {
 TEST(ResolveOneToAll, UnitsOfAlpha) {
     EXPECT_THAT(strengths(resolve(spec_of(Strategy::kOneToAll, AlphaUnit::kUnit))),
                 Pointwise(DoubleEq(), {0.75, 0.75, 0.75, 0.75}));
-    SteeringSpec spec = spec_of(Strategy::kOneToAll, AlphaUnit::kResidual);
-    spec.layers = {0, 3};  // the residual norm is that of the layer that is steered
+    SteeringSetting spec = spec_of(Strategy::kOneToAll, AlphaUnit::kResidual);
+    spec.layers = layers_of({0, 3});  // the residual norm is that of the layer that is steered
     EXPECT_THAT(strengths(resolve(spec)), Pointwise(DoubleEq(), {0.75 * 10, 0.75 * 40}));
     spec.layers.reset();
     expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
@@ -210,41 +217,41 @@ TEST(ResolveOneToAll, UnitsOfAlpha) {
 
 TEST(ResolveSingle, DefaultsToTheLayerOfLargestEffect) {
     const ResolvedSteering resolved = resolve(spec_of(Strategy::kSingle));
-    EXPECT_EQ(resolved.source_layer, 1);
-    EXPECT_THAT(resolved.layers, ElementsAre(1));
+    EXPECT_EQ(resolved.setting.source_layer, 1);
+    EXPECT_THAT(resolved.setting.layers->numbers, ElementsAre(1));
     EXPECT_THAT(floats(resolved.plan[0].vector), ElementsAre(0, 2));
 }
 
 TEST(ResolveSingle, LayerAloneIsItsOwnSource) {
-    SteeringSpec spec = spec_of(Strategy::kSingle);
-    spec.layers = {3};
+    SteeringSetting spec = spec_of(Strategy::kSingle);
+    spec.layers = layers_of({3});
     const ResolvedSteering resolved = resolve(spec);
-    EXPECT_EQ(resolved.source_layer, 3);
-    EXPECT_THAT(resolved.layers, ElementsAre(3));
+    EXPECT_EQ(resolved.setting.source_layer, 3);
+    EXPECT_THAT(resolved.setting.layers->numbers, ElementsAre(3));
     EXPECT_THAT(floats(resolved.plan[0].vector), ElementsAre(1, 0));
-    spec.layers = {2};
+    spec.layers = layers_of({2});
     expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
 }
 
 TEST(ResolveSingle, SourceMayGoIntoAnotherLayer) {
-    SteeringSpec spec = spec_of(Strategy::kSingle);
+    SteeringSetting spec = spec_of(Strategy::kSingle);
     spec.source_layer = 0;
-    EXPECT_THAT(resolve(spec).layers, ElementsAre(0));
-    spec.layers = {2};
+    EXPECT_THAT(resolve(spec).setting.layers->numbers, ElementsAre(0));
+    spec.layers = layers_of({2});
     const ResolvedSteering resolved = resolve(spec);
-    EXPECT_EQ(resolved.source_layer, 0);
+    EXPECT_EQ(resolved.setting.source_layer, 0);
     EXPECT_THAT(points(resolved), ElementsAre("decoder.2.resid_post"));
     EXPECT_THAT(floats(resolved.plan[0].vector), ElementsAre(3, 4));
 }
 
 TEST(ResolveSingle, SteersOneLayer) {
-    SteeringSpec spec = spec_of(Strategy::kSingle);
-    spec.layers = {0, 1};
+    SteeringSetting spec = spec_of(Strategy::kSingle);
+    spec.layers = layers_of({0, 1});
     expect_error(spec, "strategy single steers one layer, but --layers names 2");
 }
 
 TEST(ResolveSteering, RowsArePassedOn) {
-    SteeringSpec spec = spec_of(Strategy::kSingle);
+    SteeringSetting spec = spec_of(Strategy::kSingle);
     EXPECT_EQ(resolve(spec).plan[0].rows, SteeredRows::kBoth);
     spec.rows = SteeredRows::kConditional;
     EXPECT_EQ(resolve(spec).plan[0].rows, SteeredRows::kConditional);
@@ -264,66 +271,114 @@ TEST(ResolveSteering, AlphaMustBeFinite) {
 }
 
 TEST(ResolveSteering, EffectIsPassedOn) {
-    SteeringSpec spec = spec_of(Strategy::kSingle);
-    spec.effect = {SteeringMode::kAddRenorm, std::nullopt, Schedule::parse("decay,0.5"), {0.25, 9}};
+    SteeringSetting spec = spec_of(Strategy::kSingle);
+    spec.mode = SteeringMode::kAddRenorm;
+    spec.schedule = Schedule::parse("decay,0.5");
+    spec.ramp_in_s = 0.5;
+    spec.probability = 0.25;
+    spec.frame_seed = 9;
     const Injection injection = resolve(spec).plan[0];
-    EXPECT_EQ(injection.effect.mode, SteeringMode::kAddRenorm);
-    EXPECT_EQ(injection.effect.schedule.text(), "decay,0.5,0");
-    EXPECT_EQ(injection.effect.frames.probability, 0.25);
-    EXPECT_EQ(injection.effect.frames.seed, 9u);
+    EXPECT_EQ(injection.mode, SteeringMode::kAddRenorm);
+    EXPECT_EQ(injection.course.schedule.text(), "decay,0.5,0");
+    EXPECT_EQ(injection.course.frames.probability, 0.25);
+    EXPECT_EQ(injection.course.frames.seed, 9u);
+    EXPECT_EQ(injection.course.ramp_in_s, 0.5);
 }
 
 TEST(ResolveSteering, ModesThatProjectTakeAlphaAsAShare) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
-    spec.effect.mode = SteeringMode::kAblate;
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.mode = SteeringMode::kAblate;
     EXPECT_THAT(strengths(resolve(spec)), ElementsAre(1.5, 1.5, 1.5));
-    spec.effect.mode = SteeringMode::kClamp;
-    spec.effect.value = -3.0;
+    spec.mode = SteeringMode::kClamp;
+    spec.value = -3.0;
+    spec.alpha.reset();
     EXPECT_THAT(strengths(resolve(spec)), ElementsAre(1, 1, 1));
 }
 
 TEST(ResolveSteering, EffectsThatContradictThemselves) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
-    spec.effect.value = 1.0;
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.value = 1.0;
     expect_error(spec, "a value makes sense with mode clamp only");
-    spec.effect = {.mode = SteeringMode::kClamp};
+    spec.value.reset();
+    spec.mode = SteeringMode::kClamp;
+    spec.alpha.reset();
     expect_error(spec, "mode clamp needs a value: where the projection on the vector goes");
-    spec.effect.value = std::nan("");
+    spec.value = std::nan("");
     expect_error(spec, "value must be a finite number");
-    spec.effect = {.frames = {1.5, 0}};
+    spec = spec_of(Strategy::kPerLayer);
+    spec.probability = 1.5;
     expect_error(spec, "a probability lies between 0 and 1");
-    spec.effect.frames.probability = std::nan("");
+    spec.probability = std::nan("");
     expect_error(spec, "a probability lies between 0 and 1");
     spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
-    spec.effect.mode = SteeringMode::kAblate;
+    spec.mode = SteeringMode::kAblate;
     expect_error(spec, "unit unit has no meaning with mode ablate, which takes the vector's direction alone");
 }
 
+TEST(ResolveSteering, MoreThatContradicts) {
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.frame_seed = 3;
+    expect_error(spec, "a frame seed makes sense with a probability");
+    spec = spec_of(Strategy::kPerLayer);
+    spec.ramp_in_s = -1.0;
+    expect_error(spec, "ramp-in-s must be 0 or a positive number of seconds");
+    spec = spec_of(Strategy::kPerLayer);
+    spec.mode = SteeringMode::kClamp;
+    spec.value = 1.0;
+    expect_error(spec, "mode clamp has no alpha: value says where the projection on the vector goes");
+    spec = spec_of(Strategy::kOneToAll);
+    spec.source_layer = 4;
+    expect_error(spec, "source layer 4: the model has layers 0 to 3");
+}
+
+TEST(ResolveSteering, DefaultsAreDecidedAndLeftOut) {
+    SteeringSetting spec;
+    spec.file = "tempo.safetensors";
+    spec.mode = SteeringMode::kAdd;
+    spec.schedule = Schedule();
+    spec.ramp_in_s = 0.0;
+    spec.probability = 1.0;
+    spec.frame_seed = 7;
+    spec.heads = std::vector<std::int64_t>{};
+    spec.weights = LayerWeights();
+    spec.orthogonalize = false;
+    const SteeringSetting decided = resolve(spec).setting;
+    EXPECT_EQ(decided.alpha, 1.0);
+    EXPECT_EQ(decided.strategy, Strategy::kPerLayer);
+    EXPECT_EQ(decided.rows, SteeredRows::kBoth);
+    EXPECT_EQ(decided.unit, AlphaUnit::kDifference);
+    EXPECT_FALSE(decided.mode || decided.schedule || decided.ramp_in_s || decided.probability ||
+                 decided.frame_seed || decided.heads || decided.weights || decided.orthogonalize);
+    spec.frame_seed.reset();
+    spec.probability = 0.5;
+    EXPECT_EQ(resolve(spec).setting.frame_seed, 0u);  // a record says which
+}
+
 TEST(ResolveWeights, LayersByEffectSize) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
-    spec.effect.weights = LayerWeights::parse("exponential,0.5");
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.weights = LayerWeights::parse("exponential,0.5");
     EXPECT_THAT(strengths(resolve(spec)), ElementsAre(1.5 * 0.25, 1.5, 1.5 * 0.5));
-    spec.effect.weights = LayerWeights::parse("top-2");
+    spec.weights = LayerWeights::parse("top-2");
     const ResolvedSteering best = resolve(spec);
-    EXPECT_THAT(best.layers, ElementsAre(1, 3));
+    EXPECT_THAT(best.setting.layers->numbers, ElementsAre(1, 3));
     EXPECT_THAT(strengths(best), ElementsAre(1.5, 1.5));
-    spec.layers = best.layers;  // as a record has it
-    EXPECT_THAT(resolve(spec).layers, ElementsAre(1, 3));
-    spec.layers = {1};
+    spec.layers = best.setting.layers;  // as a record has it
+    EXPECT_THAT(resolve(spec).setting.layers->numbers, ElementsAre(1, 3));
+    spec.layers = layers_of({1});
     expect_error(spec, "weights top-2: K is larger than the number of steered layers, 1");
 }
 
 TEST(ResolveWeights, OfOneToAllNeedVectorsAtItsLayers) {
-    SteeringSpec spec = spec_of(Strategy::kOneToAll, AlphaUnit::kUnit);
-    spec.effect.weights = LayerWeights::parse("exponential,0.5");
+    SteeringSetting spec = spec_of(Strategy::kOneToAll, AlphaUnit::kUnit);
+    spec.weights = LayerWeights::parse("exponential,0.5");
     expect_error(spec, "tempo.safetensors: has no vector for layer 2 at resid_post (it has layers 0,1,3)");
-    spec.layers = {0, 3};
+    spec.layers = layers_of({0, 3});
     EXPECT_THAT(strengths(resolve(spec)), ElementsAre(0.375, 0.75));
 }
 
 TEST(ResolveWeights, HaveNoMeaningForOneLayer) {
-    SteeringSpec spec = spec_of(Strategy::kSingle);
-    spec.effect.weights = LayerWeights::parse("top-1");
+    SteeringSetting spec = spec_of(Strategy::kSingle);
+    spec.weights = LayerWeights::parse("top-1");
     expect_error(spec, "weights top-1 have no meaning with strategy single");
 }
 
@@ -334,21 +389,21 @@ VectorFile heads_file() {
 }
 
 TEST(ResolveHeads, VectorIsThatOfTheChosenHeads) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
-    spec.effect.heads = {1};
+    SteeringSetting spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
+    spec.heads = std::vector<std::int64_t>{1};
     const Injection chosen = resolve(spec, heads_file()).plan[0];
     EXPECT_THAT(floats(chosen.vector), ElementsAre(0, 4));
     EXPECT_EQ(chosen.strength, 1.5 / 4);
     EXPECT_TRUE(at::equal(chosen.mask, at::tensor({0, 1}).to(at::kBool)));
-    spec.effect.heads.clear();
+    spec.heads.reset();
     EXPECT_FALSE(resolve(spec, heads_file()).plan[0].mask.defined());
 }
 
 TEST(ResolveHeads, Errors) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
-    spec.effect.heads = {0};
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.heads = std::vector<std::int64_t>{0};
     expect_error(spec, "heads are chosen at site self_attn_heads, and tempo.safetensors steers resid_post");
-    spec.effect.heads = {0, 2};
+    spec.heads = std::vector<std::int64_t>{0, 2};
     expect_error(spec, "heads '0,2': the model has heads 0 to 1", heads_file());
     EXPECT_THAT(parse_heads("0,3-5"), ElementsAre(0, 3, 4, 5));
     EXPECT_THAT(parse_heads("all"), ElementsAre());
@@ -365,15 +420,15 @@ TEST(ResolveSteering, ZeroVectorHasNoUnit) {
         expect_error(spec_of(Strategy::kPerLayer, unit), "tempo.safetensors: the vector of layer 2 is zero",
                      file);
     }
-    SteeringSpec ablating = spec_of(Strategy::kPerLayer);
-    ablating.effect.mode = SteeringMode::kAblate;
+    SteeringSetting ablating = spec_of(Strategy::kPerLayer);
+    ablating.mode = SteeringMode::kAblate;
     expect_error(ablating, "tempo.safetensors: the vector of layer 2 is zero", file);
 }
 
 TEST(ResolveSteering, SiteMustBeChosenAmongSeveral) {
     VectorFile file = three_layers();
     put(file, HookPoint::at(2, Site::kMlpOut), {7, 7}, {1, 1, 9});
-    SteeringSpec spec = spec_of(Strategy::kSingle);
+    SteeringSetting spec = spec_of(Strategy::kSingle);
     expect_error(
         spec,
         "tempo.safetensors: has vectors for several sites (mlp_out, resid_post), choose one with --site",
@@ -389,7 +444,7 @@ TEST(ResolveSteering, SiteMustBeChosenAmongSeveral) {
 }
 
 TEST(ResolveSteering, SiteThatTheFileLacks) {
-    SteeringSpec spec = spec_of(Strategy::kPerLayer);
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
     spec.site = Site::kMlpOut;
     expect_error(spec, "tempo.safetensors: has no vectors for site mlp_out, only for resid_post");
 }
@@ -410,9 +465,9 @@ TEST(ResolveSteering, FileOfADeeperModel) {
 }
 
 TEST(ResolveSteering, NegativeLayerIsNoOtherHookPoint) {
-    SteeringSpec spec = spec_of(Strategy::kOneToAll);
-    spec.layers = {-1};
-    expect_error(spec, "layers start at 0, there is no layer -1");
+    SteeringSetting spec = spec_of(Strategy::kOneToAll);
+    spec.layers = layers_of({-1});
+    expect_error(spec, "layers '-1': the model has layers 0 to 3");
 }
 
 }  // namespace

@@ -47,4 +47,15 @@ struct RandomFrames {
     bool contains(std::int64_t position) const;
 };
 
+/// How strongly a vector steers along a clip.
+struct Course {
+    Schedule schedule{};
+    RandomFrames frames{};
+    double ramp_in_s = 0.0;  ///< over which strength rises from 0 by a raised cosine; 0: at once
+
+    bool is_constant() const { return schedule.is_constant() && frames.all() && ramp_in_s == 0.0; }
+    /// The factor of the strength at a position. @param num_frames, frame_rate_hz  as of Schedule::at
+    double at(std::int64_t position, std::int64_t num_frames, double frame_rate_hz) const;
+};
+
 }  // namespace musicsteer

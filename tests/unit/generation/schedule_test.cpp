@@ -1,4 +1,4 @@
-#include "steering/schedule.hpp"
+#include "generation/schedule.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

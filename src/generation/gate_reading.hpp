@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "steering/gate.hpp"
+#include "generation/injection.hpp"
 
 namespace musicsteer {
 

@@ -1,4 +1,4 @@
-#include "steering/steering_combination.hpp"
+#include "steering/combination.hpp"
 
 #include <ATen/ATen.h>
 
@@ -64,7 +64,7 @@ SteeringPlan combine_parts(std::span<const SteeringPart> parts) {
             const at::Tensor vector = injection.vector.to(at::kDouble);
             const double length = vector.norm().item<double>();
             const at::Tensor rest = without_span(vector, basis);
-            if (injection.effect.orthogonalize && !basis.empty() && length > 0.0)
+            if (part.orthogonalize && !basis.empty() && length > 0.0)
                 orthogonalize(injection, rest, length, part.name);
             const double left = rest.norm().item<double>();
             if (left > kNegligible * length) basis.push_back(rest / left);
@@ -82,7 +82,7 @@ std::vector<ParallelParts> find_parallel_parts(std::span<const SteeringPart> par
             ParallelParts pair{i, j};
             for (const auto& [point, injection] : by_point(parts[i].plan)) {
                 const auto other = later.find(point);
-                if (other == later.end() || other->second->effect.orthogonalize) continue;
+                if (other == later.end() || parts[j].orthogonalize) continue;
                 const double cosine = cosine_of(injection->vector, other->second->vector);
                 if (std::abs(cosine) <= kNearlyParallel) continue;
                 ++pair.places;

@@ -1,4 +1,4 @@
-#include "steering/gate.hpp"
+#include "steering/gate_setting.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -21,13 +21,13 @@ VectorFile directions() {
 }
 
 TEST(Gate, IsParsed) {
-    const Gate below = Gate::parse("some@where/t.safetensors@decoder.12.resid_post<0.3");
+    const GateSetting below = GateSetting::parse("some@where/t.safetensors@decoder.12.resid_post<0.3");
     EXPECT_EQ(below.file, "some@where/t.safetensors");
     EXPECT_EQ(below.point_name, "decoder.12.resid_post");
     EXPECT_TRUE(below.below);
     EXPECT_EQ(below.threshold, 0.3);
     EXPECT_EQ(below.condition(), "decoder.12.resid_post<0.3");
-    const Gate above = Gate::parse("t.safetensors", "decoder.embed>-1");
+    const GateSetting above = GateSetting::parse("t.safetensors", "decoder.embed>-1");
     EXPECT_FALSE(above.below);
     EXPECT_EQ(above.condition(), "decoder.embed>-1");
 }
@@ -37,23 +37,25 @@ TEST(Gate, Malformed) {
          {"", "t.safetensors", "t@decoder.0.resid_post", "t@<0.3", "@decoder.embed<0.3", "decoder.embed<0.3",
           "t@decoder.embed<", "t@decoder.embed<x", "t@decoder.embed<nan", "t@decoder.embed<0.3>0.1",
           "t@decoder.embed=0.3"}) {
-        EXPECT_THAT([&] { Gate::parse(text); },
+        EXPECT_THAT([&] { GateSetting::parse(text); },
                     ThrowsMessage<UsageError>(HasSubstr("expected FILE@HOOK_POINT<COSINE")))
             << text;
     }
-    EXPECT_THAT([] { Gate::parse("t@decoder.embed<1.5"); },
+    EXPECT_THAT([] { GateSetting::parse("t@decoder.embed<1.5"); },
                 ThrowsMessage<UsageError>(StrEq("gate 'decoder.embed<1.5': a cosine lies between -1 and 1")));
 }
 
 TEST(Gate, TakesItsDirection) {
-    Gate gate = Gate::parse("t.safetensors@decoder.0.resid_post>0");
-    gate.take_direction(directions(), 2);
+    const Gate gate =
+        GateSetting::parse("t.safetensors@decoder.0.resid_post>0").with_direction(directions(), 2);
     EXPECT_EQ(gate.point, HookPoint::at(0, Site::kResidPost));
     EXPECT_TRUE(at::equal(gate.direction, at::tensor({3.0f, 4.0f})));
 }
 
 TEST(Gate, DirectionThatIsNotThereOrZero) {
-    const auto take = [](const std::string& text) { Gate::parse(text).take_direction(directions(), 2); };
+    const auto take = [](const std::string& text) {
+        GateSetting::parse(text).with_direction(directions(), 2);
+    };
     EXPECT_THAT([&] { take("t@decoder.1.mlp_out<0"); },
                 ThrowsMessage<UsageError>(StrEq("gate decoder.1.mlp_out<0: t has no direction there (it has "
                                                 "decoder.0.resid_post, decoder.1.resid_post)")));
@@ -70,7 +72,7 @@ TEST(HookPoints, RunInOrder) {
     const std::vector<HookPoint> points = HookPoint::all(3);
     for (std::size_t i = 0; i < points.size(); ++i) {
         for (std::size_t j = 0; j < points.size(); ++j)
-            EXPECT_EQ(points[i].runs_before(points[j]), i < j) << points[i].name() << " " << points[j].name();
+            EXPECT_EQ(points[i] < points[j], i < j) << points[i].name() << " " << points[j].name();
     }
 }
 

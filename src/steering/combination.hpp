@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "steering/steering.hpp"
+#include "generation/injection.hpp"
 
 namespace musicsteer {
 
@@ -17,9 +17,10 @@ inline constexpr double kNearlyParallel = 0.95;
 struct SteeringPart {
     std::string name;
     SteeringPlan plan;
+    bool orthogonalize = false;  ///< to the parts before it
 };
 
-/// The parts as one plan, in the order given. Where an effect says `orthogonalize`, the injected vector loses
+/// The parts as one plan, in the order given. A part that is to be orthogonalized loses
 /// what lies along the parts before it at the same hook point (Gram-Schmidt), whatever their strengths; its
 /// norm is not restored. After the dual steering of Prokopiou et al.
 /// @throws UsageError if hardly anything would be left of a vector, or it would spread to other heads

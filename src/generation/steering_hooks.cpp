@@ -1,4 +1,4 @@
-// What steering does at the hook points while a batch is decoded.
+#include "generation/steering_hooks.hpp"
 
 #include <ATen/ATen.h>
 
@@ -9,8 +9,7 @@
 #include <tuple>
 #include <utility>
 
-#include "steering/gate_reading.hpp"
-#include "steering/steering.hpp"
+#include "generation/gate_reading.hpp"
 
 namespace musicsteer {
 namespace {
@@ -32,9 +31,9 @@ struct Term {
 
 bool are_constant_additions(const std::vector<Term>& terms) {
     return std::all_of(terms.begin(), terms.end(), [](const Term& term) {
-        const SteeringEffect& effect = term.injection->effect;
-        return effect.mode == SteeringMode::kAdd && effect.schedule.is_constant() && effect.frames.all() &&
-               !effect.gate && !term.injection->mask.defined();
+        const Injection& injection = *term.injection;
+        return injection.mode == SteeringMode::kAdd && injection.course.is_constant() && !injection.gate &&
+               !injection.mask.defined();
     });
 }
 
@@ -68,10 +67,9 @@ class Operation {
         for (const auto& [row, injection, gate] : terms_) {
             const at::Tensor& v = injection->vector;
             vectors_[row][0].copy_(adds() ? v * injection->strength : v / v.norm());
-            values_[row][0][0].fill_(injection->effect.value.value_or(0.0));
+            values_[row][0][0].fill_(injection->value);
             if (injection->mask.defined()) mask[row][0].copy_(injection->mask);
-            factors_of_row_.push_back({row, adds() ? 1.0 : injection->strength, injection->effect.schedule,
-                                       injection->effect.frames, gate});
+            factors_of_row_.push_back({row, adds() ? 1.0 : injection->strength, injection->course, gate});
         }
         terms_.clear();  // they point into plans that need not outlive this
         vectors_ = vectors_.to(device);
@@ -90,8 +88,7 @@ class Operation {
     struct RowFactors {
         std::int64_t row;
         double strength;
-        Schedule schedule;
-        RandomFrames frames;
+        Course course;
         GateView gate;
     };
 
@@ -104,9 +101,9 @@ class Operation {
         for (const RowFactors& of : factors_of_row_) {
             for (std::int64_t t = 0; t < context.columns; ++t) {
                 const std::int64_t position = context.position + t;
-                if (!of.frames.contains(position) || !of.gate.is_open(position)) continue;
-                const double scheduled = of.schedule.at(position, context.num_frames, frame_rate_hz_);
-                cells[of.row][t][0] = static_cast<float>(of.strength * scheduled);
+                if (!of.gate.is_open(position)) continue;
+                const double factor = of.course.at(position, context.num_frames, frame_rate_hz_);
+                cells[of.row][t][0] = static_cast<float>(of.strength * factor);
             }
         }
         return factors;
@@ -142,7 +139,7 @@ EditHook do_in_order(const std::vector<Term>& terms, std::int64_t batch, double 
     std::map<std::int64_t, std::int64_t> count_of_row;
     std::map<std::pair<std::int64_t, SteeringMode>, Operation> by_place;
     for (const Term& term : terms) {
-        const SteeringMode mode = term.injection->effect.mode;
+        const SteeringMode mode = term.injection->mode;
         const std::pair place{count_of_row[term.row]++, mode};
         by_place.try_emplace(place, mode, batch, frame_rate_hz).first->second.add(term);
     }
@@ -165,8 +162,8 @@ class Gates {
         : hooks_(hooks), rows_(rows), device_(device) {}
 
     GateView view(std::int64_t request, const Injection& injection, std::vector<HookHandle>& handles) {
-        if (!injection.effect.gate) return {};
-        const Gate& gate = *injection.effect.gate;
+        if (!injection.gate) return {};
+        const Gate& gate = *injection.gate;
         const Key key{request, gate.point, gate.direction.unsafeGetTensorImpl(), gate.below, gate.threshold};
         std::shared_ptr<GateReading>& reading = readings_[key];
         if (!reading) {
@@ -176,7 +173,7 @@ class Gates {
                     reading->read(activation, context);
                 }));
         }
-        return {reading, gate.point.runs_before(injection.point) ? 0 : 1};
+        return {reading, gate.point < injection.point ? 0 : 1};
     }
 
   private:
@@ -197,8 +194,14 @@ class Gates {
 
 }  // namespace
 
-Steering::Steering(HookRegistry& hooks, const std::vector<SteeringPlan>& plans, std::span<const Row> rows,
-                   double frame_rate_hz, c10::Device device) {
+bool needs_single_steps(const SteeringPlan& plan) {
+    return std::any_of(plan.begin(), plan.end(), [](const Injection& injection) {
+        return injection.gate && injection.strength != 0.0 && !(injection.gate->point < injection.point);
+    });
+}
+
+SteeringHooks::SteeringHooks(HookRegistry& hooks, const std::vector<SteeringPlan>& plans,
+                             std::span<const Row> rows, double frame_rate_hz, c10::Device device) {
     // By row, not by batch: what the companions do must not decide how a row is computed.
     std::map<HookPoint, std::vector<Term>> constant_at, ordered_at;
     Gates gates(hooks, rows, device);

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "directions/vector_file.hpp"
+#include "generation/injection.hpp"
+
+namespace musicsteer {
+
+/// A gate as it is typed and recorded; with the direction of its vector file it becomes a Gate.
+struct GateSetting {
+    std::string file;        ///< vector file that holds the direction
+    std::string sha256;      ///< of that file; empty: not known yet
+    std::string point_name;  ///< where the activation is read, and the direction's name in the file
+    bool below = true;       ///< open while the cosine is below the threshold; false: above it
+    double threshold = 0.0;
+
+    /// @param condition  "decoder.12.resid_post<0.3" or ">0.3". @throws UsageError
+    static GateSetting parse(const std::string& file, const std::string& condition);
+    /// "FILE@decoder.12.resid_post<0.3". @throws UsageError
+    static GateSetting parse(const std::string& text);
+    std::string condition() const;
+
+    /// @throws UsageError if the model has no such point, or the file no direction there or a zero one
+    Gate with_direction(const VectorFile& vectors, std::int64_t num_layers) const;
+
+    friend bool operator==(const GateSetting&, const GateSetting&) = default;
+};
+
+}  // namespace musicsteer

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "steering/setting.hpp"
+
+namespace musicsteer {
+
+/// What a setting as it is typed stands for: its file is a vector file, a steering file, or a name that the
+/// bundle knows (`steering/NAME.json` in its folder); an existing path wins. What is typed beside a steering
+/// file with one vector takes the place of what the file says.
+/// @throws InputError for an unusable steering file; @throws UsageError for settings beside one with several
+/// vectors
+std::vector<SteeringSetting> expand_steering(const SteeringSetting& typed,
+                                             const std::filesystem::path& bundle);
+
+}  // namespace musicsteer
