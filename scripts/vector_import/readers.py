@@ -297,19 +297,22 @@ def read(path: Path) -> ForeignFile:
             start = file.read(64)
     except OSError as error:
         raise ImportFailure(f"{path}: cannot be read: {error.strerror}") from None
+    if is_safetensors(start):  # first: the length of its header may begin like anything else
+        return ForeignFile(read_safetensors(path).tensors, sae_width=sae_width(path))
     refuse_other(start, path)
-    if start.startswith(b"PK"):
+    if start.startswith(b"PK\x03\x04"):
         return read_zip(path)
     if start.startswith(b"\x93NUMPY"):
         with path.open("rb") as file:
             return ForeignFile([of_array("", read_array(file, path.stat().st_size, str(path)))])
     if start.startswith(b"GGUF"):
         return read_gguf(path)
-    header = int.from_bytes(start[:8], "little")
-    if len(start) > 8 and start[8:9] == b"{" and header <= LONGEST_SAFETENSORS_HEADER:
-        found = read_safetensors(path)
-        return ForeignFile(found.tensors, sae_width=sae_width(path))
     raise ImportFailure(f"{path}: no format that is known; {ACCEPTED}")
+
+
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that starts so has the length of a header and then JSON."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_SAFETENSORS_HEADER
 
 
 def refuse_other(start: bytes, path: Path) -> None:

@@ -134,6 +134,14 @@ def test_safetensors_and_arrays(tmp_path: Path) -> None:
     assert list(imported(tmp_path, "v.npy", "--force")) == POINTS
 
 
+def test_a_header_of_any_length_is_one_of_safetensors(tmp_path: Path) -> None:
+    for length in range(72, 72 + 256, 8):  # 128 begins as a pickle does
+        header = json.dumps({"0": {"dtype": "F32", "shape": [48], "data_offsets": [0, 192]}}).encode()
+        content = struct.pack("<Q", length) + header.ljust(length) + BLOCK[0].numpy().tobytes()
+        (tmp_path / "v.safetensors").write_bytes(content)
+        assert list(imported(tmp_path, "v.safetensors", "--force")) == POINTS[:1], length
+
+
 def test_our_old_export_keeps_what_it_knew(tmp_path: Path) -> None:
     known = {
         "musicsteer": '{"format":"musicsteer-vectors"}',
