@@ -8,9 +8,6 @@
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/vector_algebra.hpp"
-#include "directions/vector_import.hpp"
-#include "io/npz.hpp"
-#include "model_options.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {
@@ -23,8 +20,8 @@ Examples:
   musicsteer vector orthogonalize tempo.safetensors brightness.safetensors --out tempo-only.safetensors
   musicsteer vector cosine tempo.safetensors brightness.safetensors
   musicsteer vector random tempo.safetensors --seed 1 --out control.safetensors
-  musicsteer vector import theirs.pt --model bundle --concept mood --out mood.safetensors
-  musicsteer vector export tempo.safetensors --out tempo.npz)";
+
+scripts/import_vectors.py makes vector files of other tools' vectors.)";
 
 struct VectorFlags {
     std::vector<std::string> files;
@@ -36,9 +33,6 @@ struct VectorFlags {
     double by = 1.0;
     double norm = 1.0;
     std::uint64_t seed = 0;
-    ModelOptions model;
-    ImportOptions import_options;
-    std::string site = "resid_post";
 };
 
 using Shared = std::shared_ptr<VectorFlags>;
@@ -93,28 +87,6 @@ void run_cosine(const VectorFlags& options) {
         std::snprintf(line, sizeof line, "%-32s %8.4f\n", point.name().c_str(), found->second);
         std::cout << line;
     }
-}
-
-void run_import(VectorFlags& options) {
-    apply_log_level(options.log_level);
-    options.import_options.site = parse_site(options.site);
-    if (!options.concept_name.empty()) options.import_options.concept_name = options.concept_name;
-    check_writable(options.out, overwrite_of(options));
-    const Bundle bundle = open_bundle(options.model);
-    save(options, import_vectors(options.files.front(), bundle.manifest(), options.import_options));
-}
-
-void run_export(const VectorFlags& options) {
-    apply_log_level(options.log_level);
-    if (std::filesystem::path(options.out).extension() != ".npz")
-        throw UsageError("--out " + options.out + ": expected a name that ends in .npz");
-    check_writable(options.out, overwrite_of(options));
-    const VectorSource source = VectorSource::load(options.files.front());
-    nlohmann::json metadata = provenance_metadata(source.vectors.provenance, "musicsteer-vectors");
-    metadata["sha256"] = source.sha256;
-    constexpr bool kAscii = true;
-    save_npz(options.out, source.vectors.directions, metadata.dump(-1, ' ', kAscii), overwrite_of(options));
-    std::cout << "wrote " << options.out << '\n';
 }
 
 CLI::App* add_part(CLI::App& parent, const Shared& options, const std::string& name,
@@ -176,49 +148,22 @@ void add_algebra(CLI::App& command, Context& context, const Shared& options) {
         ->capture_default_str();
 }
 
-void add_exchange(CLI::App& command, Context& context, const Shared& options) {
+void add_cosine(CLI::App& command, Context& context, const Shared& options) {
     CLI::App* cosine = add_part(command, options, "cosine", "How alike two vector files are, by hook point",
                                 2, "Two vector files");
     cosine->add_flag("--json", options->json, "JSON: hook point -> cosine");
     cosine->callback([options, &context] { context.action = [options] { run_cosine(*options); }; });
-
-    CLI::App* import = add_part(command, options, "import",
-                                "Vectors that others made: a PyTorch dict of layer -> [D], or safetensors", 1,
-                                ".pt of torch.save, or .safetensors with tensors named by layer");
-    add_out(*import, *options, "Vector file to write (safetensors)");
-    import->add_option("--model", options->model.model, "Bundle of the model that they are for")->required();
-    import->add_flag("--no-verify", options->model.no_verify, "Don't check the hashes of the bundle's files");
-    import->add_option("--concept", options->concept_name, "What the direction is of [imported]");
-    import
-        ->add_option("--positive", options->import_options.positive_label,
-                     "What a positive alpha moves towards")
-        ->capture_default_str();
-    import
-        ->add_option("--negative", options->import_options.negative_label,
-                     "What a negative alpha moves towards")
-        ->capture_default_str();
-    import->add_option("--site", options->site, "Where in layer i vector i belongs")->capture_default_str();
-    import->callback(
-        [options, &context] { context.action = [options] { run_import(*options);
-};
-}  // namespace
-);
-
-CLI::App* exporting =
-    add_part(command, options, "export", "The vectors as arrays for numpy.load", 1, "Vector file");
-add_out(*exporting, *options, "File to write (.npz)");
-exporting->callback([options, &context] { context.action = [options] { run_export(*options); }; });
-}  // namespace musicsteer::cli
+}
 
 }  // namespace
 
 void add_vector(CLI::App& app, Context& context) {
     const auto options = std::make_shared<VectorFlags>();
-    CLI::App* command = app.add_subcommand("vector", "Compute with vector files; import and export them");
+    CLI::App* command = app.add_subcommand("vector", "Compute with vector files");
     command->footer(kVectorExample);
     command->require_subcommand(1);
     add_algebra(*command, context, options);
-    add_exchange(*command, context, options);
+    add_cosine(*command, context, options);
 }
 
 }  // namespace musicsteer::cli

@@ -22,6 +22,11 @@ std::string cell(std::size_t width, const char* format, std::optional<double> va
     return cell(width, text);
 }
 
+/// Files have 0 for what was not measured.
+std::optional<double> known(double value) {
+    return value == 0.0 ? std::nullopt : std::optional(value);
+}
+
 }  // namespace
 
 void print_vector_table(std::ostream& out, const VectorFile& vectors) {
@@ -37,7 +42,7 @@ void print_vector_table(std::ostream& out, const VectorFile& vectors) {
         if (found == vectors.stats.end()) continue;
         const DirectionStats& stats = found->second;
         out << name_cell(point.name()) << cell(9, "%.4g", stats.norm)
-            << cell(13, "%.4g", stats.mean_residual_norm) << cell(11, "%.2f", stats.effect_size)
+            << cell(13, "%.4g", known(stats.mean_residual_norm)) << cell(11, "%.2f", known(stats.effect_size))
             << cell(10, "%.2f", stats.cohens_d) << cell(10, "%.2f", stats.silhouette)
             << cell(8, "%.2f", stats.accuracy) << cell(6, "%.2f", stats.r)
             << cell(13, "%.3f", stats.cosine_to_mean_diff) << '\n';

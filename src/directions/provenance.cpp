@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/errors.hpp"
 #include "base/size_limits.hpp"
@@ -15,6 +16,7 @@ using nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kMadeFromKey = "made_from";
+constexpr std::string_view kVectorsFormat = "musicsteer-vectors";
 constexpr std::int64_t kMaxCount = std::numeric_limits<std::int64_t>::max();
 
 // Reads the fields of a file's metadata, each stored as text: words as they are, all else as JSON.
@@ -58,7 +60,10 @@ void check_format(const Metadata& metadata, const std::string& expected, const s
                   const std::string& origin) {
     if (!metadata.contains(kFormatKey)) {
         throw InputError(origin + ": a safetensors file without musicsteer's metadata, so no " + what +
-                         "; 'musicsteer extract' makes such files");
+                         "; 'musicsteer extract' makes such files" +
+                         (expected == kVectorsFormat
+                              ? ", and scripts/import_vectors.py makes them of other tools' vectors"
+                              : ""));
     }
     const JsonDocument document(metadata.at(kFormatKey), origin + ": metadata." + kFormatKey);
     FileFormat{expected.c_str()}.check(document.root());
@@ -153,7 +158,10 @@ void check_fits_model(const Provenance& provenance, const Manifest& manifest, co
                          " wide, the model " + std::to_string(manifest.decoder.hidden_size) +
                          "; extract them from this model");
     }
-    if (provenance.num_layers != manifest.decoder.num_layers) {
+    // What was imported may know neither the weights nor how many layers there are beyond its own.
+    const bool unknown_layers =
+        provenance.weights_sha256.empty() && provenance.num_layers < manifest.decoder.num_layers;
+    if (provenance.num_layers != manifest.decoder.num_layers && !unknown_layers) {
         throw InputError(origin + ": vectors are of a model with " + std::to_string(provenance.num_layers) +
                          " layers, the model has " + std::to_string(manifest.decoder.num_layers) +
                          "; extract them from this model");

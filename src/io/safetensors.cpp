@@ -137,12 +137,40 @@ void place_data(Header& header, std::uint64_t data_begin, const InputFile& file)
     }
 }
 
+struct OtherFormat {
+    std::string_view start;  // of the file
+    const char* what;
+};
+
+constexpr std::array kOtherFormats = {
+    OtherFormat{"GGUF", "a GGUF file; scripts/import_vectors.py makes a vector file of its control vectors"},
+    OtherFormat{"version https://git-lfs",
+                "a Git LFS pointer in place of the file; fetch it by git lfs pull"},
+    OtherFormat{"PK\x03\x04",
+                "a zip archive such as torch.save and numpy.savez write; "
+                "scripts/import_vectors.py makes a vector file of vectors in it"},
+    OtherFormat{"<!DOCTYPE", "a web page; download the file itself"},
+    OtherFormat{"<!doctype", "a web page; download the file itself"},
+    OtherFormat{"<html", "a web page; download the file itself"},
+};
+
+void refuse_other_formats(const InputFile& file) {
+    constexpr std::uint64_t kLongestStart = 32;
+    std::string start(std::min(kLongestStart, file.size()), '\0');
+    file.read_at(0, start);
+    for (const OtherFormat& other : kOtherFormats) {
+        if (start.starts_with(other.start))
+            throw InputError(file.path().string() + ": no safetensors file but " + other.what);
+    }
+}
+
 std::string read_header_text(const InputFile& file) {
     const std::string path = file.path().string();
     if (file.size() < kLengthBytes) {
         throw InputError(path + ": expected a safetensors file, found only " + std::to_string(file.size()) +
                          " bytes");
     }
+    refuse_other_formats(file);
     std::array<char, kLengthBytes> length_bytes{};
     file.read_at(0, length_bytes);
     const auto length = std::bit_cast<std::uint64_t>(length_bytes);

@@ -153,9 +153,18 @@ class Resolver {
             require_vector(*asked_.source_layer);
             return *asked_.source_layer;
         }
+        require_effect_sizes(available_, "name the source layer (--source-layer)");
         return *std::max_element(available_.begin(), available_.end(), [&](std::int64_t a, std::int64_t b) {
             return stats(a).effect_size < stats(b).effect_size;
         });
+    }
+
+    /// Files have 0 for effect sizes that nobody measured.
+    void require_effect_sizes(const std::vector<std::int64_t>& layers, const std::string& instead) const {
+        const auto unknown = [&](std::int64_t layer) { return stats(layer).effect_size == 0.0; };
+        if (layers.size() < 2 || !std::all_of(layers.begin(), layers.end(), unknown)) return;
+        throw UsageError(asked_.file + ": no effect size is known, so no layer is known to be the best; " +
+                         instead);
     }
 
     const DirectionStats& stats(std::int64_t layer) const { return vectors_.stats.at(point(layer).name()); }
@@ -174,10 +183,13 @@ class Resolver {
         if (!weights.is_uniform() && strategy_ == Strategy::kSingle)
             throw UsageError("weights " + weights.text() + " have no meaning with strategy single");
         std::vector<double> effect_sizes;
+        std::vector<std::int64_t> targets;
         for (const auto& [source, target] : routes_) {
             if (!weights.is_uniform()) require_vector(target);  // its file entry holds the effect size
             effect_sizes.push_back(weights.is_uniform() ? 0.0 : stats(target).effect_size);
+            targets.push_back(target);
         }
+        if (!weights.is_uniform()) require_effect_sizes(targets, "use weights uniform");
         const std::vector<double> shares = weights.of(effect_sizes);
         for (std::size_t i = 0; i < routes_.size(); ++i) {
             if (shares[i] != 0.0) inject(routes_[i].first, routes_[i].second, shares[i]);

@@ -145,7 +145,9 @@ TEST_F(VectorFileTest, IgnoresMetadataThatItDoesNotKnow) {
 
 TEST_F(VectorFileTest, RefusesFilesOfOthersAndNewerOnes) {
     expect_refused([](TensorFile& content) { content.metadata.clear(); },
-                   "a safetensors file without musicsteer's metadata, so no vector file");
+                   "a safetensors file without musicsteer's metadata, so no vector file; 'musicsteer "
+                   "extract' makes such files, and scripts/import_vectors.py makes them of other tools' "
+                   "vectors");
     expect_refused([](TensorFile& content) { content.metadata["musicsteer"] = "1"; },
                    "metadata.musicsteer: expected an object, found a number");
     expect_refused(
@@ -278,6 +280,18 @@ TEST_F(VectorFileTest, FitsAModelOfTheSameWidthAndDepth) {
     manifest.decoder.num_layers = 5;
     EXPECT_THAT([&] { example().check_fits(manifest, "t"); },
                 ThrowsMessage<InputError>(AllOf(HasSubstr("t: "), HasSubstr("4 layers, the model has 5"))));
+}
+
+TEST_F(VectorFileTest, OfUnknownWeightsMayBeOfFewerLayers) {
+    VectorFile imported = example();  // of 4 layers
+    imported.provenance.weights_sha256 = "";
+    Manifest manifest;
+    manifest.decoder.hidden_size = 3;
+    manifest.decoder.num_layers = 5;
+    imported.check_fits(manifest, "t");
+    manifest.decoder.num_layers = 3;
+    EXPECT_THAT([&] { imported.check_fits(manifest, "t"); },
+                ThrowsMessage<InputError>(HasSubstr("4 layers, the model has 3")));
 }
 
 TEST_F(VectorFileTest, KnowsItsOwnWeights) {

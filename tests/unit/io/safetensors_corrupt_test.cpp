@@ -52,6 +52,14 @@ TEST_P(CorruptSafetensors, IsRefusedWithASentence) {
     EXPECT_THAT([&] { read_tensor_info(path); }, ThrowsMessage<InputError>(HasSubstr(expected)));
 }
 
+const std::vector<CorruptFile> kOthers = {
+    {"gguf", "GGUF\x03\0\0\0\0\0"s, "no safetensors file but a GGUF file; scripts/import_vectors.py"},
+    {"lfs_pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+     "no safetensors file but a Git LFS pointer in place of the file; fetch it by git lfs pull"},
+    {"zip", "PK\x03\x04 and more", "no safetensors file but a zip archive such as torch.save"},
+    {"web_page", "<!DOCTYPE html><html>", "no safetensors file but a web page"},
+};
+
 const std::vector<CorruptFile> kLengths = {
     {"empty", "", "expected a safetensors file, found only 0 bytes"},
     {"seven_bytes", "1234567", "expected a safetensors file, found only 7 bytes"},
@@ -165,6 +173,7 @@ const std::vector<CorruptFile> kOffsets = {
 std::string case_name(const ::testing::TestParamInfo<CorruptFile>& info) {
     return info.param.name;
 }
+INSTANTIATE_TEST_SUITE_P(Other, CorruptSafetensors, ::testing::ValuesIn(kOthers), case_name);
 INSTANTIATE_TEST_SUITE_P(Length, CorruptSafetensors, ::testing::ValuesIn(kLengths), case_name);
 INSTANTIATE_TEST_SUITE_P(Header, CorruptSafetensors, ::testing::ValuesIn(kHeaders), case_name);
 INSTANTIATE_TEST_SUITE_P(Shape, CorruptSafetensors, ::testing::ValuesIn(kShapes), case_name);

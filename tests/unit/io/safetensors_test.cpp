@@ -114,6 +114,15 @@ TEST(Safetensors, InfoHasTypesShapesAndMetadata) {
     EXPECT_EQ(info.metadata, (Metadata{{"k", "v"}}));
 }
 
+TEST(Safetensors, LoadsAsManyTensorsAsThereAre) {
+    const TempFolder folder;
+    TensorFile content;
+    const at::Tensor value = at::ones({1});
+    for (int i = 0; i < 50'000; ++i) content.tensors["layer." + std::to_string(i)] = value;
+    save_tensors(folder / "a", content, Overwrite::kRefuse);
+    EXPECT_EQ(load_tensors(folder / "a").tensors.size(), 50'000U);
+}
+
 TEST(Safetensors, RefusesToSaveWhatItCannotRead) {
     const TempFolder folder;
     const auto save = [&](TensorFile content) { save_tensors(folder / "a", content, Overwrite::kRefuse); };

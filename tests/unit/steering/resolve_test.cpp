@@ -250,6 +250,40 @@ TEST(ResolveSingle, SteersOneLayer) {
     expect_error(spec, "strategy single steers one layer, but --layers names 2");
 }
 
+VectorFile without_effect_sizes() {
+    VectorFile file = three_layers();
+    for (auto& [name, stats] : file.stats) stats.effect_size = 0.0;
+    return file;
+}
+
+TEST(ResolveWithoutEffectSizes, TheSourceLayerMustBeNamed) {
+    const std::string message =
+        "tempo.safetensors: no effect size is known, so no layer is known to be the best; name the source "
+        "layer (--source-layer)";
+    for (const Strategy strategy : {Strategy::kSingle, Strategy::kOneToAll}) {
+        SteeringSetting spec = spec_of(strategy);
+        expect_error(spec, message, without_effect_sizes());
+        spec.source_layer = 3;
+        EXPECT_EQ(resolve(spec, without_effect_sizes()).setting.source_layer, 3);
+    }
+    EXPECT_THAT(resolve(spec_of(Strategy::kPerLayer), without_effect_sizes()).setting.layers->numbers, ElementsAre(0, 1, 3));
+}
+
+TEST(ResolveWithoutEffectSizes, TheOnlyLayerIsTheSource) {
+    VectorFile file;
+    put(file, HookPoint::at(3, Site::kResidPost), {1, 0}, {1, 0, 0.0});
+    EXPECT_EQ(resolve(spec_of(Strategy::kSingle), file).setting.source_layer, 3);
+}
+
+TEST(ResolveWithoutEffectSizes, WeightsMustBeUniform) {
+    SteeringSetting spec = spec_of(Strategy::kPerLayer);
+    spec.weights = LayerWeights::parse("top-2");
+    expect_error(spec,
+                 "tempo.safetensors: no effect size is known, so no layer is known to be the best; use "
+                 "weights uniform",
+                 without_effect_sizes());
+}
+
 TEST(ResolveSteering, RowsArePassedOn) {
     SteeringSetting spec = spec_of(Strategy::kSingle);
     EXPECT_EQ(resolve(spec).plan[0].rows, SteeredRows::kBoth);
