@@ -14,6 +14,8 @@ import transformers
 from transformers import AutoConfig, MusicgenForConditionalGeneration, T5Tokenizer
 from transformers.utils import cached_file
 
+from torchscript.tokenizer_file import TokenizerError, canonical
+
 ARCHITECTURE = "MusicgenForConditionalGeneration"
 NON_COMMERCIAL = "Weights of published MusicGen checkpoints are for non-commercial use only (CC-BY-NC-4.0)."
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -111,28 +113,27 @@ def load_model(source: str) -> Any:
 
 
 def read_tokenizer(source: str) -> bytes:
-    """tokenizer.json as it is, or made from spiece.model.
+    """The bundle's tokenizer.json, from the checkpoint's own or made from spiece.model.
 
     Raises:
-        CheckpointError: there is neither, or it is no Unigram tokenizer.
+        CheckpointError: there is neither, or it is not T5's tokenizer.
     """
     path = find_file(source, "tokenizer.json")
     if path is not None:
         content = path.read_bytes()
     elif find_file(source, "spiece.model") is not None:
         try:
-            content = T5Tokenizer.from_pretrained(source).backend_tokenizer.to_str(pretty=True).encode()
+            content = T5Tokenizer.from_pretrained(source).backend_tokenizer.to_str().encode()
         except Exception as error:
             raise CheckpointError(f"{source}: spiece.model cannot be read: {one_line(error)}") from error
     else:
         raise CheckpointError(f"{source} has neither tokenizer.json nor spiece.model")
     try:
-        kind = json.loads(content)["model"]["type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{source}: tokenizer.json is no tokenizer: {one_line(error)}") from error
-    if kind != "Unigram":
-        raise CheckpointError(f"{source}: tokenizer.json is a {kind} tokenizer, not T5's Unigram")
-    return content
+        return canonical(content.decode()).encode()
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{source}: tokenizer.json is no tokenizer: {error}") from error
+    except TokenizerError as error:
+        raise CheckpointError(f"{source}: tokenizer.json {one_line(error)}") from error
 
 
 def weights_sha256(model: Any) -> str:

@@ -106,18 +106,23 @@ json parse_strictly(std::string_view text, const std::string& origin) {
 
 }  // namespace
 
-void check_utf8(std::string_view bytes, const std::string& origin) {
+std::optional<std::size_t> find_invalid_utf8(std::string_view bytes) {
     const auto* data = reinterpret_cast<const utf8proc_uint8_t*>(bytes.data());
     std::size_t offset = 0;
     while (offset < bytes.size()) {
         utf8proc_int32_t codepoint = 0;
         const auto length =
             utf8proc_iterate(data + offset, static_cast<utf8proc_ssize_t>(bytes.size() - offset), &codepoint);
-        if (length <= 0) {
-            throw InputError(origin + ": not UTF-8 at byte offset " + std::to_string(offset) +
-                             "; save the file as UTF-8 text");
-        }
+        if (length <= 0) return offset;
         offset += static_cast<std::size_t>(length);
+    }
+    return std::nullopt;
+}
+
+void check_utf8(std::string_view bytes, const std::string& origin) {
+    if (const auto offset = find_invalid_utf8(bytes)) {
+        throw InputError(origin + ": not UTF-8 at byte offset " + std::to_string(*offset) +
+                         "; save the file as UTF-8 text");
     }
 }
 
@@ -210,6 +215,25 @@ void JsonView::refuse_unknown_keys(const std::vector<std::string>& known) const 
     for (const auto& [key, value] : members()) {
         if (std::find(known.begin(), known.end(), key) != known.end()) continue;
         fail("unknown key " + in_quotes(key) + did_you_mean(key, {known.begin(), known.size()}));
+    }
+}
+
+void JsonView::expect_equal(const json& expected) const {
+    if (expected.is_object()) {
+        for (const auto& [key, value] : members()) {
+            if (!expected.contains(key)) fail("unknown key " + in_quotes(key));
+        }
+        for (const auto& [key, value] : expected.items()) at(key).expect_equal(value);
+    } else if (expected.is_array()) {
+        const std::vector<JsonView> found = items();
+        if (found.size() != expected.size()) {
+            fail("expected a list of " + std::to_string(expected.size()) + ", found one of " +
+                 std::to_string(found.size()));
+        }
+        for (std::size_t i = 0; i < found.size(); ++i) found[i].expect_equal(expected[i]);
+    } else if (*value_ != expected) {
+        fail("expected " + expected.dump() + ", found " +
+             (value_->is_structured() ? kind_of(*value_) : value_->dump()));
     }
 }
 

@@ -12,6 +12,9 @@
 
 namespace musicsteer {
 
+/// The offset of the first byte that is not UTF-8, if there is one.
+std::optional<std::size_t> find_invalid_utf8(std::string_view bytes);
+
 /// Checks that `bytes` are UTF-8. @throws InputError "ORIGIN: not UTF-8 at byte offset 17; ..."
 void check_utf8(std::string_view bytes, const std::string& origin);
 
@@ -32,6 +35,7 @@ class JsonView {
     bool is_object() const { return value_->is_object(); }
     bool is_list() const { return value_->is_array(); }
     bool is_text() const { return value_->is_string(); }
+    bool is_null() const { return value_->is_null(); }
 
     std::string text() const;
     bool boolean() const;
@@ -47,6 +51,8 @@ class JsonView {
 
     /// Refuses an object's keys that are not among those known, with the nearest one.
     void refuse_unknown_keys(const std::vector<std::string>& known) const;
+    /// Refuses any other value, naming the first place inside that differs.
+    void expect_equal(const nlohmann::json& expected) const;
     [[noreturn]] void fail(const std::string& what) const;
     const std::string& place() const { return place_; }
 

@@ -2,13 +2,23 @@
 
 #include <utf8proc.h>
 
-#include "tokenizer/code_point_ranges.hpp"
+#include <algorithm>
+#include <iterator>
+#include <span>
+
 #include "tokenizer/unicode17_breaks.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace musicsteer::tokenizer {
 
 namespace {
+
+bool contains(std::span<const unicode17::CodePointRange> ranges, char32_t code_point) {
+    const auto after = std::upper_bound(
+        ranges.begin(), ranges.end(), code_point,
+        [](char32_t value, const unicode17::CodePointRange& range) { return value < range.first; });
+    return after != ranges.begin() && code_point <= std::prev(after)->last;
+}
 
 /// utf8proc's break classes as of Unicode 17.
 int break_class(char32_t c) {

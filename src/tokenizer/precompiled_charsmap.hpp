@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/tracked_text.hpp"
+#include "io/json_view.hpp"
 
 namespace musicsteer::tokenizer {
 
@@ -22,17 +22,17 @@ namespace musicsteer::tokenizer {
 /// T5 checkpoints that people load through transformers come from this.
 class PrecompiledCharsmap {
   public:
-    /// `place` names the map in messages.
     /// @throws InputError if it is not base64, or the trie or a replacement leads out of the data.
-    PrecompiledCharsmap(std::string_view base64, const std::string& place);
+    explicit PrecompiledCharsmap(const JsonView& base64);
 
-    void normalize(TrackedText& text) const;
+    /// `text` must be valid UTF-8.
+    std::string normalize(std::string_view text) const;
 
   private:
     /// The replacement of the shortest prefix of `key` that is in the map.
     std::optional<std::string_view> find(std::string_view key) const;
 
-    void check_trie(const std::string& place) const;
+    void check_trie(const JsonView& place) const;
 
     std::vector<std::uint32_t> units_;
     std::string replacements_;

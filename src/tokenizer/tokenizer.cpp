@@ -1,137 +1,166 @@
 #include "tokenizer/tokenizer.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
-#include <tuple>
+#include <optional>
 #include <utility>
 
 #include "base/errors.hpp"
+#include "io/json_view.hpp"
 #include "tokenizer/added_tokens.hpp"
-#include "tokenizer/config_view.hpp"
-#include "tokenizer/normalizer.hpp"
-#include "tokenizer/pre_tokenizer.hpp"
+#include "tokenizer/precompiled_charsmap.hpp"
 #include "tokenizer/unigram.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace musicsteer {
 
-using tokenizer::ConfigView;
-using Ids = std::vector<std::int64_t>;
+using nlohmann::json;
+using tokenizer::AddedToken;
+using tokenizer::PrecompiledCharsmap;
+using tokenizer::Unigram;
 
 namespace {
 
-tokenizer::Unigram read_model(const ConfigView& view) {
-    const std::string& type = view.at("type").text();
-    if (type != "Unigram") view.at("type").unsupported("the model " + type);
+constexpr std::string_view kWordMark = "\u2581";
 
-    const ConfigView vocab = view.at("vocab");
-    std::vector<tokenizer::ScoredPiece> pieces;
-    pieces.reserve(vocab.size());
-    for (std::size_t id = 0; id < vocab.size(); ++id) {
-        const auto& entry = vocab.value()[id];
-        // Tens of thousands of entries: a view, which spells out its place, only for one that is wrong.
-        if (!entry.is_array() || entry.size() != 2) vocab.at(id).expect("a piece and its score");
-        if (!entry[0].is_string()) vocab.at(id).at(0).expect("a text");
-        if (!entry[1].is_number()) vocab.at(id).at(1).expect("a number");
-        pieces.push_back({entry[0].get<std::string>(), entry[1].get<double>()});
-    }
-    if (pieces.empty()) vocab.expect("a list of pieces and their scores");
-    if (pieces.size() > INT32_MAX) vocab.expect("fewer than 2^31 pieces");
-
-    tokenizer::Unigram::Options options;
-    const ConfigView unk_id = view.at("unk_id");
-    if (unk_id.index() >= pieces.size())
-        unk_id.expect("less than the " + std::to_string(pieces.size()) + " pieces");
-    options.unk_id = static_cast<std::uint32_t>(unk_id.index());
-    if (const auto byte_fallback = view.find("byte_fallback"))
-        options.byte_fallback = byte_fallback->boolean();
-    return {std::move(pieces), options};
+std::optional<PrecompiledCharsmap> read_normalizer(const JsonView& view) {
+    if (view.is_null()) return std::nullopt;  // the identity
+    view.at("type").expect_equal("Precompiled");
+    return PrecompiledCharsmap(view.at("precompiled_charsmap"));
 }
 
-/// @returns what the post-processor puts around a text's ids: before and after
-std::pair<Ids, Ids> read_template(const ConfigView& view, std::size_t vocab_size) {
-    const std::string& type = view.at("type").text();
-    if (type != "TemplateProcessing") view.at("type").unsupported("the post-processor " + type);
-
-    const ConfigView single = view.at("single");
-    const ConfigView special_tokens = view.at("special_tokens");
-    Ids before, after;
-    bool seen_text = false;
-    for (std::size_t i = 0; i < single.size(); ++i) {
-        const ConfigView piece = single.at(i);
-        if (const auto sequence = piece.find("Sequence")) {
-            const ConfigView id = sequence->at("id");
-            if (id.text() != "A") id.expect("\"A\", the only text there is,");
-            if (seen_text) single.unsupported("a template with the text in it twice");
-            seen_text = true;
-            continue;
+Unigram read_model(const JsonView& view) {
+    view.at("type").expect_equal("Unigram");
+    view.at("byte_fallback").expect_equal(false);
+    std::vector<tokenizer::ScoredPiece> pieces;
+    const JsonView vocab = view.at("vocab");
+    for (const JsonView& entry : vocab.items()) {
+        const std::vector<JsonView> pair = entry.items();
+        if (pair.size() != 2) {
+            entry.fail("expected a piece and its score, found a list of " + std::to_string(pair.size()));
         }
-        const ConfigView ids = special_tokens.at(piece.at("SpecialToken").at("id").text()).at("ids");
-        for (std::size_t k = 0; k < ids.size(); ++k) {
-            if (ids.at(k).index() >= vocab_size) ids.at(k).expect("less than " + std::to_string(vocab_size));
-            (seen_text ? after : before).push_back(static_cast<std::int64_t>(ids.at(k).index()));
-        }
+        pieces.push_back({pair[0].text(), pair[1].number()});
     }
-    if (!seen_text) single.unsupported("a template without the text");
-    return {before, after};
+    if (pieces.empty()) vocab.fail("expected pieces and their scores, found an empty list");
+    const std::int64_t unk_id = view.at("unk_id").integer(0, static_cast<std::int64_t>(pieces.size()) - 1);
+    return {std::move(pieces), static_cast<std::uint32_t>(unk_id)};
+}
+
+/// The pre-tokenizer and the template have no settings: they are what words_of and encode do.
+/// @returns the id of </s>
+std::uint32_t check_fixed_parts(const JsonView& root, const Unigram& model) {
+    const JsonView pre_tokenizer = root.at("pre_tokenizer");
+    pre_tokenizer.at("type").expect_equal("Sequence");
+    pre_tokenizer.expect_equal(json::parse(R"({"type": "Sequence", "pretokenizers": [
+        {"type": "WhitespaceSplit"},
+        {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true}]})"));
+    const JsonView post_processor = root.at("post_processor");
+    post_processor.at("type").expect_equal("TemplateProcessing");
+    post_processor.at("single").expect_equal(json::parse(R"([
+        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}])"));
+    const auto end_id = model.id_of("</s>");
+    if (!end_id) root.at("model").at("vocab").fail("expected the piece </s>, found none");
+    post_processor.at("special_tokens").at("</s>").at("ids").expect_equal(json::array({*end_id}));
+    return *end_id;
+}
+
+std::vector<AddedToken> read_added_tokens(const JsonView& view, const Unigram& model) {
+    std::vector<AddedToken> tokens;
+    std::size_t next_id = model.size();
+    for (const JsonView& entry : view.items()) {
+        entry.at("single_word").expect_equal(false);
+        entry.at("normalized").expect_equal(false);
+        AddedToken token;
+        token.content = entry.at("content").text();
+        token.lstrip = entry.at("lstrip").boolean();
+        token.rstrip = entry.at("rstrip").boolean();
+        const auto piece = model.id_of(token.content);
+        token.id = piece ? *piece : static_cast<std::uint32_t>(next_id++);
+        entry.at("id").expect_equal(token.id);
+        tokens.push_back(std::move(token));
+    }
+    return tokens;
+}
+
+/// The words of a text, each with a mark in front; a mark within a word starts a new one.
+std::vector<std::string> words_of(std::string_view text) {
+    std::vector<std::string> words;
+    const auto add = [&](std::string_view word) {
+        if (word.empty()) return;
+        std::string marked(word);
+        if (!word.starts_with(kWordMark)) marked.insert(0, kWordMark);
+        for (std::size_t begin = 0; begin < marked.size();) {
+            const std::size_t end = std::min(marked.find(kWordMark, begin + 1), marked.size());
+            words.push_back(marked.substr(begin, end - begin));
+            begin = end;
+        }
+    };
+    std::size_t word_begin = 0;
+    for (std::size_t at = 0; at < text.size();) {
+        const tokenizer::CodePoint c = tokenizer::decode_utf8(text, at);
+        if (tokenizer::is_white_space(c.value)) {
+            add(text.substr(word_begin, at - word_begin));
+            word_begin = at + c.bytes;
+        }
+        at += c.bytes;
+    }
+    add(text.substr(word_begin));
+    return words;
 }
 
 }  // namespace
 
 struct Tokenizer::Parts {
-    explicit Parts(const ConfigView& root) : model(read_model(root.at("model"))) {
-        if (const auto view = root.find("normalizer")) normalizer = tokenizer::Normalizer(*view);
-        if (const auto view = root.find("pre_tokenizer")) pre_tokenizer = tokenizer::PreTokenizer(*view);
-        if (const auto view = root.find("added_tokens")) {
-            added_tokens = tokenizer::AddedTokens(*view, model, normalizer);
+    explicit Parts(const JsonView& root)
+        : charsmap(read_normalizer(root.at("normalizer"))),
+          model(read_model(root.at("model"))),
+          added_tokens(read_added_tokens(root.at("added_tokens"), model)),
+          end_id(check_fixed_parts(root, model)) {
+        for (const AddedToken& token : added_tokens.tokens()) {
+            if (token.id >= model.size()) beyond_model.push_back(token.content);
         }
-        vocab_size = model.size();
-        if (const auto last = added_tokens.last_id())
-            vocab_size = std::max<std::size_t>(vocab_size, *last + 1UL);
-        if (const auto view = root.find("post_processor"))
-            std::tie(before, after) = read_template(*view, vocab_size);
     }
 
-    tokenizer::Unigram model;
-    tokenizer::Normalizer normalizer;
-    tokenizer::PreTokenizer pre_tokenizer;
+    std::optional<PrecompiledCharsmap> charsmap;
+    Unigram model;
     tokenizer::AddedTokens added_tokens;
-    Ids before, after;  ///< what is put around a text's ids
-    std::size_t vocab_size = 0;
+    std::int64_t end_id;
+    std::vector<std::string> beyond_model;  ///< added tokens that are no pieces; their ids follow the model's
 };
 
 Tokenizer::Tokenizer(std::shared_ptr<const Parts> parts) : parts_(std::move(parts)) {}
 
 Tokenizer Tokenizer::load(const std::filesystem::path& tokenizer_json) {
     std::ifstream file(tokenizer_json, std::ios::binary);
-    std::string json(std::istreambuf_iterator<char>(file), {});
+    const std::string text(std::istreambuf_iterator<char>(file), {});
     if (!file.is_open() || file.bad()) {
-        throw InputError(tokenizer_json.string() +
-                         ": cannot be read; a model needs its tokenizer.json, which transformers writes with "
-                         "save_pretrained");
+        throw InputError(tokenizer_json.string() + ": cannot be read; export the checkpoint again");
     }
-    return parse(json, tokenizer_json.string());
+    return parse(text, tokenizer_json.string());
 }
 
-Tokenizer Tokenizer::parse(const std::string& json, const std::string& origin) {
-    const nlohmann::json document = tokenizer::parse_json(json, origin);
-    return Tokenizer(std::make_shared<const Parts>(ConfigView(document, origin + ": tokenizer")));
+Tokenizer Tokenizer::parse(const std::string& text, const std::string& origin) {
+    const JsonDocument document(text, origin);
+    return Tokenizer(std::make_shared<const Parts>(document.root()));
 }
 
 std::vector<std::int64_t> Tokenizer::encode(std::string_view utf8_text) const {
-    if (const auto bad = tokenizer::find_invalid_utf8(utf8_text)) {
+    if (const auto bad = find_invalid_utf8(utf8_text)) {
         throw InputError("the text is not UTF-8 at byte " + std::to_string(*bad) +
                          "; save or pass it as UTF-8");
     }
-    std::vector<std::int64_t> ids = parts_->before;
-    for (const tokenizer::Part& part : parts_->added_tokens.split(utf8_text, parts_->normalizer)) {
+    std::vector<std::int64_t> ids;
+    for (const tokenizer::Part& part : parts_->added_tokens.split(utf8_text)) {
         if (part.id) {
             ids.push_back(*part.id);
             continue;
         }
-        for (const auto& word : parts_->pre_tokenizer.split(part.text)) parts_->model.encode(word.bytes, ids);
+        const std::string normal =
+            parts_->charsmap ? parts_->charsmap->normalize(part.text) : std::string(part.text);
+        for (const std::string& word : words_of(normal)) parts_->model.encode(word, ids);
     }
-    ids.insert(ids.end(), parts_->after.begin(), parts_->after.end());
+    ids.push_back(parts_->end_id);
     return ids;
 }
 
@@ -141,22 +170,12 @@ const std::string& Tokenizer::piece(std::int64_t id) const {
                          std::to_string(vocab_size() - 1));
     }
     const auto index = static_cast<std::size_t>(id);
-    if (index < parts_->model.size()) return parts_->model.piece(index);
-    return *parts_->added_tokens.content_of(static_cast<std::uint32_t>(index));
-}
-
-std::optional<std::int64_t> Tokenizer::id_of(std::string_view piece) const {
-    if (const auto id = parts_->added_tokens.id_of(piece)) return *id;
-    if (const auto id = parts_->model.id_of(piece)) return *id;
-    return std::nullopt;
+    const Unigram& model = parts_->model;
+    return index < model.size() ? model.piece(index) : parts_->beyond_model[index - model.size()];
 }
 
 std::size_t Tokenizer::vocab_size() const {
-    return parts_->vocab_size;
-}
-
-std::int64_t Tokenizer::unk_id() const {
-    return parts_->model.unk_id();
+    return parts_->model.size() + parts_->beyond_model.size();
 }
 
 }  // namespace musicsteer

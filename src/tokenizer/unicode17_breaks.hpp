@@ -4,9 +4,13 @@
 // DerivedCoreProperties.txt. utf8proc has the break classes of its own Unicode version (15.0 in version 2.8);
 // what changed since then is listed here and wins, so that any utf8proc from 2.8 on gives the same clusters.
 
-#include "tokenizer/code_point_ranges.hpp"
-
 namespace musicsteer::tokenizer::unicode17 {
+
+/// Code points from `first` to `last`, both included. The ranges of a list are in ascending order.
+struct CodePointRange {
+    char32_t first;
+    char32_t last;
+};
 
 /// Grapheme_Cluster_Break=Extend since 15.1.
 constexpr CodePointRange kNewExtend[] = {

@@ -1,8 +1,6 @@
 #include "tokenizer/unigram.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <utility>
 
 #include "tokenizer/utf8.hpp"
@@ -32,8 +30,8 @@ struct Unigram::Step {
     std::uint32_t id = 0;
 };
 
-Unigram::Unigram(std::vector<ScoredPiece> pieces, const Options& options)
-    : pieces_(std::move(pieces)), options_(options), trie_(index_pieces(pieces_)) {
+Unigram::Unigram(std::vector<ScoredPiece> pieces, std::uint32_t unk_id)
+    : pieces_(std::move(pieces)), unk_id_(unk_id), trie_(index_pieces(pieces_)) {
     double lowest = pieces_.front().score;
     for (const ScoredPiece& p : pieces_) lowest = std::min(lowest, p.score);
     unk_score_ = lowest - kUnkPenalty;
@@ -55,7 +53,7 @@ std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
             offer(length, id, pieces_[id].score);
             character_is_piece = character_is_piece || length == character_bytes;
         });
-        if (!character_is_piece) offer(character_bytes, options_.unk_id, unk_score_);
+        if (!character_is_piece) offer(character_bytes, unk_id_, unk_score_);
         at += character_bytes;
     }
     return best;
@@ -71,8 +69,8 @@ void Unigram::encode(std::string_view word, std::vector<std::int64_t>& ids) cons
     std::vector<Cut> cuts;  // from the word's end to its start
     for (std::size_t end = word.size(); end > 0; end = best[end].begin) {
         const Step& step = best[end];
-        const bool unknown = step.id == options_.unk_id;
-        if (unknown && !cuts.empty() && cuts.back().id == options_.unk_id) {
+        const bool unknown = step.id == unk_id_;
+        if (unknown && !cuts.empty() && cuts.back().id == unk_id_) {
             cuts.back().begin = step.begin;  // unknown pieces next to each other become one
         } else {
             cuts.push_back({step.begin, end, step.id});
@@ -80,35 +78,13 @@ void Unigram::encode(std::string_view word, std::vector<std::int64_t>& ids) cons
     }
     std::reverse(cuts.begin(), cuts.end());
     for (const Cut& cut : cuts) {
-        if (cut.id == options_.unk_id) {
-            append_unknown(word.substr(cut.begin, cut.end - cut.begin), ids);
-        } else {
+        if (cut.id != unk_id_) {
             ids.push_back(cut.id);
+            continue;
         }
+        // Joined unknowns can spell a piece (where two characters together are one that scored too little).
+        ids.push_back(trie_.find(word.substr(cut.begin, cut.end - cut.begin)).value_or(unk_id_));
     }
-}
-
-void Unigram::append_unknown(std::string_view text, std::vector<std::int64_t>& ids) const {
-    // Joined unknowns can spell a piece (where two characters together are one that scored too little).
-    if (const auto id = trie_.find(text)) {
-        ids.push_back(*id);
-        return;
-    }
-    if (options_.byte_fallback) {
-        std::vector<std::int64_t> bytes;
-        for (const char c : text) {
-            std::array<char, 8> name{};
-            std::snprintf(name.data(), name.size(), "<0x%02X>", static_cast<unsigned char>(c));
-            const auto id = trie_.find(name.data());
-            if (!id) break;
-            bytes.push_back(*id);
-        }
-        if (bytes.size() == text.size()) {
-            ids.insert(ids.end(), bytes.begin(), bytes.end());
-            return;
-        }
-    }
-    ids.push_back(options_.unk_id);
 }
 
 }  // namespace musicsteer::tokenizer

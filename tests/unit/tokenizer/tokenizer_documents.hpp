@@ -18,7 +18,8 @@ using nlohmann::json;
 using Ids = std::vector<std::int64_t>;
 using Vocab = std::vector<std::pair<std::string, double>>;
 
-/// A tokenizer.json with T5's layout: <pad> 0, </s> 1, <unk> 2; the given pieces have the ids from 3 on.
+/// A tokenizer.json of the shape that a bundle has: <pad> 0, </s> 1, <unk> 2; the given pieces have the ids
+/// from 3 on.
 inline json document(const Vocab& pieces) {
     json result = json::parse(R"({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
@@ -36,8 +37,8 @@ inline json document(const Vocab& pieces) {
     return result;
 }
 
-inline json added_token(const std::string& content) {
-    return {{"id", 0},         {"content", content},  {"single_word", false}, {"lstrip", false},
+inline json added_token(const std::string& content, std::uint32_t id) {
+    return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
             {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 
