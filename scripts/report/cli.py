@@ -12,9 +12,10 @@ from plotly.offline import get_plotlyjs
 
 from report.audio import CODECS, EncodedClip, UnreadableAudio, clip_script, encode_clip
 from report.errors import ReportError
-from report.loading import Clip, Sweep, read_sweeps
+from report.loading import Clip, Sweep, check_one_model, read_sweeps
 from report.output import check_replaceable, replacing
 from report.page import render
+from report.patches import Patch, read_patches
 
 PLOTLY = "plotly.min.js"
 LARGE_PAGE_BYTES = 100_000_000
@@ -24,6 +25,7 @@ examples:
   scripts/report.py runs/tempo --out report/
   scripts/report.py runs/tempo runs/brightness --out report/ --force
   scripts/report.py runs/tempo --single-file --out tempo.html
+  scripts/report.py tempo-patch.json runs/tempo --out report/
 """
 
 
@@ -53,7 +55,8 @@ def parse_arguments(arguments: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="report.py",
         description="Make a page to listen to sweeps and to see what steering did: players that switch the "
-        "strength while the music plays, curves with intervals, tables. It works without network.",
+        "strength while the music plays, curves with intervals, tables; and heatmaps of activation patching. "
+        "It works without network.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,7 +65,7 @@ def parse_arguments(arguments: list[str] | None) -> Options:
         nargs="+",
         type=Path,
         metavar="RUNS",
-        help="folders that `musicsteer sweep` wrote, of one model",
+        help="folders that `musicsteer sweep` wrote, and JSON files of `musicsteer patch`, of one model",
     )
     parser.add_argument(
         "--out",
@@ -92,7 +95,8 @@ def check_options(options: Options) -> None:
     for run in options.runs:
         run, out = run.resolve(), options.out.resolve()
         if out == run or out in run.parents:
-            raise ReportError(f"--out {options.out} holds the sweep {run}: give another folder")
+            kind = "the file" if run.is_file() else "the sweep"
+            raise ReportError(f"--out {options.out} holds {kind} {run}: give another folder")
     check_replaceable(options.out, options.force)
 
 
@@ -115,10 +119,10 @@ def encode_all(sweep: Sweep, codec: str, keep: Callable[[Clip, EncodedClip], Non
     return unreadable
 
 
-def build_folder(sweep: Sweep, folder: Path, codec: str) -> Weight:
+def build_folder(sweep: Sweep, patches: list[Patch], folder: Path, codec: str) -> Weight:
     """index.html, the plotting script, and a script for each clip under audio/."""
     audio = folder / "audio"
-    audio.mkdir(parents=True)
+    (audio if sweep.clips else folder).mkdir(parents=True)
     sizes: list[int] = []
 
     def keep(clip: Clip, encoded: EncodedClip) -> None:
@@ -129,12 +133,12 @@ def build_folder(sweep: Sweep, folder: Path, codec: str) -> Weight:
     unreadable = encode_all(sweep, codec, keep)
     plotly = get_plotlyjs().encode()
     (folder / PLOTLY).write_bytes(plotly)
-    html = render(sweep, unreadable, CODECS[codec], PLOTLY).encode()
+    html = render(sweep, patches, unreadable, CODECS[codec], PLOTLY).encode()
     (folder / "index.html").write_bytes(html)
     return Weight(len(html), len(plotly), sum(sizes), len(sizes))
 
 
-def build_single_file(sweep: Sweep, file: Path, codec: str) -> Weight:
+def build_single_file(sweep: Sweep, patches: list[Patch], file: Path, codec: str) -> Weight:
     """The page with everything inside, the clips at its end, so that it shows before they have arrived."""
     clips: list[str] = []
 
@@ -143,7 +147,7 @@ def build_single_file(sweep: Sweep, file: Path, codec: str) -> Weight:
 
     unreadable = encode_all(sweep, codec, keep)
     plotly = get_plotlyjs()
-    html = render(sweep, unreadable, CODECS[codec], plotly, clips)
+    html = render(sweep, patches, unreadable, CODECS[codec], plotly, clips)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as out:
         out.write(html)
@@ -163,16 +167,18 @@ def make_report(options: Options) -> None:
         ReportError: one sentence.
     """
     check_options(options)
-    sweep = read_sweeps(options.runs)
+    sweep = read_sweeps([run for run in options.runs if not run.is_file()])
+    patches = read_patches([run for run in options.runs if run.is_file()])
+    check_one_model(sweep, patches)
     page = options.out
     with replacing(options.out, options.force) as place:
         if not options.single_file:
-            weight = build_folder(sweep, place, options.codec)
+            weight = build_folder(sweep, patches, place, options.codec)
             page = options.out / "index.html"
         elif options.out.suffix.lower() in (".html", ".htm"):
-            weight = build_single_file(sweep, place, options.codec)
+            weight = build_single_file(sweep, patches, place, options.codec)
         else:
-            weight = build_single_file(sweep, place / "index.html", options.codec)
+            weight = build_single_file(sweep, patches, place / "index.html", options.codec)
             page = options.out / "index.html"
     for remark in sweep.remarks:
         print(f"note: {remark}", file=sys.stderr)
@@ -186,10 +192,13 @@ def make_report(options: Options) -> None:
             "a folder loads only the clips that are played",
             file=sys.stderr,
         )
-    print(
-        f"{page}\n{len(sweep.clips)} clips; page {megabytes(weight.html)}, plots {megabytes(weight.plotly)}, "
-        f"{weight.clips} clips as {options.codec} {megabytes(weight.audio)}"
-    )
+    print(page)
+    sizes = f"page {megabytes(weight.html)}, plots {megabytes(weight.plotly)}"
+    if sweep.clips:
+        audio = f"{weight.clips} clips as {options.codec} {megabytes(weight.audio)}"
+        print(f"{len(sweep.clips)} clips; {sizes}, {audio}")
+    else:
+        print(f"{len(patches)} results of patching; {sizes}")
 
 
 def main(arguments: list[str] | None = None) -> int:

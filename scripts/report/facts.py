@@ -9,6 +9,7 @@ from typing import Any
 
 from report.conditions import Settings, Term, alpha_text, layers_text
 from report.loading import Sweep
+from report.patches import Patch
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def terms_of(sweep: Sweep) -> list[Term]:
 
 
 def title_of(sweep: Sweep) -> str:
-    """The concepts: "Tempo and brightness"."""
+    """The concepts: "Tempo and brightness"; without clips there is patching alone."""
+    if not sweep.clips:
+        return "Activation patching"
     concepts = list(dict.fromkeys(term.concept for term in terms_of(sweep)))
     if not concepts:
         return "Unsteered clips"
@@ -105,21 +108,37 @@ def settings_text(settings: list[Settings]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def facts_of(sweep: Sweep) -> list[Fact]:
+def model_fact(model: dict[str, Any], licence: str | None) -> Fact:
+    """The model and its licence."""
+    details = [
+        f"weights {model['weights_sha256'][:8]}",
+        f"licence of the weights: {licence}" if licence else "",
+    ]
+    return "Model", [Line(model.get("name") or "unnamed", "; ".join(filter(None, details)))]
+
+
+def facts_of(sweep: Sweep, patches: list[Patch]) -> list[Fact]:
     """Pairs of a name and lines of text."""
+    patched: Fact = ("Activation patching", [Line(patch.name, patch.counted) for patch in patches])
+    facts = _facts_of_sweep(sweep) if sweep.clips else [model_fact(patches[0].model, None)]
+    return [
+        (name, [line for line in lines if line.text])
+        for name, lines in (*facts, patched)
+        if any(one.text for one in lines)
+    ]
+
+
+def _facts_of_sweep(sweep: Sweep) -> list[Fact]:
     records = [clip.record for clip in sweep.clips]
     terms = terms_of(sweep)
     prompts = {record["prompt"] for record in records}
     seeds = sorted({record["seed"] for record in records})
     durations = sorted({float(record.get("duration_s") or 0.0) for record in records})
     rates = sorted({record.get("sample_rate_hz") for record in records} - {None})
-    licence = licence_of(sweep)
-    weights = f"weights {sweep.model['weights_sha256'][:8]}"
-    details = [weights, f"licence of the weights: {licence}" if licence else ""]
     layers = dict.fromkeys(layers_text(term.layers).split(" ", 1)[-1] for term in terms)
     rates_text = ", ".join(f"{rate:g} Hz" for rate in rates)
-    facts: list[Fact] = [
-        ("Model", [Line(sweep.model.get("name") or "unnamed", "; ".join(filter(None, details)))]),
+    return [
+        model_fact(sweep.model, licence_of(sweep)),
         ("Vectors", vector_facts(sweep)),
         ("Strengths", [Line(text) for text in alphas_text(sweep)]),
         ("Strategies", [Line(", ".join(dict.fromkeys(term.strategy for term in terms if term.strategy)))]),
@@ -131,9 +150,4 @@ def facts_of(sweep: Sweep) -> list[Fact]:
             "Sampling",
             [Line(text) for text in settings_text(list(dict.fromkeys(c.settings for c in sweep.clips)))],
         ),
-    ]
-    return [
-        (name, [line for line in lines if line.text])
-        for name, lines in facts
-        if any(one.text for one in lines)
     ]

@@ -11,6 +11,7 @@ from typing import Any
 from report.conditions import Condition, Settings
 from report.errors import ReportError
 from report.measures import KL, MEASURES
+from report.patches import Patch
 
 FORMAT = "musicsteer-sweep"
 VERSION = 1
@@ -83,13 +84,15 @@ class Sweep:
 
 
 def read_sweeps(folders: list[Path]) -> Sweep:
-    """Read folders of one model as one sweep; a clip that is in several counts once.
+    """Read folders as one sweep, an empty one if there are none; a clip that is in several counts once.
 
     Raises:
         ReportError: a folder is no sweep, a record is not what it should be, no clip is finished, the same id
             stands for different audio, or the models differ.
     """
     sweep = Sweep()
+    if not folders:
+        return sweep
     seen: dict[str, Clip] = {}
     repeated = 0
     for folder in folders:
@@ -112,25 +115,29 @@ def read_sweeps(folders: list[Path]) -> Sweep:
         )
     if repeated:
         sweep.remarks.append(f"{repeated} clips are in several of the folders and count once.")
-    _check_one_model(sweep.clips)
+    check_one_model(sweep, [])
     return sweep
 
 
-def _check_one_model(clips: list[Clip]) -> None:
-    folder_of: dict[str, Clip] = {}
-    for clip in clips:
-        folder_of.setdefault(clip.record["model"]["weights_sha256"], clip)
-    if len(folder_of) > 1:
-        first, second = list(folder_of.values())[:2]
-        names = [f"{clip.record['model'].get('name')} in {clip.folder}" for clip in (first, second)]
-        raise ReportError(f"clips of different models ({names[0]}; {names[1]}): make a report of each")
+def check_one_model(sweep: Sweep, patches: list[Patch]) -> None:
+    """Raises ReportError if clips and results of patching are not all of the same weights."""
+    models = [(clip.record["model"], clip.folder) for clip in sweep.clips]
+    models += [(patch.model, patch.path) for patch in patches]
+    place_of: dict[str, str] = {}
+    for model, place in models:
+        place_of.setdefault(model["weights_sha256"], f"{model.get('name')} in {place}")
+    if len(place_of) > 1:
+        first, second = list(place_of.values())[:2]
+        raise ReportError(f"results of different models ({first}; {second}): make a report of each")
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
     """plan.json of a sweep."""
     path = folder / "plan.json"
     if not folder.is_dir():
-        raise ReportError(f"{folder} is not a folder: expected what `musicsteer sweep --out` wrote")
+        raise ReportError(
+            f"{folder} is not a folder: expected one that `musicsteer sweep --out` wrote, or a patch's file"
+        )
     if not path.is_file():
         raise ReportError(f"{folder} has no plan.json: expected a folder that `musicsteer sweep` wrote")
     try:

@@ -1,4 +1,4 @@
-"""Puts the page together: the sweep as the page's data, and the templates around it."""
+"""Puts the page together: sweep and patches as the page's data, and the templates around it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from report.facts import bundle_path, facts_of, title_of
 from report.loading import Clip, Sweep
 from report.measures import KL, MEASURES, default_measure
 from report.output import GENERATOR
+from report.patches import Patch, patch_data
 from report.statistics import FEW_PAIRS, RESAMPLES, Estimate
 
-SCRIPTS = ("data", "theme", "audio", "levels", "spectrogram", "listen", "charts", "tables", "main")
+SCRIPTS = ("data", "theme", "audio", "levels", "spectrogram", "listen", "charts", "tables", "patches", "main")
 
 
 def _numbers(values: NDArray[Any]) -> list[float | None]:
@@ -85,7 +86,9 @@ def clip_data(
     }
 
 
-def page_data(sweep: Sweep, unreadable: Mapping[str, str], codec_type: str) -> dict[str, Any]:
+def page_data(
+    sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str], codec_type: str
+) -> dict[str, Any]:
     """Everything that the page shows; unreadable: ids of clips without audio, and why."""
     keys = sweep.measure_keys()
     curves = curves_of(sweep, keys)
@@ -125,12 +128,16 @@ def page_data(sweep: Sweep, unreadable: Mapping[str, str], codec_type: str) -> d
         ),
         "conditions": conditions,
         "clips": clips,
+        "patches": [patch_data(patch) for patch in patches],
         "codecType": codec_type,
     }
 
 
-def remarks_of(sweep: Sweep, unreadable: Mapping[str, str]) -> list[str]:
+def remarks_of(sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str]) -> list[str]:
     """What is missing or was skipped, a sentence each."""
+    of_patches = [remark for patch in patches for remark in patch.remarks()]
+    if not sweep.clips:
+        return of_patches
     remarks = list(sweep.remarks)
     if missing := count_missing(sweep):
         shards = [plan["shard"] for plan in sweep.plans if plan.get("shard")]
@@ -158,7 +165,7 @@ def remarks_of(sweep: Sweep, unreadable: Mapping[str, str]) -> list[str]:
             f"There are only {len(pairs)} pairs of prompt and seed. "
             f"With fewer than {FEW_PAIRS}, the intervals are narrower than they should be."
         )
-    return remarks
+    return remarks + of_patches
 
 
 def script_json(data: Any) -> str:
@@ -169,6 +176,7 @@ def script_json(data: Any) -> str:
 
 def render(
     sweep: Sweep,
+    patches: list[Patch],
     unreadable: Mapping[str, str],
     codec_type: str,
     plotly: str,
@@ -186,11 +194,13 @@ def render(
     return environment.get_template("index.html.j2").render(
         generator=GENERATOR,
         title=title_of(sweep),
-        facts=facts_of(sweep),
-        remarks=remarks_of(sweep, unreadable),
+        facts=facts_of(sweep, patches),
+        remarks=remarks_of(sweep, patches, unreadable),
+        has_clips=bool(sweep.clips),
+        has_patches=bool(patches),
         style=(templates / "style.css").read_text(encoding="utf-8"),
         scripts=[(templates / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS],
-        data=script_json(page_data(sweep, unreadable, codec_type)),
+        data=script_json(page_data(sweep, patches, unreadable, codec_type)),
         plotly=plotly,
         inline_clips=inline_clips,
         resamples=RESAMPLES,

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/errors.hpp"
+#include "base/student_t.hpp"
 
 namespace musicsteer {
 namespace {
@@ -23,10 +24,14 @@ double mean_or_throw(std::span<const double> values, const std::string& what) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+void validate_confidence(double confidence) {
+    if (!(confidence > 0.0 && confidence < 1.0))
+        throw UsageError("the confidence of an interval lies between 0 and 1");
+}
+
 void validate(const BootstrapOptions& options) {
     if (options.resamples < 1) throw UsageError("a bootstrap needs at least 1 resample");
-    if (!(options.confidence > 0.0 && options.confidence < 1.0))
-        throw UsageError("the confidence of an interval lies between 0 and 1");
+    validate_confidence(options.confidence);
 }
 
 /// std::uniform_int_distribution draws differently from library to library; the remainder is off by 1 in 2^60
@@ -45,6 +50,9 @@ double quantile(std::span<const double> values, double share) {
     if (values.empty()) throw UsageError("quantile: there are no values");
     if (!(share >= 0.0 && share <= 1.0)) throw UsageError("a quantile's share lies between 0 and 1");
     std::vector<double> sorted(values.begin(), values.end());
+    // std::sort would leave them anywhere, and the others with them.
+    if (std::any_of(sorted.begin(), sorted.end(), [](double value) { return std::isnan(value); }))
+        throw UsageError("quantile: a value is not a number");
     std::sort(sorted.begin(), sorted.end());
     const double place = share * static_cast<double>(sorted.size() - 1);
     const auto below = static_cast<std::size_t>(place);
@@ -104,17 +112,22 @@ Estimate bootstrap(std::span<const std::size_t> unit_counts,
     }
     if (drawn.empty()) throw UsageError("bootstrap: there are no units");
     Estimate estimate;
-    estimate.value = statistic(drawn);
+    const double value = statistic(drawn);
     estimate.units = unit_counts.front();
+    if (!std::isfinite(value)) return estimate;
+    estimate.value = value;
     if (estimate.units < 2) return estimate;
     std::mt19937_64 random(options.seed);
     std::vector<double> resampled;
     for (std::int64_t i = 0; i < options.resamples; ++i) {
         for (std::vector<std::size_t>& kind : drawn)
             for (std::size_t& unit : kind) unit = draw_below(kind.size(), random);
-        resampled.push_back(statistic(drawn));
+        const double of_drawn = statistic(drawn);
+        if (std::isfinite(of_drawn)) resampled.push_back(of_drawn);
     }
     const double tail = (1.0 - options.confidence) / 2.0;
+    const auto undefined = static_cast<double>(options.resamples) - static_cast<double>(resampled.size());
+    if (undefined > tail * static_cast<double>(options.resamples)) return estimate;
     estimate.low = quantile(resampled, tail);
     estimate.high = quantile(resampled, 1.0 - tail);
     return estimate;
@@ -130,6 +143,24 @@ Estimate bootstrap_mean(std::span<const double> unit_values, const BootstrapOpti
             return sum / static_cast<double>(unit_values.size());
         },
         options);
+}
+
+Estimate mean_interval_t(std::span<const double> values, double confidence) {
+    validate_confidence(confidence);
+    if (!std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
+        throw UsageError("mean: a value is not finite");
+    Estimate estimate;
+    estimate.value = mean(values);
+    estimate.units = values.size();
+    if (values.size() < 2) return estimate;
+    const double freedom = static_cast<double>(values.size()) - 1.0;
+    double squares = 0.0;
+    for (const double value : values) squares += (value - estimate.value) * (value - estimate.value);
+    const double standard_error = std::sqrt(squares / freedom / static_cast<double>(values.size()));
+    const double half_width = student_t_quantile(0.5 + confidence / 2.0, freedom) * standard_error;
+    estimate.low = estimate.value - half_width;
+    estimate.high = estimate.value + half_width;
+    return estimate;
 }
 
 }  // namespace musicsteer

@@ -32,9 +32,11 @@ std::string signed_percent(double share, const char* unit = "") {
 /// "+14.4 % [+9.6, +18.9]" for a change, "120.3 [114.9, 125.0]" for a value.
 std::string achieved(const MeasureTarget& target, const TargetOutcome& outcome) {
     if (!target.is_relative) {
+        if (!outcome.value.has_interval()) return shortest(outcome.value.value) + " (no interval)";
         return shortest(outcome.value.value) + " [" + shortest(outcome.value.low) + ", " +
                shortest(outcome.value.high) + "]";
     }
+    if (!outcome.change.has_interval()) return signed_percent(outcome.change.value, " %") + " (no interval)";
     return signed_percent(outcome.change.value, " %") + " [" + signed_percent(outcome.change.low) + ", " +
            signed_percent(outcome.change.high) + "]";
 }

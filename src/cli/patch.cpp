@@ -23,7 +23,7 @@ using nlohmann::json;
 constexpr std::int64_t kDefaultBatchSize = 16;
 constexpr const char* kPatchExample = R"(
 Examples:
-  musicsteer patch --model bundle --pairs prompts/tempo.json --limit 16 --out tempo.json --svg tempo.svg
+  musicsteer patch --model bundle --pairs prompts/tempo.json --limit 16 --out tempo.json
   musicsteer patch --model bundle --source "fast piano" --target "slow piano" --sites resid_post --window 0-2 \
       --out patch.json
   musicsteer patch --model bundle --ablate mean --prompts-file prompts/neutral.json --out cost.json --csv cost.csv)";
@@ -73,7 +73,6 @@ Outcome run_patching(const Job& job, std::vector<PatchPair> pairs) {
     const std::vector<PatchScores> scores = score_patches(job.model, pairs, options);
     Outcome outcome;
     outcome.report.quantity = "recovered";
-    outcome.report.title = "Activation patching: share of the source prompt's effect that is recovered";
     double source = 0.0, target = 0.0;
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         outcome.clips.push_back({{"source", pairs[i].source},
@@ -94,6 +93,13 @@ Outcome run_patching(const Job& job, std::vector<PatchPair> pairs) {
         for (const PatchScores& of_pair : scores) result.log_p.push_back(of_pair.patched[v]);
         outcome.report.results.push_back(std::move(result));
     }
+    // What is divided by is the same for all variants.
+    const Estimate& any = outcome.report.results.front().estimate;
+    if (std::isfinite(any.value) && any.units > 1 && !any.has_interval()) {
+        log_warn(
+            "no intervals: drawn anew, these pairs too often have nothing to recover; use more pairs or "
+            "longer clips");
+    }
     return outcome;
 }
 
@@ -106,7 +112,6 @@ Outcome run_ablation(const Job& job, std::vector<AblationClip> clips) {
         score_ablations(job.model, clips, *job.flags.ablation(), options);
     Outcome outcome;
     outcome.report.quantity = "cost_nats";
-    outcome.report.title = "Cost of " + job.flags.ablate + " ablation, in nats a code";
     for (std::size_t i = 0; i < clips.size(); ++i) {
         outcome.clips.push_back(
             {{"prompt", clips[i].prompt}, {"seed", clips[i].seed}, {"log_p", scores[i].plain}});
@@ -144,13 +149,13 @@ json file_json(const Job& job, const Outcome& outcome) {
     return file;
 }
 
-void print_table(const Heatmap& heatmap) {
-    std::printf("%-18s", heatmap.column_heading.c_str());
-    for (const std::string& column : heatmap.columns) std::printf("%8s", column.c_str());
+void print_table(const PatchTable& table) {
+    std::printf("%-18s", "layer");
+    for (const std::string& layer : table.layers) std::printf("%8s", layer.c_str());
     std::printf("\n");
-    for (std::size_t row = 0; row < heatmap.rows.size(); ++row) {
-        std::printf("%-18s", heatmap.rows[row].c_str());
-        for (const double value : heatmap.values[row]) {
+    for (std::size_t row = 0; row < table.sites.size(); ++row) {
+        std::printf("%-18s", table.sites[row].c_str());
+        for (const double value : table.values[row]) {
             if (std::isfinite(value)) {
                 std::printf("%8.3f", value);
             } else {
@@ -162,24 +167,17 @@ void print_table(const Heatmap& heatmap) {
     std::fflush(stdout);
 }
 
-void write(const Job& job, Outcome outcome) {
+void write(const Job& job, const Outcome& outcome) {
     const PatchFlags& flags = job.flags;
-    const std::size_t clips = outcome.clips.size();
-    outcome.report.subtitle =
-        job.model.manifest().model_name + ", " + std::to_string(clips) +
-        (flags.is_patching() ? (clips == 1 ? " pair" : " pairs") : (clips == 1 ? " clip" : " clips")) +
-        (flags.window.empty() ? "" : ", replaced from " + flags.window + " s");
-    const Heatmap heatmap = patch_heatmap(outcome.report);
     const std::string text = file_json(job, outcome).dump(2) + "\n";
     write_file_atomically(flags.out, text, flags.overwrite());
     if (!flags.csv.empty())
         write_file_atomically(flags.csv, patch_results_csv(outcome.report), flags.overwrite());
-    if (!flags.svg.empty()) write_file_atomically(flags.svg, heatmap_svg(heatmap), flags.overwrite());
     if (flags.json) {
         std::cout << text;
         return;
     }
-    print_table(heatmap);
+    print_table(patch_table(outcome.report));
     std::cout << "wrote " << flags.out << '\n';
 }
 

@@ -40,7 +40,7 @@ void PatchFlags::check() const {
 void PatchFlags::check_outputs() const {
     const std::array inputs = {pairs, prompts_file};
     check_writable(out, overwrite(), inputs);
-    for (const std::string& more : {csv, svg, save_codes})
+    for (const std::string& more : {csv, save_codes})
         if (!more.empty()) check_writable(more, overwrite(), inputs);
 }
 
@@ -125,9 +125,11 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
         ->capture_default_str();
     command.add_option("--window", flags.window,
                        "Replace only in these frames: START-END in seconds [the whole clip]");
-    command.add_option("--out", flags.out, "JSON file to write, with all figures of all pairs")->required();
+    command
+        .add_option("--out", flags.out,
+                    "JSON file to write, with all figures of all pairs; scripts/report.py draws it")
+        ->required();
     command.add_option("--csv", flags.csv, "Also write the table as CSV");
-    command.add_option("--svg", flags.svg, "Also draw it as a heatmap of layers and sites");
     command.add_option("--save-codes", flags.save_codes,
                        "Also write the codes that are scored: safetensors [clips, K, frames]");
     command.add_flag("--force", flags.force, "Replace files that exist");

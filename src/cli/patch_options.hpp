@@ -29,7 +29,6 @@ struct PatchFlags {
     std::string window;
     std::string out;
     std::string csv;
-    std::string svg;
     std::string save_codes;
     bool force = false;
     bool json = false;

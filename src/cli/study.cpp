@@ -93,6 +93,8 @@ std::string number(const json& value) {
 }
 
 std::string interval(const json& estimate) {
+    if (estimate["low"].is_null() || estimate["high"].is_null())
+        return number(estimate["value"]) + " (no interval)";
     return number(estimate["value"]) + " [" + number(estimate["low"]) + ", " + number(estimate["high"]) + "]";
 }
 

@@ -81,7 +81,8 @@ MeasureTarget MeasureTarget::parse(const std::string& text) {
 
 double MeasureTarget::scale(double unsteered) const {
     if (is_in_decibels()) return kFullScaleDb;
-    return unsteered > 0.0 ? unsteered : std::abs(value);
+    if (unsteered > 0.0) return unsteered;
+    return is_relative ? 0.0 : std::abs(value);
 }
 
 bool MeasureTarget::is_in_decibels() const {

@@ -17,7 +17,7 @@ struct MeasureTarget {
     /// The value to reach, where the unsteered clips' mean is this.
     double wanted(double unsteered) const { return is_relative ? unsteered * (1.0 + value) : value; }
     /// What counts as 100 %, so that errors in different measures can be compared: the unsteered mean; 20 dB
-    /// of what is in dB, so that 5 % are 1 dB.
+    /// of what is in dB, so that 5 % are 1 dB. 0 where there are no percentages, as the unsteered mean is 0.
     double scale(double unsteered) const;
     /// True for loudness and peaks, which can't be asked to change by a share.
     bool is_in_decibels() const;

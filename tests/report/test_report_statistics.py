@@ -31,6 +31,20 @@ def test_interval_of_a_mean_is_that_of_the_normal_distribution():
     assert estimate.high[0] == pytest.approx(values.mean() + half, abs=0.15 * half)
 
 
+def test_resamples_that_are_undefined_are_left_out_or_leave_no_interval():
+    """Percent of 0: of four pairs, resamples of those without onsets alone have no change."""
+    ratio, weights = np.array([True]), resampling_weights(4)
+    steered = column(2.0, 2.0, 2.0, 2.0)
+    rare = estimate_change(steered, column(0.0, 1.0, 1.0, 1.0), ratio, weights)  # 1 of 256 resamples
+    assert rare.value[0] == pytest.approx(100 * (8 / 3 - 1))
+    assert rare.low[0] == pytest.approx(100.0) and math.isfinite(rare.high[0])
+    often = estimate_change(steered, column(0.0, 0.0, 0.0, 4.0), ratio, weights)  # 81 of 256
+    assert often.value[0] == pytest.approx(100.0)
+    assert math.isnan(often.low[0]) and math.isnan(often.high[0])
+    never = estimate_change(steered, column(0.0, 0.0, 0.0, 0.0), ratio, weights)
+    assert math.isnan(never.value[0]) and math.isnan(never.low[0])
+
+
 def test_intervals_cover_the_truth_in_about_95_of_100_experiments():
     weights = resampling_weights(40)
     generator = np.random.default_rng(5)

@@ -4,6 +4,7 @@
 const Charts = (() => {
   const view = { measure: DATA.defaultMeasure, kind: "change", hidden: new Set() };
   const listeners = [];
+  const others = []; // what draws plots of other sections
   const BUTTONS = {
     displaylogo: false, displayModeBar: !matchMedia("(hover: none)").matches, responsive: true, scrollZoom: false, doubleClick: false,
     modeBarButtons: [["toImage"]], toImageButtonOptions: { format: "svg", filename: "musicsteer" },
@@ -205,7 +206,8 @@ const Charts = (() => {
     if (!ready) return;
     turn += 1;
     const mine = turn;
-    for (const one of [drawCurves, ...layOutHeatmaps(), drawCost]) {
+    const own = DATA.conditions.length ? [drawCurves, ...layOutHeatmaps(), drawCost] : [];
+    for (const one of [...own, ...others]) {
       one();
       await new Promise((resolve) => setTimeout(resolve));
       if (mine !== turn) return;
@@ -296,12 +298,16 @@ const Charts = (() => {
     try {
       await loadPlotly();
     } catch (error) {
-      byId("curve-plot").textContent = `No plots: ${error.message}.`;
+      for (const figure of document.querySelectorAll("figure.plot")) figure.textContent = `No plots: ${error.message}.`;
       return;
     }
     ready = true;
     await drawAll();
   }
 
-  return { setUp, start, view, onChange: (listener) => listeners.push(listener) };
+  return {
+    setUp, start, view, draw, plain,
+    onChange: (listener) => listeners.push(listener),
+    add: (drawer) => others.push(drawer),
+  };
 })();

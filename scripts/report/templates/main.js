@@ -2,14 +2,16 @@
 // What happens when the page opens: the player first, then tables, then the plots, whose script is large.
 
 (async () => {
+  const hasPlots = DATA.conditions.length > 0 || DATA.patches.length > 0;
   if (!DATA.conditions.length) for (const id of ["curves", "conditions"]) byId(id).hidden = true;
   Charts.setUp();
-  Tables.start();
+  if (DATA.clips.length) Tables.start();
+  Patches.setUp();
   const patience = new Promise((resolve) => setTimeout(resolve, 1500));
-  await Promise.race([Listen.start(), patience]);
+  if (DATA.clips.length) await Promise.race([Listen.start(), patience]);
   performance.mark("musicsteer-ready");
   await new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve));
-  if (DATA.conditions.length) await Charts.start();
+  if (hasPlots) await Charts.start();
   performance.mark("musicsteer-plots");
   document.documentElement.dataset.ready = "true";
 })();

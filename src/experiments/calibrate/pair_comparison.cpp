@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/errors.hpp"
 
@@ -26,6 +27,12 @@ PairedValues paired(std::span<const double> plain, std::span<const double> steer
         }
     }
     return result;
+}
+
+/// Undefined for a resample of clips without a scale, such as clips without an onset where percent are asked
+/// for.
+double share_of_scale(double difference, double scale) {
+    return scale > 0.0 ? difference / scale : std::numeric_limits<double>::quiet_NaN();
 }
 
 double mean_of_drawn(std::span<const double> values, std::span<const std::size_t> drawn) {
@@ -57,11 +64,12 @@ TargetOutcome compare_pairs(const MeasureTarget& target, std::span<const double>
         bootstrap(units, [&](const DrawnUnits& drawn) { return mean_of_drawn(values.steered, drawn[0]); });
     outcome.change = bootstrap(units, [&](const DrawnUnits& drawn) {
         const double before = mean_of_drawn(values.plain, drawn[0]);
-        return (mean_of_drawn(values.steered, drawn[0]) - before) / target.scale(before);
+        return share_of_scale(mean_of_drawn(values.steered, drawn[0]) - before, target.scale(before));
     });
     outcome.gap = bootstrap(units, [&](const DrawnUnits& drawn) {
         const double before = mean_of_drawn(values.plain, drawn[0]);
-        return (mean_of_drawn(values.steered, drawn[0]) - target.wanted(before)) / target.scale(before);
+        return share_of_scale(mean_of_drawn(values.steered, drawn[0]) - target.wanted(before),
+                              target.scale(before));
     });
     return outcome;
 }
@@ -74,8 +82,10 @@ double max_gap(std::span<const TargetOutcome> outcomes) {
 
 double gap_noise(std::span<const TargetOutcome> outcomes) {
     double widest = 0.0;
-    for (const TargetOutcome& outcome : outcomes)
+    for (const TargetOutcome& outcome : outcomes) {
+        if (!outcome.gap.has_interval()) return std::numeric_limits<double>::infinity();
         widest = std::max(widest, 0.5 * (outcome.gap.high - outcome.gap.low));
+    }
     return widest;
 }
 

@@ -16,7 +16,8 @@ TargetOutcome compare_pairs(const MeasureTarget& target, std::span<const double>
 /// Of the target that is furthest off, in shares of its scale.
 double max_gap(std::span<const TargetOutcome> outcomes);
 
-/// How far chance may have moved a gap: half the width of the widest 95 % interval.
+/// How far chance may have moved a gap: half the width of the widest 95 % interval; infinite where one can't
+/// be given.
 double gap_noise(std::span<const TargetOutcome> outcomes);
 
 }  // namespace musicsteer

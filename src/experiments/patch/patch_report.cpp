@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -23,14 +22,6 @@ std::string layer_name(const PatchVariant& variant) {
 
 std::string text_or_nothing(double value) {
     return std::isfinite(value) ? json(value).dump() : "";
-}
-
-std::string tooltip(const PatchReport& report, const PatchResult& result) {
-    char interval[96];
-    std::snprintf(interval, sizeof interval, "%.4g (%.4g to %.4g)", result.estimate.value,
-                  result.estimate.low, result.estimate.high);
-    return "layer " + layer_name(result.variant) + ", " + to_text(result.variant.site) + ": " +
-           report.quantity + " " + interval;
 }
 
 std::size_t place_of(std::vector<std::string>& names, const std::string& name) {
@@ -68,30 +59,17 @@ std::string patch_results_csv(const PatchReport& report) {
     return csv;
 }
 
-Heatmap patch_heatmap(const PatchReport& report) {
-    Heatmap heatmap;
-    heatmap.title = report.title;
-    heatmap.subtitle = report.subtitle;
-    heatmap.column_heading = "layer";
+PatchTable patch_table(const PatchReport& report) {
+    PatchTable table;
     std::vector<std::pair<std::size_t, std::size_t>> places;
     for (const PatchResult& result : report.results) {
-        const std::size_t row = place_of(heatmap.rows, to_text(result.variant.site));
-        places.emplace_back(row, place_of(heatmap.columns, layer_name(result.variant)));
+        const std::size_t row = place_of(table.sites, to_text(result.variant.site));
+        places.emplace_back(row, place_of(table.layers, layer_name(result.variant)));
     }
-    heatmap.values.assign(heatmap.rows.size(), std::vector<double>(heatmap.columns.size(), kNotKnown));
-    heatmap.tooltips.assign(heatmap.rows.size(), std::vector<std::string>(heatmap.columns.size()));
-    double max_of_one = 0.0;
-    for (std::size_t i = 0; i < places.size(); ++i) {
-        const auto& [row, column] = places[i];
-        const PatchResult& result = report.results[i];
-        heatmap.values[row][column] = result.estimate.value;
-        heatmap.tooltips[row][column] = tooltip(report, result);
-        if (result.variant.layers.size() == 1 && std::isfinite(result.estimate.value))
-            max_of_one = std::max(max_of_one, std::abs(result.estimate.value));
-    }
-    // A share is read against 1; a cost against the largest of a single layer.
-    heatmap.full_scale = report.quantity == "recovered" || max_of_one == 0.0 ? 1.0 : max_of_one;
-    return heatmap;
+    table.values.assign(table.sites.size(), std::vector<double>(table.layers.size(), kNotKnown));
+    for (std::size_t i = 0; i < places.size(); ++i)
+        table.values[places[i].first][places[i].second] = report.results[i].estimate.value;
+    return table;
 }
 
 }  // namespace musicsteer

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "experiments/patch/heatmap.hpp"
 #include "experiments/patch/patching.hpp"
 
 namespace musicsteer {
@@ -19,9 +18,14 @@ struct PatchResult {
 /// All variants of a run, in the order of patch_variants.
 struct PatchReport {
     std::string quantity;  ///< what an estimate is: "recovered" or "cost_nats"
-    std::string title;
-    std::string subtitle;
     std::vector<PatchResult> results;
+};
+
+/// Sites down, layers across, then all layers at once.
+struct PatchTable {
+    std::vector<std::string> layers;
+    std::vector<std::string> sites;
+    std::vector<std::vector<double>> values;  ///< [site][layer]; NaN where there is none
 };
 
 /// A list with an object for each variant: `site`, `layer` (null for all layers at once), `layers`, the
@@ -29,7 +33,6 @@ struct PatchReport {
 nlohmann::json patch_results_json(const PatchReport& report);
 /// The same without `log_p`: layer,site,QUANTITY,low,high with a header; layer is `all` for all at once.
 std::string patch_results_csv(const PatchReport& report);
-/// Sites down, layers across, then all layers at once.
-Heatmap patch_heatmap(const PatchReport& report);
+PatchTable patch_table(const PatchReport& report);
 
 }  // namespace musicsteer

@@ -62,7 +62,8 @@ std::vector<PatchScores> score_patches(const Model& model, std::span<const Patch
 
 /// What one variant's activations bring back of the difference between the prompts:
 /// sum over pairs of (patched - target) / sum of (source - target); 1 is all of it. Its interval is a
-/// bootstrap over pairs. NaN if the source's prompt makes its own codes no likelier.
+/// bootstrap over pairs. Undefined if the sources' prompts make their own codes no likelier; without an
+/// interval if that is so in more than 2.5 % of the resamples.
 Estimate recovered_share(std::span<const PatchScores> scores, std::size_t variant);
 
 /// What takes an activation's place.

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "base/errors.hpp"
 
@@ -91,6 +92,82 @@ TEST(Statistics, SeedDecidesTheInterval) {
     EXPECT_TRUE(first.low != other.low || first.high != other.high);
 }
 
+/// The mean of the drawn units' numbers 1, 2, ..., undefined if all of them are the same one.
+double mean_of_various(const DrawnUnits& drawn) {
+    double sum = 0.0;
+    bool same = true;
+    for (const std::size_t unit : drawn.front()) {
+        sum += static_cast<double>(unit + 1);
+        same = same && unit == drawn.front().front();
+    }
+    return same ? std::nan("") : sum / static_cast<double>(drawn.front().size());
+}
+
+// Four units draw 256 ways: 4 are undefined (1.6 %). Of the other 252 the means are 1.25 in 4 and 1.5 in 10,
+// so that the 2.5 % end is 1.5; it would be 1.25 if undefined ones counted as the smallest.
+TEST(Statistics, FewUndefinedResamplesAreLeftOut) {
+    const std::size_t counts[] = {4};
+    const Estimate estimate = bootstrap(counts, mean_of_various, many_resamples());
+    EXPECT_EQ(estimate.value, 2.5);
+    EXPECT_EQ(estimate.low, 1.5);
+    EXPECT_EQ(estimate.high, 3.5);
+    EXPECT_TRUE(estimate.has_interval());
+}
+
+// Three units draw 27 ways, of which 3 are undefined (11 %): more than a tail of 2.5 %, less than one of 20
+// %.
+TEST(Statistics, ManyUndefinedResamplesLeaveNoInterval) {
+    const std::size_t counts[] = {3};
+    const Estimate none = bootstrap(counts, mean_of_various, many_resamples());
+    EXPECT_EQ(none.value, 2.0);
+    EXPECT_TRUE(std::isnan(none.low) && std::isnan(none.high));
+    EXPECT_FALSE(none.has_interval());
+    EXPECT_FALSE(none.excludes_zero());
+    EXPECT_EQ(none.units, 3U);
+    EXPECT_TRUE(bootstrap(counts, mean_of_various, many_resamples(0.6)).has_interval());
+}
+
+TEST(Statistics, AnUndefinedStatisticHasNoInterval) {
+    const std::size_t counts[] = {4};
+    for (const double undefined : {std::nan(""), HUGE_VAL}) {
+        bool first = true;
+        const Estimate estimate = bootstrap(
+            counts, [&](const DrawnUnits&) { return std::exchange(first, false) ? undefined : 1.0; });
+        EXPECT_TRUE(std::isnan(estimate.value));
+        EXPECT_FALSE(estimate.has_interval());
+    }
+}
+
+// Expected: scipy 1.17.1, stats.ttest_1samp(values, 0).confidence_interval(confidence), and for the
+// differences stats.ttest_rel([5.1, 6.3, 4.8, 7.0], [4.2, 6.1, 4.9, 5.5]).
+TEST(Statistics, StudentsIntervalIsScipys) {
+    const Estimate estimate = mean_interval_t(kValues);
+    EXPECT_DOUBLE_EQ(estimate.value, 2.4);
+    EXPECT_NEAR(estimate.low, 0.638394607913706, 1e-12);
+    EXPECT_NEAR(estimate.high, 4.161605392086295, 1e-12);
+    EXPECT_EQ(estimate.units, 8U);
+    const Estimate narrow = mean_interval_t(kValues, 0.8);
+    EXPECT_NEAR(narrow.low, 1.3459054145020681, 1e-12);
+    EXPECT_NEAR(narrow.high, 3.4540945854979324, 1e-12);
+    const std::vector<double> after{5.1, 6.3, 4.8, 7.0}, before{4.2, 6.1, 4.9, 5.5};
+    const Estimate paired = mean_interval_t(paired_differences(after, before));
+    EXPECT_NEAR(paired.low, -0.5178409426405524, 1e-12);
+    EXPECT_NEAR(paired.high, 1.767840942640552, 1e-12);
+    EXPECT_FALSE(paired.excludes_zero());
+}
+
+TEST(Statistics, StudentsIntervalOfNoSpreadIsAPointAndOfOneValueNone) {
+    const Estimate same = mean_interval_t(std::vector<double>{3.0, 3.0, 3.0});
+    EXPECT_EQ(same.low, 3.0);
+    EXPECT_EQ(same.high, 3.0);
+    const Estimate one = mean_interval_t(std::vector<double>{4.0});
+    EXPECT_EQ(one.value, 4.0);
+    EXPECT_FALSE(one.has_interval());
+    EXPECT_THROW(mean_interval_t(std::vector<double>{}), UsageError);
+    EXPECT_THROW(mean_interval_t(std::vector<double>{1.0, std::nan("")}), UsageError);
+    EXPECT_THROW(mean_interval_t(kValues, 1.0), UsageError);
+}
+
 // Of 200 samples of 12 normal values around 0, about 90 % have 0 in their percentile interval (it is known
 // to be somewhat short of 95 % for so few).
 TEST(Statistics, IntervalsCoverWhatTheyShould) {
@@ -132,6 +209,7 @@ TEST(Statistics, RefusesWhatHasNoAnswer) {
     EXPECT_THROW(mean(none), UsageError);
     EXPECT_THROW(quantile(none, 0.5), UsageError);
     EXPECT_THROW(quantile(two, 1.5), UsageError);
+    EXPECT_THROW(quantile(std::vector<double>{1.0, std::nan(""), 2.0}, 0.5), UsageError);
     EXPECT_THROW(least_squares_slope(two, one), UsageError);
     EXPECT_THROW(least_squares_slope(same, two), UsageError);
     EXPECT_THROW(paired_differences(two, one), UsageError);

@@ -40,7 +40,7 @@ TEST(MeasureTarget, DecibelsHaveAScaleOfTheirOwn) {
 
 TEST(MeasureTarget, WhereNothingIsThereAValueIsItsOwnScale) {
     EXPECT_DOUBLE_EQ(MeasureTarget::parse("silence=0.25").scale(0.0), 0.25);
-    EXPECT_DOUBLE_EQ(MeasureTarget::parse("onsets=+20%").scale(0.0), 0.2);
+    EXPECT_DOUBLE_EQ(MeasureTarget::parse("onsets=+20%").scale(0.0), 0.0);
 }
 
 TEST(MeasureTarget, MalformedOnesSayWhatIsExpected) {
