@@ -341,6 +341,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     command->add_option("--negative-prompt", options->negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
     command->add_option("--seed", options->seed, "Seed of the first pair of clips; the others follow")
+        ->check(whole_number())
         ->capture_default_str();
     add_search_options(*command, *options);
     add_tempo_prior(*command, options->tempo_prior);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
@@ -94,6 +95,7 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
                      std::span<const std::string> inputs)
     : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
     const bool looks_like_file = out_.extension() == ".wav";
+    if (out == "-") throw UsageError("--out -: clips are not written to stdout; name a WAV file or a folder");
     is_folder_ = requests.size() > 1 || out.ends_with('/') || std::filesystem::is_directory(out_);
     if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
@@ -106,10 +108,32 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
             check_writable(out_ / names_.back(), overwrite_, inputs);
         }
     } else {
+        if (!looks_like_file) {
+            throw UsageError("--out " + out + ": clips are written as WAV: name it " +
+                             std::filesystem::path(out_).replace_extension(".wav").string() +
+                             ", or a folder with a / at its end");
+        }
         check_writable(out_, overwrite_, inputs);
         check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_, inputs);
     }
     check_writable(steering_file(), overwrite_, inputs);
+}
+
+bool ClipFiles::holds(const std::filesystem::path& path) const {
+    std::vector<std::filesystem::path> all = {steering_file()};
+    if (is_folder_) {
+        all.push_back(out_ / "clips.jsonl");
+        for (const std::string& name : names_) all.push_back(out_ / name);
+    } else {
+        all.push_back(out_);
+        all.push_back(std::filesystem::path(out_).replace_extension(".json"));
+    }
+    std::error_code ignored;
+    const auto plain = [&](const std::filesystem::path& name) {
+        return std::filesystem::weakly_canonical(std::filesystem::absolute(name), ignored);
+    };
+    return std::any_of(all.begin(), all.end(),
+                       [&](const std::filesystem::path& file) { return plain(file) == plain(path); });
 }
 
 std::filesystem::path ClipFiles::wav(std::size_t index) const {

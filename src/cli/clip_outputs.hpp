@@ -33,6 +33,8 @@ class ClipFiles {
     ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force,
               std::span<const std::string> inputs);
 
+    /// Whether one of the files is that one.
+    bool holds(const std::filesystem::path& path) const;
     std::filesystem::path wav(std::size_t index) const;
     /// Stores the record of a finished clip (a JSON object on one line).
     void record(std::size_t index, const std::string& json_line);

@@ -40,7 +40,9 @@ void add_reading(CLI::App& command, ExtractOptions& options) {
         return command.add_option(flag, target, help)->group(kReading);
     };
     add("--limit", options.limit, "Use only the first N prompts of each side")->check(CLI::PositiveNumber);
-    add("--seed", options.seed, "Prompt i of either side plays with seed + i")->capture_default_str();
+    add("--seed", options.seed, "Prompt i of either side plays with seed + i")
+        ->check(whole_number())
+        ->capture_default_str();
     add("--site", options.site, "Where in the layer to read")->capture_default_str();
     add("--layers", options.layers, "Layers to read: 2-5,7 or all")->capture_default_str();
     add("--pool", options.pool, "Frames that count: mean (of all), last, or a window of seconds, as 2-5.5s")
@@ -63,7 +65,9 @@ void add_method(CLI::App& command, ExtractOptions& options) {
     add("--rfm-bandwidth", options.method_settings.rfm_bandwidth,
         "Of rfm's kernel, in median distances between prompts")
         ->capture_default_str();
-    add("--random-seed", options.method_settings.random_seed, "Of the method random")->capture_default_str();
+    add("--random-seed", options.method_settings.random_seed, "Of the method random")
+        ->check(whole_number())
+        ->capture_default_str();
 }
 
 void refuse(const CLI::App& command, std::initializer_list<const char*> flags, const std::string& why) {

@@ -131,7 +131,11 @@ void run(const GenerateFlags& options, const Context& context) {
     std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
     const std::vector<std::string> inputs = inputs_of(options, vectors);
     ClipFiles files(options.out, requests, options.force, inputs);
-    if (!options.save_codes.empty()) check_writable(options.save_codes, overwrite, inputs);
+    if (!options.save_codes.empty()) {
+        if (files.holds(options.save_codes))
+            throw UsageError("--save-codes " + options.save_codes + ": is also one of the clips' files");
+        check_writable(options.save_codes, overwrite, inputs);
+    }
 
     GeneratorOptions generator;
     Bundle bundle = open_bundle(options.model);

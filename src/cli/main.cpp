@@ -4,6 +4,8 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <string>
+#include <string_view>
 #include <thread>
 
 #include "base/errors.hpp"
@@ -48,7 +50,23 @@ int fail(const std::string& message, ExitCode code) {
     return code;
 }
 
+/// An unset shell variable must not read as an option that was left out.
+/// @throws UsageError for an empty value of anything but a prompt
+void check_values(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string argument = argv[i];
+        const std::size_t equals = argument.find('=');
+        const bool has_flag_before = i > 1 && std::string_view(argv[i - 1]).starts_with("--");
+        std::string flag;
+        if (argument.empty() && has_flag_before) flag = argv[i - 1];
+        if (argument.starts_with("--") && equals == argument.size() - 1) flag = argument.substr(0, equals);
+        if (flag.empty() || flag == "--prompt" || flag == "--negative-prompt") continue;
+        throw UsageError(flag + ": its value is empty (a shell variable that is not set?)");
+    }
+}
+
 int run(int argc, char** argv) {
+    check_values(argc, argv);
     CLI::App app{"musicsteer: steers MusicGen by adding directions to its decoder's activations",
                  "musicsteer"};
     app.require_subcommand(1);

@@ -1,5 +1,6 @@
 #include "model_options.hpp"
 
+#include <charconv>
 #include <cmath>
 #include <map>
 
@@ -7,6 +8,23 @@
 #include "base/logging.hpp"
 
 namespace musicsteer::cli {
+
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+}  // namespace
+
+CLI::Validator whole_number() {
+    return CLI::Validator(
+        [](std::string& text) -> std::string {
+            std::uint64_t number = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+            if (error == std::errc() && end == text.data() + text.size()) return "";
+            return "'" + text + "' is not a whole number from 0 to 18446744073709551615";
+        },
+        "");
+}
 
 void add_log_level(CLI::App& command, std::string& level) {
     command.add_option("--log-level", level, "What goes to stderr: debug, info, warn or off")
@@ -19,7 +37,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
         ->required();
     command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
     command.add_option("--threads", options.threads, "Threads for the model (0: one for each physical core)")
-        ->check(CLI::NonNegativeNumber)
+        ->check(CLI::Range(0, kMaxThreads))
         ->capture_default_str();
     command.add_flag("--no-verify", options.no_verify, "Don't check the hashes of the bundle's files");
     add_log_level(command, options.log_level);

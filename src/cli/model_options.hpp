@@ -27,6 +27,9 @@ Bundle open_bundle(const ModelOptions& options);
 /// Loads everything, and says what was loaded.
 Model load_model(const ModelOptions& options, Bundle bundle);
 
+/// For seeds: what CLI11 converts without a word (-1, numbers beyond 64 bits) is refused.
+CLI::Validator whole_number();
+
 /// --tempo-prior, for TempoPrior::parse.
 void add_tempo_prior(CLI::App& command, std::string& prior);
 

@@ -115,7 +115,9 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     command.add_option("--prompts-file", flags.prompts_file, "Prompts to ablate on, from a file");
     command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts")
         ->check(CLI::PositiveNumber);
-    command.add_option("--seed", flags.seed, "Pair or prompt i plays with seed + i")->capture_default_str();
+    command.add_option("--seed", flags.seed, "Pair or prompt i plays with seed + i")
+        ->check(whole_number())
+        ->capture_default_str();
     command.add_option("--layers", flags.layers, "Layers to try: 2-5,7 or all")->capture_default_str();
     command
         .add_option(

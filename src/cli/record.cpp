@@ -135,7 +135,7 @@ void add_record(CLI::App& app, Context& context) {
     prompt->excludes(unconditional);
     command->add_option("--negative-prompt", options->negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
-    command->add_option("--seed", options->seed, "Seed")->capture_default_str();
+    command->add_option("--seed", options->seed, "Seed")->check(whole_number())->capture_default_str();
     command
         ->add_option(
             "--hooks", options->hooks,

@@ -67,7 +67,7 @@ using Operation =
 
 void run_operation(const VectorFlags& options, const Operation& operation) {
     apply_log_level(options.log_level);
-    check_writable(options.out, overwrite_of(options));
+    check_writable(options.out, overwrite_of(options), options.files);
     const std::vector<VectorSource> sources = load_sources(options);
     save(options, operation(options, sources));
 }
@@ -145,6 +145,7 @@ void add_algebra(CLI::App& command, Context& context, const Shared& options) {
                   "Vector file whose norms they have",
                   [](const VectorFlags& o, const auto& s) { return random_vectors(s[0], o.seed); })
         ->add_option("--seed", options->seed, "Another seed gives other directions")
+        ->check(whole_number())
         ->capture_default_str();
 }
 

@@ -37,6 +37,32 @@ void warn_of_alpha(const SteeringSetting& setting, const OnWarning& on_warning) 
                to_text(setting.alpha_range->high));
 }
 
+/// Warns of a vector that steers nothing, or pushes so hard that only noise can come of it.
+void warn_of_strength(const AppliedVector& vector, const OnWarning& on_warning) {
+    constexpr double kMaxPush = 10.0;  // in mean residual norms; what steers well is below 1
+    bool any = false;
+    double most = 0.0;
+    std::int64_t layer = 0;
+    for (const Injection& injection : vector.resolved.plan) {
+        const double norm = injection.vector.norm().item<double>();
+        any = any || norm > 0.0;
+        const bool adds = injection.mode == SteeringMode::kAdd || injection.mode == SteeringMode::kAddRenorm;
+        const auto stats = vector.vectors.stats.find(injection.point.name());
+        if (!adds || stats == vector.vectors.stats.end() || !(stats->second.mean_residual_norm > 0.0))
+            continue;
+        const double push = std::abs(injection.strength) * norm / stats->second.mean_residual_norm;
+        if (push <= most) continue;
+        most = push;
+        layer = injection.point.layer();
+    }
+    const std::string& file = vector.setting.file;
+    if (!any) on_warning(file + ": its vectors are zero: they steer nothing");
+    if (most <= kMaxPush) return;
+    on_warning(file + ": alpha " + to_text(*vector.resolved.setting.alpha) + " pushes layer " +
+               std::to_string(layer) + " by " + to_text(rounded_to_digits(most, 2)) +
+               " times its mean activation norm: expect noise");
+}
+
 std::vector<SteeringPart> parts_of(const std::vector<AppliedVector>& vectors) {
     std::vector<SteeringPart> parts;
     for (const AppliedVector& vector : vectors) {
@@ -125,6 +151,7 @@ void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manife
         vector.resolve(manifest);
         warn_of_other_weights(vector, manifest, on_warning);
         warn_of_alpha(vector.setting, on_warning);
+        warn_of_strength(vector, on_warning);
     }
     warn_of_parallel_vectors(vectors, on_warning);
 }

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cmath>
 #include <set>
-#include <thread>
 
+#include "base/cores.hpp"
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_conditions.hpp"
@@ -175,8 +175,7 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.settings.sample_format = request.sample_format.value_or(plan.settings.sample_format);
     (void)parse_sample_format(plan.settings.sample_format);
     plan.settings.device = options.device;
-    plan.settings.threads =
-        request.threads.value_or(std::max<std::int64_t>(1, std::thread::hardware_concurrency()));
+    plan.settings.threads = request.threads.value_or(usable_cores());
     plan.negative_prompt = request.negative_prompt;
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
     plan.audio = request.audio;

@@ -49,7 +49,7 @@ struct SweepRequest {
     bool audio = true;                         ///< false: measures alone, no WAV files
     bool kl = false;                           ///< score each clip's KL divergence from unsteered
     std::optional<std::int64_t> batch_size;    ///< default: by memory
-    std::optional<std::int64_t> threads;       ///< default: one for each core
+    std::optional<std::int64_t> threads;       ///< default: one for each physical core
     std::optional<std::string> device;         ///< default cpu
 
     /// Reads a plan file (docs/sweep-plan.schema.json). Relative paths in it are taken from its folder.
