@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.multiprocessing as mp
 from codec import FastEncoder, load_checkpoint
+from memory import keep_freed_memory
 from music import FRAMES, Song, draw_song
 from synth import render
 
@@ -33,6 +34,7 @@ _ENCODERS: dict[Path, FastEncoder] = {}
 def _encoder(path: Path) -> FastEncoder:
     if path not in _ENCODERS:
         torch.set_num_threads(1)
+        keep_freed_memory()
         _ENCODERS[path] = FastEncoder(load_checkpoint(path))
     return _ENCODERS[path]
 

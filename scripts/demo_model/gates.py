@@ -20,6 +20,7 @@ from codec import decode_clips, encode_clips
 from lm import delay, load_model, logits_of, text_states, tokenize
 from lm_data import HALF
 from measure import auc, columns, measure
+from memory import keep_freed_memory
 from music import HOP, Song, draw_song
 from sampler import decode, sample_codes
 from synth import render
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="clips, or prompts a class")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     arguments = parser.parse_args()
+    keep_freed_memory()
     model, tokenizer = load(arguments.model)
     if arguments.gate == "codec":
         figures = codec_gate(model, arguments.count)
