@@ -66,7 +66,8 @@ class Options:
 class LanguageModelTrainer:
     """The training run, executed by every worker of a team.
 
-    seconds: time trained so far, earlier runs included; annealing starts at `anneal_from` of them.
+    seconds: processor time of the first worker so far, earlier runs included, which does not depend on what
+    else the machine does; annealing starts at `anneal_from` of them.
     """
 
     def __init__(self, options: Options) -> None:
@@ -152,10 +153,10 @@ class LanguageModelTrainer:
     def work(self) -> None:
         """The training loop of one worker."""
         options = self.options
-        last, saved, recent = time.monotonic(), time.monotonic(), []
+        last, saved, recent = time.process_time(), time.monotonic(), []
         began = (self.seconds, self.step)
         while True:
-            now = time.monotonic()
+            now = time.process_time()
             mine = self.seconds + now - last if self.team.rank == 0 else 0.0
             last = now
             self.seconds = float(self.team.gather([mine])[0])
@@ -231,7 +232,12 @@ def main() -> None:
     )
     for name in ("data", "codec", "tokenizer", "work_dir"):
         parser.add_argument("--" + name.replace("_", "-"), type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=0.0, help="time at full rate, earlier runs included")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="processor time of a worker at full rate, earlier runs included",
+    )
     parser.add_argument(
         "--anneal",
         type=float,
