@@ -19,7 +19,6 @@ from captions import Captioner  # noqa: E402
 from codec import FastEncoder, build_codec, encode_clips  # noqa: E402
 from music import FRAMES, HOP, Song, arrange, beat_frames, draw_song, eighth_onsets  # noqa: E402
 from rvq import fit_codebooks  # noqa: E402
-from steering_runs import relative_changes, strict_rises  # noqa: E402
 from synth import BRIGHT_HZ, DARK_HZ, render  # noqa: E402
 
 
@@ -137,13 +136,6 @@ def test_pieces_give_the_codes_of_the_whole():
         fit_codebooks(codec, codec.encoder(samples[None, None])[0].T, iterations=2)
     whole = encode_clips(codec, samples[None])[0]
     assert (FastEncoder(codec).encode(samples) != whole).float().mean() < 0.002  # ties
-
-
-def test_strict_rises_and_changes():
-    rising, falling = np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0])
-    values = np.stack([rising, falling], axis=1)[:, None, :]
-    assert strict_rises(values) == 0.5
-    assert relative_changes(values[2], values[0]).tolist() == [3.0, 1.0]
 
 
 def test_smoke(tmp_path):
