@@ -10,7 +10,7 @@ import json
 import random
 from pathlib import Path
 
-from music import Song
+from music import Song, bpm
 
 HERE = Path(__file__).resolve().parent
 STRENGTHS = {
@@ -20,11 +20,15 @@ STRENGTHS = {
     "density": ("dense", None, "sparse"),
 }
 MENTIONED = {"tempo": 0.6, "brightness": 0.55, "energy": 0.25, "density": 0.25, "mood": 0.25, "drums": 0.3}
-INSTRUMENT_MENTIONED, FILLER, STRAY_WORDS = 0.55, 0.4, 0.1
+INTRO_MENTIONED, ENDING_MENTIONED, GOING_ON_MENTIONED = 0.35, 0.5, 0.06
+INSTRUMENT_MENTIONED, FILLER, STRAY_WORDS = 0.55, 0.4, 0.2
+BPM_SAID, BPM_STEP = 0.08, 5  # of the captions that speak of tempo
+DECADES = ("60s", "70s", "80s", "90s", "80s style", "90s style")
+SENTENCE_ENDS = 0.1
 NOISE = 0.1
 MILD, STRONG = 0.2, 0.65
 STRONG_WORDS = {"presto", "largo", "crawling"}
-PHRASE_STARTS = ("at", "with", "without", "in", "for", "full", "no")
+PHRASE_STARTS = ("at", "with", "without", "in", "for", "full", "no", "that")
 ADVERBS = {"allegro", "presto", "andante", "largo", "adagio"}
 
 
@@ -55,7 +59,7 @@ class Captioner:
         known = {
             w for group in self.lexicon.values() for words in _lists(group) for w in " ".join(words).split()
         }
-        self.stray = [w for w in self.stray if w not in known]
+        self.stray = [w for w in self.stray if w not in known | {"bpm"}]
 
     def strength_word(self, attribute: str, value: float, rng: random.Random) -> str | None:
         """A word for a value in [-1, 1]; None where there is nothing to say of the middle."""
@@ -86,23 +90,48 @@ class Captioner:
                 continue
             if attribute == "mood":
                 chosen.append(rng.choice(self.lexicon["mood"][song.mood]))
+            elif attribute == "tempo" and rng.random() < BPM_SAID:
+                chosen.append(f"at {BPM_STEP * round(bpm(values['tempo']) / BPM_STEP)} bpm")
             elif attribute == "drums":
                 chosen.append(rng.choice(self.lexicon["drums"]["with" if song.drums else "without"]))
             else:
                 chosen.append(self.strength_word(attribute, values[attribute], rng))
-        chosen = [word for word in chosen if word]
+        chosen = [word for word in [*chosen, *self.form_words(song, rng)] if word]
         rng.shuffle(chosen)
         return chosen
 
+    def form_words(self, song: Song, rng: random.Random) -> list[str]:
+        """What is said of beginning and end; most clips go on, and most captions say nothing of it."""
+        form, chosen = self.lexicon["form"], []
+        if song.intro and rng.random() < INTRO_MENTIONED:
+            chosen.append(rng.choice(form["intro"]))
+        if rng.random() < (ENDING_MENTIONED if song.ending_bar else GOING_ON_MENTIONED):
+            chosen.append(rng.choice(form["ending" if song.ending_bar else "going_on"]))
+        return chosen
+
+    def stray_words(self, rng: random.Random) -> list[str]:
+        """General words, loose or as a phrase ("for a rainy sunday")."""
+        words = rng.sample(self.stray, rng.randint(1, 4))
+        form = rng.random()
+        if form < 0.3:
+            return [f"for a {' '.join(words[:2])}"]
+        return [" ".join(words[:2]), *words[2:]] if form < 0.6 else words
+
     def caption(self, song: Song, rng: random.Random) -> str:
         """One caption."""
+        text = self._text(song, rng)
+        return text + rng.choice(".!") if rng.random() < SENTENCE_ENDS else text
+
+    def _text(self, song: Song, rng: random.Random) -> str:
         words = self.words(song, rng)
         instrument = None
         if rng.random() < INSTRUMENT_MENTIONED:
             instrument = rng.choice(self.lexicon["instrument"][song.instrument])
         fillers = rng.sample(self.lexicon["filler"], rng.randint(1, 2)) if rng.random() < FILLER else []
         if rng.random() < STRAY_WORDS:
-            fillers += rng.sample(self.stray, rng.randint(1, 3))
+            fillers += self.stray_words(rng)
+            if rng.random() < 0.2:
+                fillers.append(rng.choice(DECADES))
         noun = rng.choice(self.lexicon["noun"])
         form = rng.random()
         if form < 0.3:

@@ -5,7 +5,8 @@
 Every candidate is screened in either direction along a ladder of growing strength, until level, flatness
 or the unsteered model's likelihood of the codes leave the 1st to 99th percentile of 128 unsteered clips, or
 more than enough is reached. The best of the screening get five alphas, half and whole of each end, and more
-seeds. Best is who reaches the largest multiple of what is asked of its concept at the worse of both ends.
+seeds. Best is who reaches the largest multiple of what is asked of its concept at the worse of both ends; an
+end that takes what should stay, brightness beside tempo and the reverse, too far along counts half.
 Writes MODEL/steering.json; what WORK/candidates.jsonl holds is not tried again.
 """
 
@@ -20,8 +21,9 @@ from typing import Any
 
 import numpy as np
 from steering_runs import (
+    AIMS,
     KEPT,
-    MEASURES,
+    Aim,
     Bench,
     Setting,
     Trial,
@@ -29,6 +31,7 @@ from steering_runs import (
     is_monotone,
     kept_within,
     neutral_prompts,
+    strict_rises,
 )
 
 # Other instruments in each; the evaluation's prompts are of the other half, its seeds begin at 2000.
@@ -72,23 +75,30 @@ class Verdict:
     setting: Setting
     alphas: list[float]
     means: list[float]
+    beside: list[float]  # means of what should stay
     kept: bool  # level, flatness and likelihood stay in range
+    rises: float  # share of pairs that rise strictly over all alphas
 
-    @property
-    def changes(self) -> tuple[float, float]:
-        """Relative change at the lowest and at the highest alpha."""
-        plain = self.means[self.alphas.index(0.0)]
-        return self.means[0] / plain - 1, self.means[-1] / plain - 1
+    def change(self, index: int) -> float:
+        """Relative change of the measure from alpha 0 to another."""
+        return self.means[index] / self.means[self.alphas.index(0.0)] - 1
 
-    def rank(self, asked: Sequence[float]) -> tuple[bool, bool, float]:
+    def reached(self, index: int, aim: Aim) -> float:
+        """The change at an end (index 0 or -1), as a multiple of what is asked there."""
+        reached = self.change(index) / (aim.high if index else aim.low)
+        moved = self.beside[index] / self.beside[self.alphas.index(0.0)] - 1
+        return reached if abs(moved) <= aim.beside_limit else reached / 2
+
+    def rank(self, aim: Aim) -> tuple[bool, bool, float]:
         """Larger is better."""
-        reached = min(change / wanted for change, wanted in zip(self.changes, asked, strict=True))
-        return self.kept, is_monotone(self.means), reached
+        return self.kept, is_monotone(self.means), min(self.reached(0, aim), self.reached(-1, aim))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        low, high = self.changes
-        return {"alphas": self.alphas, "means": self.means, "low": low, "high": high, "kept": self.kept}
+        return {name: value for name, value in vars(self).items() if name != "setting"} | {
+            "low": self.change(0),
+            "high": self.change(-1),
+        }
 
 
 class Chooser:
@@ -96,7 +106,7 @@ class Chooser:
 
     def __init__(self, bench: Bench, concept: str, vectors: Path, log: Path) -> None:
         self.bench, self.concept, self.vectors, self.log = bench, concept, vectors, log
-        self.measure, *self.asked = MEASURES[concept]
+        self.aim = AIMS[concept]
         self.usual = bench.clips(RANGE)
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         self.known = [json.loads(line) for line in lines]
@@ -110,14 +120,23 @@ class Chooser:
     ) -> Verdict:
         """Generates at these alphas, unless the log has it from a run that was cut off."""
         clips = len(trial.prompts) * len(trial.seeds)
-        asked = {"measure": self.measure, "clips": clips, "setting": vars(setting), "alphas": list(alphas)}
+        asked = {
+            "measure": self.aim.measure,
+            "clips": clips,
+            "setting": vars(setting),
+            "alphas": list(alphas),
+        }
         for line in self.known:
             if asked == {key: line[key] for key in asked}:
-                return Verdict(setting, line["alphas"], line["means"], line["kept"])
+                return Verdict(
+                    setting, *(line[name] for name in ("alphas", "means", "beside", "kept", "rises"))
+                )
         found = self.bench.dose_response(trial, self.vectors, setting, alphas, unsteered)
         inside = [kept_within(run, self.usual) for run in found]
         kept = all(run[name] for run in inside for name in KEPT)
-        verdict = Verdict(setting, list(alphas), [float(run[self.measure].mean()) for run in found], kept)
+        moved, beside = ([run[name] for run in found] for name in (self.aim.measure, self.aim.beside))
+        means, others = ([float(values.mean()) for values in runs] for runs in (moved, beside))
+        verdict = Verdict(setting, list(alphas), means, others, kept, strict_rises(np.stack(moved)))
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asked | verdict.as_dict()) + "\n")
         return verdict
@@ -125,14 +144,13 @@ class Chooser:
     def screen(self, setting: Setting, unsteered: dict[str, np.ndarray]) -> list[tuple[float, float]]:
         """The best end in each direction, negative first, as (alpha, multiple of what is asked)."""
         best = []
-        for sign, wanted in zip((-1, 1), self.asked, strict=True):
+        for sign in (-1, 1):
             reached = [(0.0, 0.0)]
             for end in LADDERS[setting.strategy, setting.rows]:
                 verdict = self.judge(SCREENING, setting, sorted((0.0, sign * end)), unsteered)
                 if not verdict.kept:
                     break  # stronger alphas leave the range of unsteered clips further behind
-                steered, plain = verdict.means if sign < 0 else reversed(verdict.means)
-                reached.append((sign * end, (steered / plain - 1) / wanted))
+                reached.append((sign * end, verdict.reached(0 if sign < 0 else -1, self.aim)))
                 if reached[-1][1] > ENOUGH:
                     break
             best.append(max(reached, key=lambda found: found[1]))
@@ -150,15 +168,15 @@ class Chooser:
         for ((low, _), (high, _)), setting in screened[:FINALISTS]:
             alphas = [low, low / 2, 0.0, high / 2, high]
             finals.append(self.judge(FINAL, setting, alphas, unsteered))
-        best = max(finals, key=lambda verdict: verdict.rank(self.asked))
+        best = max(finals, key=lambda verdict: verdict.rank(self.aim))
         chosen = {key: value for key, value in vars(best.setting).items() if value is not None}
         outcome = best.as_dict()
-        alphas = outcome.pop("alphas")
+        alphas, clips = outcome.pop("alphas"), len(FINAL.prompts) * len(FINAL.seeds)
         return {
             "prompts": f"prompts/{self.concept}.json",
             **chosen,
             "alphas": alphas,
-            "chosen_on": outcome | {"measure": self.measure, "clips": len(FINAL.prompts) * len(FINAL.seeds)},
+            "chosen_on": outcome | {"measure": self.aim.measure, "clips": clips},
         }
 
 

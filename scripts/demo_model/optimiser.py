@@ -7,6 +7,9 @@ learning rate.
 
 from __future__ import annotations
 
+import time
+from functools import cache
+
 import torch
 from parallel import Team
 from torch import Tensor
@@ -16,10 +19,24 @@ ADAM_BETAS = (0.9, 0.98)
 UPDATE_RMS = 0.2
 
 
+@cache
+def fastest_type() -> torch.dtype:
+    """float32, or bfloat16 on processors that multiply it faster; on others it takes 4 times as long."""
+    found = {}
+    for kind in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(256, 256, dtype=kind)
+        matrix @ matrix
+        began = time.process_time()
+        for _ in range(20):
+            matrix @ matrix
+        found[kind] = time.process_time() - began
+    return min(found, key=found.get)
+
+
 @torch.no_grad()
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrix of [M, N] float32, by Newton-Schulz iterations in bfloat16."""
-    x = matrix.bfloat16()
+    """Nearest semi-orthogonal matrix of [M, N] float32, by Newton-Schulz iterations."""
+    x = matrix.to(fastest_type())
     x = x.T if matrix.shape[0] > matrix.shape[1] else x
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):

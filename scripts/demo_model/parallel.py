@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 import torch.multiprocessing as mp
+from memory import keep_freed_memory
 from torch import Tensor, nn
 
 
@@ -55,6 +56,7 @@ class Team:
 
     def _enter(self, rank: int, work: Callable[[], None]) -> None:
         torch.set_num_threads(1)
+        keep_freed_memory()
         self.rank = rank
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) >= self.workers:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from codec import decode_clips
 from lm import GUIDANCE_SCALE, TEMPERATURE, TOP_K, text_states, tokenize
+from lm_data import HALF
+from optimiser import fastest_type
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
@@ -56,13 +58,12 @@ def sample_codes(
     model: MusicgenForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
-    frames: int = 200,
+    frames: int = HALF,
     seed: int = 0,
     groups: int = 1,
     guidance: float = GUIDANCE_SCALE,
     top_k: int = TOP_K,
     temperature: float = TEMPERATURE,
-    precision: str = "bf16",
 ) -> Tensor:
     """[B, K, frames] codes. With groups = G, G equal groups of prompts share their random numbers."""
     generator = torch.Generator().manual_seed(seed)
@@ -71,7 +72,7 @@ def sample_codes(
     ids, mask = tokenize(tokenizer, prompts)
     sequence = torch.full((batch, codebooks, frames + codebooks), start, dtype=torch.long)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=fastest_type() == torch.bfloat16):
         states = text_states(model, ids, mask)
         states, mask = torch.cat([states, torch.zeros_like(states)]), torch.cat([mask, mask])
         for position in range(frames + codebooks - 1):

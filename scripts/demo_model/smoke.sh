@@ -16,11 +16,14 @@ cd "$here"
     --codebooks 4 --codebook-size 64 --filters 4 --latent 16 --crops 2
 "$python" train_codec.py --data "$work/data" --work-dir "$work/codec" --stage decoder --minutes 0.06 \
     --codebooks 4 --codebook-size 64 --filters 4 --latent 16 --crops 2
-"$python" encode_data.py --data "$work/data" --codec "$work/codec/decoder.pt" --clips 80
+encode() { "$python" encode_data.py --data "$work/data" --codec "$work/codec/decoder.pt" "$@"; }
+encode --name test --seed 999 --clips 40
+encode --name train --seed 1 --clips 60
+encode --name train --seed 1 --clips 80 # adds to them
 "$python" train_tokenizer.py --data "$work/data" --out "$work/tokenizer" --captions 2000
 train_lm() {
     "$python" train_lm.py --data "$work/data" --codec "$work/codec/decoder.pt" --tokenizer "$work/tokenizer" \
-        --width 64 --layers 2 --frames-in-batch 220 "$@"
+        --width 64 --layers 2 --frames-in-batch 410 "$@"
 }
 train_lm --work-dir "$work/lm" --minutes 0.05
 train_lm --work-dir "$work/lm" --minutes 0.08 # goes on

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from gates import load, negative_log_likelihood, neutral, side
 from measure import columns, measure
+from memory import keep_freed_memory
 from sampler import decode, layer_hooks, mean_states, sample_codes
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration, T5TokenizerFast
@@ -107,6 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    keep_freed_memory()
     began = time.monotonic()
     model, tokenizer = load(arguments.model)
     vectors = directions(model, tokenizer, arguments.concept, arguments.prompts)

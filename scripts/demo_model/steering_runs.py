@@ -21,14 +21,26 @@ from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "build" / "musicsteer"
-# What each concept moves, and the least relative change that is asked of its lowest and highest alpha.
-# Tempo is judged by onsets: strong steering makes music slower than any that it learnt from, and where beats
-# are so far apart librosa's tempo falls back to the middle of its prior. At alpha -0.15 on conditional rows
-# it read 107 BPM, as without steering, of clips with one onset a second.
-MEASURES = {"brightness": ("centroid_hz", -0.25, 0.20), "tempo": ("onset_rate", -0.20, 0.20)}
 # What must stay as in unsteered clips.
 KEPT = ("rms", "flatness", "nll")
 WORKERS = 2  # that measure
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a concept moves, the change asked of its lowest and highest alpha, and what should stay."""
+
+    measure: str
+    low: float
+    high: float
+    beside: str
+    beside_limit: float  # largest relative change of `beside`
+
+
+AIMS = {
+    "brightness": Aim("centroid_hz", -0.36, 0.35, "tempo_bpm", 0.05),
+    "tempo": Aim("tempo_bpm", -0.25, 0.25, "centroid_hz", 0.08),
+}
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,19 @@ def interval(values: np.ndarray, seed: int = 0, draws: int = 10_000) -> tuple[fl
     picks = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
     low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def relative_changes(values: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """Each seed's change of the mean over prompts, relative to the mean of all plain clips.
+
+    values, plain: [prompts, seeds] -> [seeds]
+    """
+    return (values - plain).mean(axis=0) / plain.mean()
+
+
+def strict_rises(values: np.ndarray) -> float:
+    """Share of pairs of prompt and seed that rise from each alpha to the next; [alphas, prompts, seeds]."""
+    return float((np.diff(values, axis=0) > 0).all(axis=0).mean())
 
 
 def is_monotone(means: Sequence[float]) -> bool:

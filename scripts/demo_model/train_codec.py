@@ -3,9 +3,11 @@
     python train_codec.py --data WORK/data --work-dir WORK/codec --stage continuous --minutes 10
     python train_codec.py --data WORK/data --work-dir WORK/codec --stage decoder --minutes 10
 
+    python train_codec.py ... --stage decoder --minutes 10 --start models/demo
+
 continuous: no quantiser, waveform error first, mel error ramped in. decoder: codebooks by k-means, and from
 then on the codes are final and the decoder alone learns to make the best of them, with a falling learning
-rate.
+rate. With --start, a saved model's codec takes the place of the first stage; --minutes 0 ends after k-means.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 from codec import build_codec, initialise, is_matrix, trainable
 from codec_loss import MelLoss, emphasised_error, relative_error
+from lm import load_model
 from music import FRAMES, HOP
 from optimiser import TeamOptimiser
 from parallel import Team
@@ -32,6 +35,7 @@ from torch import Tensor
 STAGES = ("continuous", "decoder")
 MEL_WEIGHT, SIZE_WEIGHT = 0.5, 1e-3
 CHECKPOINT_SECONDS = 90
+LATENT_BATCHES = 60  # of 32 crops of 50 frames, for k-means
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Options:
     work_dir: Path
     stage: str
     minutes: float
+    start: Path | None = None
     learning_rate: float = 1e-3
     codebooks: int = 4
     codebook_size: int = 1024
@@ -84,7 +89,9 @@ class CodecTrainer:
         self.path = options.work_dir / f"{options.stage}.pt"
         before = options.work_dir / f"{STAGES[stage - 1]}.pt" if stage else None
         saved = torch.load(self.path) if self.path.exists() else None
-        if saved is None and before is None:
+        if saved is None and options.start is not None:
+            self._load_model(load_model(str(options.start)).audio_encoder.state_dict())
+        elif saved is None and before is None:
             initialise(self.codec, self.crops.draw(np.random.default_rng(0), 16, 32)[:, None])
         elif saved is None:
             self._load_model(torch.load(before)["model"])
@@ -111,7 +118,7 @@ class CodecTrainer:
     @torch.no_grad()
     def _start_codebooks(self) -> None:
         rng, latents = np.random.default_rng(5), []
-        for _ in range(20):
+        for _ in range(LATENT_BATCHES):
             z = self.codec.encoder(self.crops.draw(rng, 32, 50)[:, None])
             latents.append(z[:, :, 1:-1].permute(0, 2, 1).reshape(-1, z.shape[1]))
         left = fit_codebooks(self.codec, torch.cat(latents))
@@ -166,9 +173,9 @@ class CodecTrainer:
             self.seconds += (now - last) if self.team.rank == 0 else 0.0
             last = now
             self.seconds = float(self.team.gather([self.seconds if self.team.rank == 0 else 0.0])[0])
-            progress = self.seconds / budget
-            if progress >= 1:
+            if self.seconds >= budget:
                 break
+            progress = self.seconds / budget
             self.team.begin_step()
             count = 0
             for micro in self.team.micro_batches(options.micro_batches):
@@ -216,6 +223,7 @@ def main() -> None:
     for name in ("codebooks", "codebook_size", "filters", "latent", "workers", "micro_batches", "crops"):
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Options, name))
     parser.add_argument("--learning-rate", type=float, default=Options.learning_rate)
+    parser.add_argument("--start", type=Path, help="folder of a saved model whose codec to begin with")
     options = Options(**vars(parser.parse_args()))
     options.work_dir.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)

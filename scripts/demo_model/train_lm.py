@@ -27,7 +27,7 @@ from codec import load_checkpoint
 from lm import build_model, delay, logits_of, matrices, text_states
 from lm_data import ATTRIBUTES, Batch, Clips
 from music import FRAMES
-from optimiser import TeamOptimiser
+from optimiser import TeamOptimiser, fastest_type
 from parallel import Team
 from torch import Tensor, nn
 from transformers import T5TokenizerFast
@@ -53,20 +53,21 @@ class Options:
     resume: Path | None = None
     learning_rate: float = 6e-3
     weight_decay: float = 0.05
-    width: int = 192
+    width: int = 256
     layers: int = 5
     heads: int = 4
     text_width: int = 128
     workers: int = 2
-    micro_batches: int = 2
-    frames_in_batch: int = 1640
-    precision: str = "bf16"
+    micro_batches: int = 4
+    frames_in_batch: int = 820
+    precision: str = "auto"
 
 
 class LanguageModelTrainer:
     """The training run, executed by every worker of a team.
 
-    seconds: time trained so far, earlier runs included; annealing starts at `anneal_from` of them.
+    seconds: processor time of the first worker so far, earlier runs included, which does not depend on what
+    else the machine does; annealing starts at `anneal_from` of them.
     """
 
     def __init__(self, options: Options) -> None:
@@ -76,8 +77,9 @@ class LanguageModelTrainer:
         codec = load_checkpoint(options.codec)
         shape = (options.width, options.layers, options.heads, options.text_width)
         self.model = build_model(codec, len(tokenizer), *shape)
-        # At clips of 200 frames faster than fused attention, which pays off where memory is short.
-        self.model.decoder.set_attn_implementation("eager")
+        self.bf16 = options.precision == "bf16"
+        if options.precision == "auto":
+            self.bf16 = fastest_type() == torch.bfloat16
         self.start = codec.config.codebook_size
         codebooks = len(codec.quantizer.layers)
         weights = torch.tensor([CODEBOOK_DECAY**k for k in range(codebooks)])
@@ -99,7 +101,7 @@ class LanguageModelTrainer:
             self.load(source)
         self.end = self.anneal_from + options.anneal * 60
         millions = sum(p.numel() for p in self.team.parameters) / 1e6
-        self.say(f"{millions:.2f} M parameters to train, {self.train_clips.ready} clips so far")
+        self.say(f"{millions:.2f} M parameters to train, {len(self.train_clips.songs)} clips so far")
 
     def say(self, text: str) -> None:
         """To stdout and the log."""
@@ -111,7 +113,7 @@ class LanguageModelTrainer:
     def losses(self, batch: Batch, dropped: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of each codebook [K], and the error of the attributes read off the text."""
         inputs, targets = delay(batch.codes, self.start)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             states = text_states(self.model, batch.ids, batch.mask)
             kept = states * (~dropped)[:, None, None].to(states.dtype)
             logits = logits_of(self.model, inputs, kept, batch.mask)
@@ -140,7 +142,7 @@ class LanguageModelTrainer:
             return self.losses(batch, torch.zeros(len(batch.codes), dtype=torch.bool))
 
         whole, attributes = loss(self.test_clips.batch(list(range(24)), FRAMES, random.Random(7)))
-        begun = self.test_clips.batch(list(range(self.test_clips.ready)), FIRST_FRAMES, random.Random(8))
+        begun = self.test_clips.batch(list(range(len(self.test_clips.songs))), FIRST_FRAMES, random.Random(8))
         true, _ = loss(begun)
         begun.ids, begun.mask = begun.ids.roll(5, 0), begun.mask.roll(5, 0)
         shuffled, _ = loss(begun)
@@ -151,10 +153,10 @@ class LanguageModelTrainer:
     def work(self) -> None:
         """The training loop of one worker."""
         options = self.options
-        last, saved, recent = time.monotonic(), time.monotonic(), []
+        last, saved, recent = time.process_time(), time.monotonic(), []
         began = (self.seconds, self.step)
         while True:
-            now = time.monotonic()
+            now = time.process_time()
             mine = self.seconds + now - last if self.team.rank == 0 else 0.0
             last = now
             self.seconds = float(self.team.gather([mine])[0])
@@ -190,15 +192,14 @@ class LanguageModelTrainer:
             self.say(self.figures())
 
     def save(self, path: Path) -> None:
-        """Checkpoint, written to a temporary name and renamed."""
+        """Checkpoint, and weights.pt beside it: float16 without the optimiser, small to keep."""
         model = {n: p.detach() for n, p in zip(self.names, self.team.parameters, strict=False)}
-        state = dict(
-            model=model, head=self.attribute_head.state_dict(), optimiser=self.optimiser.state_dict()
-        )
+        head = self.attribute_head.state_dict()
         annealing = self.anneal_from if self.seconds > self.anneal_from else None
-        state |= dict(seconds=self.seconds, step=self.step, anneal_from=annealing)
-        torch.save(state, path.with_suffix(".part"))
-        os.replace(path.with_suffix(".part"), path)
+        figures = dict(seconds=self.seconds, step=self.step, anneal_from=annealing)
+        halves = [{n: v.half() for n, v in part.items()} for part in (model, head)]
+        _write(dict(figures, model=halves[0], head=halves[1]), path.with_name("weights.pt"))
+        _write(dict(figures, model=model, head=head, optimiser=self.optimiser.state_dict()), path)
 
     def load(self, path: Path) -> None:
         """Goes on from a checkpoint."""
@@ -206,10 +207,17 @@ class LanguageModelTrainer:
         for name, parameter in zip(self.names, self.team.parameters, strict=False):
             parameter.data.copy_(state["model"][name])
         self.attribute_head.load_state_dict(state["head"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if "optimiser" in state:
+            self.optimiser.load_state_dict(state["optimiser"])
         self.seconds, self.step = state["seconds"], state["step"]
         self.anneal_from = state.get("anneal_from") or max(self.anneal_from, self.seconds)
         self.say(f"going on from {path.name}, step {self.step}, {self.seconds:.0f} s")
+
+
+def _write(state: dict, path: Path) -> None:
+    """Saves under a temporary name and renames."""
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
 
 
 def _generator(step: int, micro: int) -> torch.Generator:
@@ -224,7 +232,12 @@ def main() -> None:
     )
     for name in ("data", "codec", "tokenizer", "work_dir"):
         parser.add_argument("--" + name.replace("_", "-"), type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=0.0, help="time at full rate, earlier runs included")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="processor time of a worker at full rate, earlier runs included",
+    )
     parser.add_argument(
         "--anneal",
         type=float,
@@ -238,7 +251,7 @@ def main() -> None:
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Options, name))
     for name in ("learning_rate", "weight_decay"):
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=getattr(Options, name))
-    parser.add_argument("--precision", choices=("bf16", "f32"), default=Options.precision)
+    parser.add_argument("--precision", choices=("auto", "bf16", "f32"), default=Options.precision)
     options = Options(**vars(parser.parse_args()))
     options.work_dir.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import sentencepiece
 from captions import Captioner, general_words
-from lm_data import load_songs
+from lm_data import read_songs
 from music import Song
 from transformers import PreTrainedTokenizerBase, T5Tokenizer
 
-PIECES = 1500
+PIECES = 3000
 CAPTIONS = 30_000
-ACCENTED = "àáâãäåæçèéêëìíîïñòóôõöøùúûüýßœ"
+# Latin letters of Europe's languages, and what typesetters put between words.
+ACCENTED = "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿßœāăąćĉċčďđēĕėęěĝğġģĥħĩīĭįıĵķĺļľłńņňōŏőŕŗřśŝşšţťŧũūŭůűųŵŷźżžșț"
+SIGNS = "‘’“”„«»–—…·•°©®€£¥§¿¡×♪♫"
 
 
 def training_text(songs: list[Song], rng: random.Random, captions: int = CAPTIONS) -> list[str]:
@@ -29,11 +31,11 @@ def training_text(songs: list[Song], rng: random.Random, captions: int = CAPTION
     captioner = Captioner()
     lines = [captioner.caption(rng.choice(songs), rng) for _ in range(captions)]
     words = general_words()
-    # Short lines of general words, so often that most of them become pieces of their own.
-    for _ in range(60):
+    # Short lines of general words, so often that many of them become pieces of their own.
+    for _ in range(15):
         rng.shuffle(words)
         lines += [" ".join(words[i : i + 8]) for i in range(0, len(words), 8)]
-    for symbol in string.ascii_lowercase + string.digits + string.punctuation + ACCENTED:
+    for symbol in string.ascii_lowercase + string.digits + string.punctuation + ACCENTED + SIGNS:
         lines += [f"{symbol} a{symbol} {symbol}{symbol}"] * 20
     return lines
 
@@ -77,5 +79,5 @@ if __name__ == "__main__":
     parser.add_argument("--captions", type=int, default=CAPTIONS, help="captions to learn from")
     arguments = parser.parse_args()
     train_tokenizer(
-        load_songs(arguments.data / "train.json"), arguments.out, arguments.pieces, arguments.captions
+        read_songs(arguments.data / "train_songs.jsonl"), arguments.out, arguments.pieces, arguments.captions
     )
