@@ -78,7 +78,7 @@ class Run:
     top_k: int = 1
     top_p: float = 0.0
     temperature: float = 1.0
-    given_chunk: int = 64
+    prefill_chunk: int = 64
     text_length: int = 0
     score_batch: int = 8
     dump: tuple[str, ...] = ()
@@ -168,7 +168,7 @@ def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
 
 
 def describe_run(run: Run, tensors: Tensors) -> dict[str, Any]:
-    plain = ("frames", "guidance", "top_k", "top_p", "temperature", "given_chunk", "text_length")
+    plain = ("frames", "guidance", "top_k", "top_p", "temperature", "prefill_chunk", "text_length")
     plain += ("score_batch", "dump")
     spec: dict[str, Any] = {name: getattr(run, name) for name in plain}
     spec["requests"] = [describe_request(request, tensors) for request in run.requests]

@@ -75,4 +75,4 @@ def steered_batch(reference: Reference) -> tuple[Request, ...]:
 def teacher_forced(reference: Reference, requests: tuple[Request, ...], frames: int, **options: float) -> Run:
     """A clip whose codes are all given, taken in single steps."""
     codes = random_codes(reference, len(requests), frames)
-    return Run(requests, frames, given_chunk=1, **options).given(codes)  # type: ignore[arg-type]
+    return Run(requests, frames, prefill_chunk=1, **options).given(codes)  # type: ignore[arg-type]

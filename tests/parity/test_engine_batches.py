@@ -111,7 +111,7 @@ def test_companions_while_codes_are_given(tiny: Sides) -> None:
     """The same for chunks of given codes."""
     given = random_codes(tiny.reference, 6, 20)
     runs = {
-        name: dataclasses.replace(sampled(requests), given_chunk=8).given(given)
+        name: dataclasses.replace(sampled(requests), prefill_chunk=8).given(given)
         for name, requests in companions(tiny).items()
     }
     results = tiny.engine(runs)

@@ -48,7 +48,7 @@ def test_given_codes_in_chunks(sides: Sides, report: ParityReport) -> None:
     single = teacher_forced(sides.reference, batch(), frames=21).dumping("activations", "logits")
     expected = sides.engine.run(single)
     for chunk in (5, 64):
-        chunked = sides.engine.run(dataclasses.replace(single, given_chunk=chunk))
+        chunked = sides.engine.run(dataclasses.replace(single, prefill_chunk=chunk))
         assert chunked.forward_calls == -(-21 // chunk) + max(sides.reference.delays)
         found = compare_tensors(expected.tensors, chunked)
         report.add("chunks of given codes", sides.name, found)

@@ -37,7 +37,7 @@ def test_scores_are_those_of_transformers(sides: Sides, guidance: float) -> None
     kl = (steered_log_p.exp() * (steered_log_p - plain_log_p)).sum(-1).mean((1, 2))
     nll = -plain_log_p.gather(-1, codes[..., None]).mean((1, 2, 3))
 
-    results = sides.engine.run(dataclasses.replace(run, given_chunk=64, score_batch=3).dumping("scores"))
+    results = sides.engine.run(dataclasses.replace(run, prefill_chunk=64, score_batch=3).dumping("scores"))
     assert torch.allclose(results["nll"], nll, rtol=BOUND, atol=0)
     assert torch.allclose(results["kl"], kl, rtol=BOUND, atol=1e-6)
     steered = torch.tensor([any(i.strength for i in request.injections) for request in requests])

@@ -108,7 +108,7 @@ def test_modes_and_schedules(sides: Sides, report: ParityReport) -> None:
     """In a batch, in single steps and in chunks, and each by itself."""
     frames = 16
     run = teacher_forced(sides.reference, modes_batch(sides, frames), frames).dumping("logits", "activations")
-    runs = {"batch": run, "chunks": dataclasses.replace(run, given_chunk=5)}
+    runs = {"batch": run, "chunks": dataclasses.replace(run, prefill_chunk=5)}
     first = run.requests[0]
     for i, injection in enumerate(first.injections):
         only = dataclasses.replace(first, injections=(injection,))
@@ -194,10 +194,10 @@ def test_gates(sides: Sides, report: ParityReport) -> None:
     """In single steps and, as given codes of a clip that looks back are taken anyway, in chunks."""
     frames = 14
     run = teacher_forced(sides.reference, gated_batch(sides, frames), frames).dumping("logits", "activations")
-    later = dataclasses.replace(run, requests=run.requests[2:], given_chunk=5)
+    later = dataclasses.replace(run, requests=run.requests[2:], prefill_chunk=5)
     runs = {
         "batch": run,
-        "chunks": dataclasses.replace(run, given_chunk=5),
+        "chunks": dataclasses.replace(run, prefill_chunk=5),
         "alone": dataclasses.replace(run, requests=run.requests[:1]),
         "chunks, no looking back": later,
     }
@@ -341,7 +341,7 @@ def test_rows_do_not_mix(tiny: Sides) -> None:
     frames = 12
     for batch in (modes_batch(tiny, frames), heads_batch(tiny), gated_batch(tiny, frames)):
         requests = teacher_forced(tiny.reference, batch, frames).requests
-        run = Run(requests, frames, given_chunk=1).dumping("logits")
+        run = Run(requests, frames, prefill_chunk=1).dumping("logits")
         plain = [dataclasses.replace(request, injections=()) for request in requests]
         runs = {"together": run}
         for i, request in enumerate(requests):
@@ -378,7 +378,7 @@ def test_means_are_those_of_the_activations(sides: Sides, report: ParityReport) 
         for point in sides.reference.points()
     }
     for chunk in (1, 5):
-        chunked = dataclasses.replace(run, given_chunk=chunk)
+        chunked = dataclasses.replace(run, prefill_chunk=chunk)
         found = compare_tensors(means, sides.engine.run(chunked.dumping("means")))
         report.add("means", sides.name, found)
         assert not worst(found)
