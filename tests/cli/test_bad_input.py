@@ -334,7 +334,9 @@ def test_a_non_finite_activation_names_frame_and_layer(
         "generate", "--model", bundle, "--prompt", "x", "--out", "a.wav", "--steer",
         f"{vectors}:alpha=1e38:layers=1", *SHORT,
     )  # fmt: skip
-    expect(done, 1, r"frame 0.*decoder\.1\.resid_post|decoder\.2")
+    warning, error = done.err.splitlines()
+    assert done.code == 1 and "pushes layer 1 by" in warning
+    assert re.search(r"frame 0.*decoder\.1\.resid_post|decoder\.2", error), error
     assert snapshot(tmp_path) == []
 
 

@@ -146,7 +146,7 @@ def test_what_is_typed_takes_the_place_of_the_files(
     record = json.loads((tmp_path / "b.json").read_text())["steering"][0]
     assert (record["layers"], record["rows"], record["alpha"]) == ([1], "both", written["alpha"])
     refused(musicsteer, bundle, tmp_path, 2, "finite", "--alpha", "nan")
-    refused(musicsteer, bundle, tmp_path, 2, "--alpha: '' is not a finite number", "--alpha", "")
+    refused(musicsteer, bundle, tmp_path, 2, "--alpha: its value is empty", "--alpha", "")
     refused(
         musicsteer, bundle, tmp_path, 2, "with several vectors",
         "--steer", "vectors/tempo.safetensors", "--alpha", "1",

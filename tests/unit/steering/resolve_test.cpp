@@ -266,7 +266,8 @@ TEST(ResolveWithoutEffectSizes, TheSourceLayerMustBeNamed) {
         spec.source_layer = 3;
         EXPECT_EQ(resolve(spec, without_effect_sizes()).setting.source_layer, 3);
     }
-    EXPECT_THAT(resolve(spec_of(Strategy::kPerLayer), without_effect_sizes()).setting.layers->numbers, ElementsAre(0, 1, 3));
+    EXPECT_THAT(resolve(spec_of(Strategy::kPerLayer), without_effect_sizes()).setting.layers->numbers,
+                ElementsAre(0, 1, 3));
 }
 
 TEST(ResolveWithoutEffectSizes, TheOnlyLayerIsTheSource) {
