@@ -6,7 +6,7 @@
 
 namespace musicsteer {
 
-// The linear algebra of direction_methods.hpp, a file each: src/direction_NAME.cpp. Everything is float64,
+// The linear algebra of direction_methods.hpp, a file each: direction_NAME.cpp. Everything is float64,
 // and nothing depends on the axes that rows are written in, or on where their origin lies.
 
 /// First principal component: unit length, of either sign; zeros if all rows are zero.

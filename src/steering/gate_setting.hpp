@@ -24,8 +24,6 @@ struct GateSetting {
 
     /// @throws UsageError if the model has no such point, or the file no direction there or a zero one
     Gate with_direction(const VectorFile& vectors, std::int64_t num_layers) const;
-
-    friend bool operator==(const GateSetting&, const GateSetting&) = default;
 };
 
 }  // namespace musicsteer

@@ -49,8 +49,8 @@ std::string name_of(const Names<Value, N>& names, Value value) {
     return found->first;
 }
 
-// How a field's value is typed, printed, and read from and written to JSON. `Codec` without a
-// specialisation: a word or phrase, in JSON as it is typed.
+// How a field's value is typed, printed, and read from and written to JSON. That of a TextCodec is a word or
+// phrase, in JSON as it is typed.
 template <typename Value>
 struct Codec;
 

@@ -49,8 +49,6 @@ struct LayerList {
     static LayerList parse(const std::string& text);
     /// @throws UsageError for a layer that the model lacks
     std::vector<std::int64_t> of(std::int64_t num_layers) const;
-
-    friend bool operator==(const LayerList&, const LayerList&) = default;
 };
 
 /// The steering file that a setting was read from.
@@ -58,8 +56,6 @@ struct SettingOrigin {
     std::string path;
     std::string model_name;      ///< of the model that it was made on
     std::string weights_sha256;  ///< empty if it does not say
-
-    friend bool operator==(const SettingOrigin&, const SettingOrigin&) = default;
 };
 
 /// A vector file and how it is applied: the one type for it, from what is typed to what records hold. What is
