@@ -13,6 +13,7 @@
 #include "model/bundle.hpp"
 #include "model/memory.hpp"
 #include "model_options.hpp"
+#include "steering/setting_fields.hpp"
 #include "steering/steering_file.hpp"
 #include "vector_table.hpp"
 

@@ -9,6 +9,7 @@
 #include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
+#include "directions/provenance.hpp"
 #include "experiments/clip_record.hpp"
 #include "experiments/patch/patch_report.hpp"
 #include "io/safetensors.hpp"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/errors.hpp"
+#include "steering/setting_fields.hpp"
 #include "steering/steering_source.hpp"
 
 namespace musicsteer::cli {

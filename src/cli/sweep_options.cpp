@@ -1,7 +1,6 @@
 #include "sweep_options.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -16,38 +15,35 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kGridFlags[] = {
-    "--prompt",   "--prompts-file", "--limit", "--negative-prompt", "--seeds",  "--steer",      "--alphas",
-    "--layers",   "--strategies",   "--sites", "--source-layers",   "--rows",   "--units",      "--duration",
-    "--guidance", "--top-k",        "--top-p", "--temperature",     "--format", "--tempo-prior"};
+constexpr const char* kGridFlags[] = {"--prompt",   "--prompts-file", "--limit",  "--negative-prompt",
+                                      "--seeds",    "--steer",        "--alphas", "--duration",
+                                      "--guidance", "--top-k",        "--top-p",  "--temperature",
+                                      "--format",   "--tempo-prior"};
+
+std::string flag_of(const SteeringAxis& axis) {
+    std::string flag = "--";
+    flag += axis.key;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    return flag;
+}
+
+std::vector<std::string> grid_flags() {
+    std::vector<std::string> flags(std::begin(kGridFlags), std::end(kGridFlags));
+    for (const SteeringAxis& axis : steering_axes()) flags.push_back(flag_of(axis));
+    return flags;
+}
 
 bool any_given(const CLI::App& command) {
-    return std::any_of(std::begin(kGridFlags), std::end(kGridFlags),
-                       [&](const char* flag) { return command.count(flag) > 0; });
+    const std::vector<std::string> flags = grid_flags();
+    return std::any_of(flags.begin(), flags.end(),
+                       [&](const std::string& flag) { return command.count(flag) > 0; });
 }
 
 void refuse_grid_flags(const CLI::App& command, const std::string& source) {
-    for (const char* flag : kGridFlags) {
+    for (const std::string& flag : grid_flags()) {
         if (command.count(flag) > 0)
-            throw UsageError(std::string(flag) + " is given beside " + source + ", which says it already");
+            throw UsageError(flag + " is given beside " + source + ", which says it already");
     }
-}
-
-std::vector<std::int64_t> parse_layer_numbers(const std::string& text) {
-    std::vector<std::int64_t> layers;
-    for (const std::string& item : split_list(text, "source layers")) {
-        std::int64_t layer = 0;
-        const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), layer);
-        if (error != std::errc() || end != item.data() + item.size() || layer < 0)
-            throw UsageError("source layers " + in_quotes(text) +
-                             ": expected layer numbers such as 3 or 2,3");
-        layers.push_back(layer);
-    }
-    return layers;
-}
-
-std::vector<std::string> words(const std::string& text, const std::string& what) {
-    return text.empty() ? std::vector<std::string>{} : split_list(text, what);
 }
 
 /// "FILE:layers=2-5:strategy=single": what is said there is this vector's only value on that axis.
@@ -55,17 +51,7 @@ SweepVector parse_vector(const std::string& text, const std::string& bundle) {
     const std::vector<SteeringSetting> settings = expand_steering(SteeringSetting::parse(text), bundle);
     if (settings.size() > 1)
         throw UsageError("--steer " + text + ": a sweep tries vectors one by one, and this file has several");
-    const SteeringSetting& setting = settings.front();
-    SweepVector vector;
-    vector.setting = setting;
-    if (setting.alpha) vector.axes.alphas = {*setting.alpha};
-    if (setting.layers) vector.axes.layers = {setting.layers->all ? "all" : to_text(setting.layers->numbers)};
-    if (setting.strategy) vector.axes.strategies = {to_text(*setting.strategy)};
-    if (setting.source_layer) vector.axes.source_layers = {*setting.source_layer};
-    if (setting.site) vector.axes.sites = {to_text(*setting.site)};
-    if (setting.rows) vector.axes.rows = {to_text(*setting.rows)};
-    if (setting.unit) vector.axes.units = {to_text(*setting.unit)};
-    return vector;
+    return {settings.front(), SteeringAxes::of(settings.front())};
 }
 
 SweepRequest request_of_flags(const SweepFlags& flags) {
@@ -79,12 +65,10 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     for (const std::string& text : flags.steer)
         request.vectors.push_back(parse_vector(text, flags.model.model));
     if (!flags.alphas.empty()) request.axes.alphas = parse_alphas(flags.alphas);
-    if (!flags.layers.empty()) request.axes.layers = parse_layer_conditions(flags.layers);
-    if (!flags.source_layers.empty()) request.axes.source_layers = parse_layer_numbers(flags.source_layers);
-    request.axes.strategies = words(flags.strategies, "strategies");
-    request.axes.sites = words(flags.sites, "sites");
-    request.axes.rows = words(flags.rows, "rows");
-    request.axes.units = words(flags.units, "units");
+    for (const SteeringAxis& axis : steering_axes()) {
+        const auto typed = flags.axes.find(axis.field);
+        if (typed != flags.axes.end()) request.axes.values[axis.field] = parse_axis(axis, typed->second);
+    }
     request.duration_s = flags.sampling.duration_s;
     request.guidance_scale = flags.sampling.guidance;
     request.top_k = flags.sampling.top_k;
@@ -225,21 +209,15 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         .add_option("--alphas", flags.alphas,
                     "Strengths: -1,0,1 or FIRST:LAST:STEP with LAST; 0 is unsteered, once for all")
         ->group(group);
-    command
-        .add_option("--layers", flags.layers,
-                    "Layers, a condition each: all, 4, 2-5, or 0+2 (together) [the strategy's own]")
-        ->group(group);
-    command.add_option("--strategies", flags.strategies, "per-layer, one-to-all, single [as in generate]")
-        ->group(group);
-    command
-        .add_option("--source-layers", flags.source_layers,
-                    "Layers whose vector is used, for one-to-all and single [largest effect size]")
-        ->group(group);
-    command.add_option("--sites", flags.sites, "Where in the layer [the file's only site]")->group(group);
-    command.add_option("--rows", flags.rows, "Guidance rows to steer: both, conditional [both]")
-        ->group(group);
-    command.add_option("--units", flags.units, "What alpha counts: difference, unit, residual [difference]")
-        ->group(group);
+    for (const SteeringAxis& axis : steering_axes()) {
+        const std::string field = axis.field;
+        command
+            .add_option_function<std::string>(
+                flag_of(axis), [&flags, field](const std::string& text) { flags.axes[field] = text; },
+                axis.help)
+            ->type_name("LIST")
+            ->group(group);
+    }
 }
 
 }  // namespace

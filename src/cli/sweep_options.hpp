@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,12 +26,7 @@ struct SweepFlags {
     std::string seeds;
     std::vector<std::string> steer;
     std::string alphas;
-    std::string layers;
-    std::string strategies;
-    std::string source_layers;
-    std::string sites;
-    std::string rows;
-    std::string units;
+    std::map<std::string, std::string> axes;  ///< by the setting's key
     std::string format = "pcm16";
     std::string tempo_prior;
     std::string shard;

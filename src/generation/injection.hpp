@@ -6,20 +6,10 @@
 #include <vector>
 
 #include "generation/schedule.hpp"
+#include "generation/steering_mode.hpp"
 #include "model/hooks.hpp"
 
 namespace musicsteer {
-
-/// The rows of classifier-free guidance that are steered.
-enum class SteeredRows { kBoth, kConditional };
-
-/// What a vector v does to an activation h, where u = v / norm(v) and s is the schedule.
-enum class SteeringMode {
-    kAdd,        ///< h + alpha s v
-    kAddRenorm,  ///< the same, rescaled to the norm that h had
-    kAblate,     ///< h - alpha s (h . u) u: at alpha s = 1, nothing along u is left
-    kClamp,      ///< h + s (value - h . u) u: at s = 1, the projection on u is `value`
-};
 
 /// Lets a vector steer only while the cosine between the activation of a clip's conditional row at a hook
 /// point and a direction lies below, or above, a threshold. What is read is what recorders see. It acts on

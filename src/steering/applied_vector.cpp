@@ -63,21 +63,18 @@ void warn_of_strength(const AppliedVector& vector, const OnWarning& on_warning) 
                " times its mean activation norm: expect noise");
 }
 
-std::vector<SteeringPart> parts_of(const std::vector<AppliedVector>& vectors) {
-    std::vector<SteeringPart> parts;
-    for (const AppliedVector& vector : vectors) {
-        parts.push_back(
-            {vector.setting.file, vector.resolved.plan, vector.setting.orthogonalize.value_or(false)});
-    }
+std::vector<ResolvedSteering> parts_of(const std::vector<AppliedVector>& vectors) {
+    std::vector<ResolvedSteering> parts;
+    for (const AppliedVector& vector : vectors) parts.push_back(vector.resolved);
     return parts;
 }
 
 void warn_of_parallel_vectors(const std::vector<AppliedVector>& vectors, const OnWarning& on_warning) {
-    const std::vector<SteeringPart> parts = parts_of(vectors);
+    const std::vector<ResolvedSteering> parts = parts_of(vectors);
     for (const ParallelParts& pair : find_parallel_parts(parts)) {
         const std::string count =
             pair.places > 1 ? std::to_string(pair.places) + " hook points, such as " : "";
-        on_warning(parts[pair.first].name + " and " + parts[pair.second].name + " nearly " +
+        on_warning(parts[pair.first].setting.file + " and " + parts[pair.second].setting.file + " nearly " +
                    (pair.cosine > 0 ? "coincide" : "oppose") + " at " + count + pair.point.name() +
                    " (cosine " + to_text(rounded_to_digits(pair.cosine, 3)) +
                    "): what one does, the other does " + (pair.cosine > 0 ? "as well" : "backwards"));

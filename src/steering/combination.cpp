@@ -55,17 +55,17 @@ std::map<HookPoint, const Injection*> by_point(const SteeringPlan& plan) {
 
 }  // namespace
 
-SteeringPlan combine_parts(std::span<const SteeringPart> parts) {
+SteeringPlan combine_parts(std::span<const ResolvedSteering> parts) {
     SteeringPlan combined;
     std::map<HookPoint, Basis> bases;
-    for (const SteeringPart& part : parts) {
+    for (const ResolvedSteering& part : parts) {
         for (Injection injection : part.plan) {
             Basis& basis = bases[injection.point];
             const at::Tensor vector = injection.vector.to(at::kDouble);
             const double length = vector.norm().item<double>();
             const at::Tensor rest = without_span(vector, basis);
-            if (part.orthogonalize && !basis.empty() && length > 0.0)
-                orthogonalize(injection, rest, length, part.name);
+            if (part.setting.orthogonalize.value_or(false) && !basis.empty() && length > 0.0)
+                orthogonalize(injection, rest, length, part.setting.file);
             const double left = rest.norm().item<double>();
             if (left > kNegligible * length) basis.push_back(rest / left);
             combined.push_back(std::move(injection));
@@ -74,7 +74,7 @@ SteeringPlan combine_parts(std::span<const SteeringPart> parts) {
     return combined;
 }
 
-std::vector<ParallelParts> find_parallel_parts(std::span<const SteeringPart> parts) {
+std::vector<ParallelParts> find_parallel_parts(std::span<const ResolvedSteering> parts) {
     std::vector<ParallelParts> found;
     for (std::size_t j = 1; j < parts.size(); ++j) {
         const auto later = by_point(parts[j].plan);
@@ -82,7 +82,7 @@ std::vector<ParallelParts> find_parallel_parts(std::span<const SteeringPart> par
             ParallelParts pair{i, j};
             for (const auto& [point, injection] : by_point(parts[i].plan)) {
                 const auto other = later.find(point);
-                if (other == later.end() || parts[j].orthogonalize) continue;
+                if (other == later.end() || parts[j].setting.orthogonalize.value_or(false)) continue;
                 const double cosine = cosine_of(injection->vector, other->second->vector);
                 if (std::abs(cosine) <= kNearlyParallel) continue;
                 ++pair.places;

@@ -2,10 +2,9 @@
 
 #include <cstddef>
 #include <span>
-#include <string>
 #include <vector>
 
-#include "generation/injection.hpp"
+#include "steering/resolve.hpp"
 
 namespace musicsteer {
 
@@ -13,18 +12,11 @@ namespace musicsteer {
 /// orthogonalized.
 inline constexpr double kNearlyParallel = 0.95;
 
-/// One vector's part of a steering, and what messages call it.
-struct SteeringPart {
-    std::string name;
-    SteeringPlan plan;
-    bool orthogonalize = false;  ///< to the parts before it
-};
-
 /// The parts as one plan, in the order given. A part that is to be orthogonalized loses
 /// what lies along the parts before it at the same hook point (Gram-Schmidt), whatever their strengths; its
 /// norm is not restored. After the dual steering of Prokopiou et al.
 /// @throws UsageError if hardly anything would be left of a vector, or it would spread to other heads
-SteeringPlan combine_parts(std::span<const SteeringPart> parts);
+SteeringPlan combine_parts(std::span<const ResolvedSteering> parts);
 
 /// Two parts that nearly coincide or oppose, and where they do so most.
 struct ParallelParts {
@@ -36,6 +28,6 @@ struct ParallelParts {
 };
 
 /// Every such pair, but for those that are orthogonalized.
-std::vector<ParallelParts> find_parallel_parts(std::span<const SteeringPart> parts);
+std::vector<ParallelParts> find_parallel_parts(std::span<const ResolvedSteering> parts);
 
 }  // namespace musicsteer

@@ -4,6 +4,8 @@
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
+#include "directions/vector_file.hpp"
+#include "generation/injection.hpp"
 
 namespace musicsteer {
 namespace {

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <string>
 
-#include "directions/vector_file.hpp"
-#include "generation/injection.hpp"
-
 namespace musicsteer {
+
+struct Gate;
+struct VectorFile;
 
 /// A gate as it is typed and recorded; with the direction of its vector file it becomes a Gate.
 struct GateSetting {

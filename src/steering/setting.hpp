@@ -1,14 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "generation/injection.hpp"
-#include "io/json_view.hpp"
+#include "generation/schedule.hpp"
+#include "generation/steering_mode.hpp"
+#include "model/hook_point.hpp"
 #include "steering/gate_setting.hpp"
 #include "steering/layer_weights.hpp"
 
@@ -60,7 +59,7 @@ struct SettingOrigin {
 
 /// A vector file and how it is applied: the one type for it, from what is typed to what records hold. What is
 /// not set has its default; resolve_steering() sets all that it decides. Its fields are listed once, in
-/// setting_fields().
+/// setting_fields() (setting_fields.hpp).
 struct SteeringSetting {
     std::string file;
     std::string sha256;  ///< of the file; empty: not known yet
@@ -99,28 +98,6 @@ struct SteeringSetting {
     void drop_defaults();
 };
 
-/// One setting of a vector's application. Flags, `FILE:key=value`, JSON, the schema, `inspect` and the
-/// reference of settings follow from the table of these.
-struct SettingField {
-    const char* key;         ///< "source_layer" in JSON; "source-layer" when typed
-    const char* value_name;  ///< of the flag, as --help has it
-    const char* help;
-    const char* json_type;  ///< of the value in JSON, as a JSON Schema has it
-    bool (*is_set)(const SteeringSetting& setting);
-    /// @throws UsageError without the key's name
-    void (*parse)(SteeringSetting& setting, const std::string& text);
-    std::string (*print)(const SteeringSetting& setting);
-    /// Takes the field from a JSON object that may hold it. @throws InputError with the place
-    void (*read)(SteeringSetting& setting, const JsonView& entry, const char* key);
-    /// Puts the field, which is set, into a JSON object.
-    void (*write)(const SteeringSetting& setting, nlohmann::json& entry, const char* key);
-
-    /// As it is typed: "source-layer".
-    std::string flag() const;
-};
-
-std::span<const SettingField> setting_fields();
-
 /// @throws UsageError with the known names
 SteeringMode parse_steering_mode(const std::string& name);
 Strategy parse_strategy(const std::string& name);
@@ -136,4 +113,5 @@ std::string to_text(AlphaUnit unit);
 std::vector<std::int64_t> parse_layers(const std::string& text, std::int64_t num_layers);
 /// "0,3-5" -> sorted heads without repetition, "all" -> none. @throws UsageError
 std::vector<std::int64_t> parse_heads(const std::string& text);
+
 }  // namespace musicsteer

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/errors.hpp"
+#include "steering/setting_fields.hpp"
 
 namespace musicsteer {
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/errors.hpp"
+#include "steering/setting_fields.hpp"
 #include "steering/steering_file.hpp"
 
 namespace musicsteer {

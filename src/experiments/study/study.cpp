@@ -42,10 +42,10 @@ std::vector<double> both_signs(double alpha) {
 SteeringAxes way(Strategy strategy, const std::optional<std::int64_t>& source,
                  const std::optional<std::int64_t>& layer, SteeredRows rows, double alpha) {
     SteeringAxes axes;
-    axes.strategies = {to_text(strategy)};
-    if (source) axes.source_layers = {*source};
-    if (layer) axes.layers = {std::to_string(*layer)};
-    axes.rows = {to_text(rows)};
+    axes.values["strategy"] = {to_text(strategy)};
+    if (source) axes.values["source_layer"] = {std::to_string(*source)};
+    if (layer) axes.values["layers"] = {std::to_string(*layer)};
+    axes.values["rows"] = {to_text(rows)};
     axes.alphas = both_signs(alpha);
     return axes;
 }
@@ -174,10 +174,10 @@ class Study {
 
     static SteeringAxes axes_of(const SteeringSetting& steering, std::vector<double> alphas) {
         SteeringAxes axes;
-        axes.strategies = {to_text(*steering.strategy)};
-        axes.layers = {to_text(steering.layers->numbers)};
-        if (steering.strategy == Strategy::kOneToAll) axes.source_layers = {*steering.source_layer};
-        axes.rows = {to_text(*steering.rows)};
+        axes.values["strategy"] = {to_text(*steering.strategy)};
+        axes.values["layers"] = {to_text(steering.layers->numbers)};
+        if (steering.strategy == Strategy::kOneToAll) axes.values["source_layer"] = {std::to_string(*steering.source_layer)};
+        axes.values["rows"] = {to_text(*steering.rows)};
         axes.alphas = std::move(alphas);
         return axes;
     }

@@ -49,14 +49,14 @@ class VectorFiles {
   public:
     explicit VectorFiles(const Manifest& manifest) : manifest_(manifest) {}
 
-    SteeringPart part(const SteeringSetting& setting) {
+    ResolvedSteering resolve(const SteeringSetting& setting) {
         std::optional<Gate> gate;
         if (setting.gate) {
             gate = setting.gate->with_direction(load(setting.gate->file, setting.gate->sha256),
                                                 manifest_.decoder.num_layers);
         }
         const VectorFile& vectors = load(setting.file, setting.sha256);
-        return {setting.file, resolve_steering(vectors, setting, manifest_.decoder, gate).plan};
+        return resolve_steering(vectors, setting, manifest_.decoder, gate);
     }
 
   private:
@@ -121,8 +121,8 @@ class Runner {
         request.unconditional = !spec.prompt;
         request.negative_prompt = spec.negative_prompt;
         request.seed = spec.seed;
-        std::vector<SteeringPart> parts;
-        for (const SteeringSetting& setting : spec.steering) parts.push_back(vectors_.part(setting));
+        std::vector<ResolvedSteering> parts;
+        for (const SteeringSetting& setting : spec.steering) parts.push_back(vectors_.resolve(setting));
         request.steering = combine_parts(parts);
         return request;
     }

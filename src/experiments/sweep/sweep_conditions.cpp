@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <string_view>
 
 #include "base/errors.hpp"
 #include "steering/applied_vector.hpp"
@@ -11,31 +11,6 @@
 
 namespace musicsteer {
 namespace {
-
-template <typename Value>
-const std::vector<Value>& first_nonempty(const std::vector<Value>& own, const std::vector<Value>& common) {
-    return own.empty() ? common : own;
-}
-
-/// A vector's own axes where it has them, else the sweep's.
-SteeringAxes axes_of(const SweepVector& vector, const SteeringAxes& common) {
-    SteeringAxes axes;
-    axes.alphas = first_nonempty(vector.axes.alphas, common.alphas);
-    axes.layers = first_nonempty(vector.axes.layers, common.layers);
-    axes.strategies = first_nonempty(vector.axes.strategies, common.strategies);
-    axes.source_layers = first_nonempty(vector.axes.source_layers, common.source_layers);
-    axes.sites = first_nonempty(vector.axes.sites, common.sites);
-    axes.rows = first_nonempty(vector.axes.rows, common.rows);
-    axes.units = first_nonempty(vector.axes.units, common.units);
-    return axes;
-}
-
-/// The values of an axis, or "not given" as its only one.
-template <typename Value>
-std::vector<std::optional<Value>> or_default(const std::vector<Value>& values) {
-    if (values.empty()) return {std::nullopt};
-    return {values.begin(), values.end()};
-}
 
 /// The conditions of one vector file.
 class ConditionGrid {
@@ -53,18 +28,7 @@ class ConditionGrid {
     const AppliedVector& vector() const { return vector_; }
 
     void append_to(std::vector<SweepCondition>& conditions) {
-        const Strategy otherwise = axes_.source_layers.empty() ? Strategy::kPerLayer : Strategy::kOneToAll;
-        std::vector<Strategy> strategies;
-        for (const std::string& name : axes_.strategies) strategies.push_back(parse_strategy(name));
-        if (strategies.empty()) strategies.push_back(otherwise);
-        const bool sources_matter = std::any_of(strategies.begin(), strategies.end(), [](Strategy strategy) {
-            return strategy != Strategy::kPerLayer;
-        });
-        if (!axes_.source_layers.empty() && !sources_matter) {
-            throw UsageError(
-                "source layers make sense with strategy one-to-all or single, not with per-layer");
-        }
-        for (const Strategy strategy : strategies) append_strategy(strategy, conditions);
+        for (const SteeringSetting& setting : settings()) append({resolved(setting), {}}, conditions);
     }
 
   private:
@@ -76,39 +40,62 @@ class ConditionGrid {
         }
     }
 
-    void append_strategy(Strategy strategy, std::vector<SweepCondition>& conditions) {
-        const auto sources = strategy == Strategy::kPerLayer
-                                 ? std::vector<std::optional<std::int64_t>>{std::nullopt}
-                                 : or_default(axes_.source_layers);
-        for (const auto& source : sources) {
-            for (const auto& item : or_default(axes_.layers)) {
-                for (const auto& site : or_default(axes_.sites)) {
-                    SteeringSetting setting = vector_.setting;
-                    setting.strategy = strategy;
-                    setting.source_layer = source;
-                    if (site) setting.site = parse_site(*site);
-                    for (const auto& layers : layer_sets(item, setting)) {
-                        setting.layers = layers;
-                        append_rows_and_units(setting, conditions);
-                    }
+    /// The setting at every combination of the axes' values.
+    std::vector<SteeringSetting> settings() {
+        SteeringSetting first = vector_.setting;
+        const bool any_source = axes_.values.contains("source_layer");
+        if (!first.strategy)
+            first.strategy = any_source || first.source_layer ? Strategy::kOneToAll : Strategy::kPerLayer;
+        std::vector<SteeringSetting> settings = {first};
+        bool source_used = false;
+        for (const SteeringAxis& axis : steering_axes()) {
+            std::vector<SteeringSetting> varied;
+            for (const SteeringSetting& setting : settings) {
+                const bool is_source = axis.field == std::string_view("source_layer");
+                if (is_source && setting.strategy == Strategy::kPerLayer) {
+                    varied.push_back(setting);
+                    varied.back().source_layer.reset();
+                    continue;
                 }
+                source_used = source_used || is_source;
+                append_varied(axis, setting, varied);
+            }
+            settings = std::move(varied);
+        }
+        if (any_source && !source_used) {
+            throw UsageError(
+                "source layers make sense with strategy one-to-all or single, not with per-layer");
+        }
+        return settings;
+    }
+
+    void append_varied(const SteeringAxis& axis, const SteeringSetting& setting,
+                       std::vector<SteeringSetting>& varied) {
+        for (const auto& value : axes_.values_or_default(axis.field)) {
+            SteeringSetting with_value = setting;
+            if (value) set_field(with_value, axis.field, *value);
+            if (axis.field == std::string_view("layers") && value) {
+                append_layers(std::move(with_value), varied);
+            } else {
+                varied.push_back(std::move(with_value));
             }
         }
     }
 
-    using Layers = std::optional<LayerList>;
-
-    /// What an item of the layers axis stands for; nothing is the strategy's own default.
-    std::vector<Layers> layer_sets(const std::optional<std::string>& item, const SteeringSetting& setting) {
-        if (!item) return {std::nullopt};
-        const bool all = *item == "all";
-        if (setting.strategy != Strategy::kSingle)
-            return {all ? std::nullopt : Layers(LayerList::parse(*item))};
-        std::vector<Layers> single;
+    /// Strategy single steers one layer: a list stands for one setting each. All layers are the strategy's
+    /// own default.
+    void append_layers(SteeringSetting setting, std::vector<SteeringSetting>& varied) {
+        const LayerList chosen = *setting.layers;
+        if (chosen.all) setting.layers.reset();
+        if (setting.strategy != Strategy::kSingle) {
+            varied.push_back(std::move(setting));
+            return;
+        }
         for (const std::int64_t layer :
-             all ? layers_with_vector(setting) : parse_layers(*item, manifest_.decoder.num_layers))
-            single.push_back(LayerList{.all = false, .numbers = {layer}});
-        return single;
+             chosen.all ? layers_with_vector(setting) : chosen.of(manifest_.decoder.num_layers)) {
+            setting.layers = LayerList{.all = false, .numbers = {layer}};
+            varied.push_back(setting);
+        }
     }
 
     SteeringSetting resolved(const SteeringSetting& setting) {
@@ -122,16 +109,6 @@ class ConditionGrid {
         setting.source_layer = std::nullopt;
         setting.layers = std::nullopt;
         return resolved(setting).layers->numbers;
-    }
-
-    void append_rows_and_units(SteeringSetting setting, std::vector<SweepCondition>& conditions) {
-        for (const auto& rows : or_default(axes_.rows)) {
-            if (rows) setting.rows = parse_steered_rows(*rows);
-            for (const auto& unit : or_default(axes_.units)) {
-                if (unit) setting.unit = parse_alpha_unit(*unit);
-                append({resolved(setting), {}}, conditions);
-            }
-        }
     }
 
     /// Alphas of a condition that is there already go to it.
@@ -159,7 +136,8 @@ std::vector<SweepCondition> resolve_conditions(const SweepRequest& request, cons
                                                const std::function<void(const std::string&)>& on_warning) {
     std::vector<SweepCondition> conditions;
     for (const SweepVector& vector : request.vectors) {
-        const SteeringAxes axes = axes_of(vector, request.axes);
+        SteeringAxes axes = vector.axes;
+        axes.complete_with(request.axes);
         ConditionGrid grid(vector, axes, manifest);
         if (on_warning) warn_of_other_weights(grid.vector(), manifest, on_warning);
         grid.append_to(conditions);

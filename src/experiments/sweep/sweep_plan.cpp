@@ -73,11 +73,7 @@ std::int64_t batch_size_for(const SweepPlan& plan, const Manifest& manifest, std
 }
 
 void check_axes(const SweepRequest& request) {
-    const SteeringAxes& axes = request.axes;
-    const bool any = !axes.alphas.empty() || !axes.layers.empty() || !axes.strategies.empty() ||
-                     !axes.source_layers.empty() || !axes.sites.empty() || !axes.rows.empty() ||
-                     !axes.units.empty();
-    if (any && request.vectors.empty())
+    if (!request.axes.empty() && request.vectors.empty())
         throw UsageError("alphas, layers and the like need a vector: --steer FILE");
 }
 

@@ -6,21 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "experiments/sweep/steering_axes.hpp"
 #include "steering/setting.hpp"
 
 namespace musicsteer {
-
-/// The values along which a vector's application is varied. An empty axis is left to its default.
-struct SteeringAxes {
-    std::vector<double> alphas;
-    /// Each is one condition, as parse_layers reads it: "all", "4", "2-5", "0,2,4".
-    std::vector<std::string> layers;
-    std::vector<std::string> strategies;
-    std::vector<std::int64_t> source_layers;
-    std::vector<std::string> sites;
-    std::vector<std::string> rows;
-    std::vector<std::string> units;
-};
 
 /// A vector file with axes of its own, which take the place of the sweep's.
 struct SweepVector {
@@ -63,9 +52,5 @@ struct SweepRequest {
     /// `prompts`, then those of the file. @throws InputError, UsageError
     std::vector<std::string> collect_prompts() const;
 };
-
-/// "all,4,2-5,0+2" -> one item for each condition; + joins layers that are steered together.
-/// @throws UsageError
-std::vector<std::string> parse_layer_conditions(const std::string& text);
 
 }  // namespace musicsteer

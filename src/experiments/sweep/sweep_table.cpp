@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/metrics.hpp"
-#include "steering/setting.hpp"
+#include "steering/setting_fields.hpp"
 
 namespace musicsteer {
 namespace {

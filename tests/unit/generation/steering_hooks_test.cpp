@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/errors.hpp"
+#include "directions/vector_file.hpp"
 #include "steering/gate_setting.hpp"
 #include "unit/tensor_values.hpp"
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "base/errors.hpp"
+#include "directions/vector_file.hpp"
+#include "generation/injection.hpp"
 
 namespace musicsteer {
 namespace {

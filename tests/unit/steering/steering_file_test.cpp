@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/errors.hpp"
+#include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"
 #include "unit/temp_folder.hpp"
 

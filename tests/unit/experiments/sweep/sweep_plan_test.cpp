@@ -234,13 +234,13 @@ TEST(SweepRequest, ReadsEveryKey) {
     EXPECT_EQ(request.negative_prompt, "n");
     EXPECT_THAT(request.seeds, ElementsAre(0, 1, 2));
     EXPECT_THAT(request.axes.alphas, ElementsAre(-1.0, 0.0, 1.0));
-    EXPECT_THAT(request.axes.layers, ElementsAre("all", "4", "2-5", "0,2"));
-    EXPECT_THAT(request.axes.strategies, ElementsAre("one-to-all", "single"));
-    EXPECT_THAT(request.axes.source_layers, ElementsAre(3));
-    EXPECT_THAT(request.axes.units, ElementsAre("unit", "residual"));
+    EXPECT_THAT(request.axes.values.at("layers"), ElementsAre("all", "4", "2-5", "0,2"));
+    EXPECT_THAT(request.axes.values.at("strategy"), ElementsAre("one-to-all", "single"));
+    EXPECT_THAT(request.axes.values.at("source_layer"), ElementsAre("3"));
+    EXPECT_THAT(request.axes.values.at("unit"), ElementsAre("unit", "residual"));
     ASSERT_EQ(request.vectors.size(), 2U);
     EXPECT_EQ(request.vectors[0].setting.file, "plans/tempo.safetensors");
-    EXPECT_THAT(request.vectors[1].axes.layers, ElementsAre("0,2", "1"));
+    EXPECT_THAT(request.vectors[1].axes.values.at("layers"), ElementsAre("0,2", "1"));
     EXPECT_THAT(request.vectors[1].axes.alphas, ElementsAre(0.5));
     EXPECT_EQ(request.top_k, 10);
     EXPECT_FALSE(request.audio);
