@@ -127,8 +127,8 @@ def describe(
     eos = text.eos_token_id
     return {
         "format": "musicsteer-bundle",
-        "format_version": 4,
-        "oldest_reader": 4,
+        "format_version": 5,
+        "oldest_reader": 5,
         "capabilities": ["cross-attention-text", "codec-encode"],
         "model": {
             "name": name or checkpoint.source.rsplit("/", 1)[-1],

@@ -54,7 +54,11 @@ class StepLinear(nn.Linear):
 
 
 class DecoderLayer(nn.Module):
-    """One layer: each method is one stretch between two hook points; the residual adds are the caller's."""
+    """One layer: each method is one stretch between two hook points; the residual adds are the caller's.
+
+    The program calls norms, linears, activation and the two attentions one by one, so that it can compute
+    linears and attention by kernels of its own; the other methods are the reference that parity checks.
+    """
 
     def __init__(self, hidden_size: int, num_heads: int, ffn_size: int, activation_name: str) -> None:
         super().__init__()
@@ -82,28 +86,28 @@ class DecoderLayer(nn.Module):
         )
 
     @torch.jit.export
-    def project_qkv(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> queries, keys and values [B, T, 3, H, hd]: for callers that attend by themselves."""
-        qkv = self.self_qkv(self.self_norm(x))
-        return qkv.view(x.size(0), x.size(1), 3, self.num_heads, -1)
-
-    @torch.jit.export
-    def self_attn(self, x: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
-        """[B, T, D] at positions `position`.. -> heads [B, T, H, hd].
+    def attend_self(self, qkv: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
+        """Queries, keys and values [B, T, 3 D] at positions `position`.. -> heads [B, T, H, hd].
 
         Writes columns [position, position + T) of both caches [B, H, L, hd] in place; reads those before.
         Caches may be narrower than float32.
         """
-        columns = x.size(1)
+        columns = qkv.size(1)
         end = position + columns
-        query, key, value = self.project_qkv(x).transpose(1, 3).unbind(2)
+        heads = qkv.view(qkv.size(0), columns, 3, self.num_heads, -1)
+        query, key, value = heads.transpose(1, 3).unbind(2)
         k_cache.narrow(2, position, columns).copy_(key)
         v_cache.narrow(2, position, columns).copy_(value)
         mask: Tensor | None = None
         if columns > 1:
-            mask = causal_mask(position, columns, x)
-        keys, values = k_cache.narrow(2, 0, end).to(x.dtype), v_cache.narrow(2, 0, end).to(x.dtype)
+            mask = causal_mask(position, columns, qkv)
+        keys, values = k_cache.narrow(2, 0, end).to(qkv.dtype), v_cache.narrow(2, 0, end).to(qkv.dtype)
         return attend(query, keys, values, mask)
+
+    @torch.jit.export
+    def self_attn(self, x: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
+        """[B, T, D] -> heads [B, T, H, hd]; caches as of attend_self."""
+        return self.attend_self(self.self_qkv(self.self_norm(x)), k_cache, v_cache, position)
 
     @torch.jit.export
     def self_out(self, z: Tensor) -> Tensor:
@@ -111,21 +115,23 @@ class DecoderLayer(nn.Module):
         return self.self_project(z.flatten(2))
 
     @torch.jit.export
-    def project_query(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> what asks the text [B, T, H, hd]: for callers that attend by themselves."""
-        return self.cross_query(self.cross_norm(x)).view(x.size(0), x.size(1), self.num_heads, -1)
+    def attend_text(self, query: Tensor, k: Tensor, v: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
+        """Queries [B, T, D] -> heads [B, T, H, hd]: `rows` [C] int64 attend to their texts.
 
-    @torch.jit.export
-    def cross_attn(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
-        """[B, T, D] -> heads [B, T, H, hd]: `rows` [C] int64 attend to their texts, the others give zeros.
+        Other rows give zeros.
 
         k, v [C, H, S, hd] and bias [C, 1, 1, S] (0, or -inf on padding) are those of each such row's text.
         """
-        query = self.project_query(x).transpose(1, 2)
+        query = split_heads(query, self.num_heads)
         heads = torch.zeros_like(query).transpose(1, 2).contiguous()
         if rows.size(0) > 0:
             heads.index_copy_(0, rows, attend(query.index_select(0, rows), k, v, bias))
         return heads
+
+    @torch.jit.export
+    def cross_attn(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
+        """[B, T, D] -> heads [B, T, H, hd]; the rest as of attend_text."""
+        return self.attend_text(self.cross_query(self.cross_norm(x)), k, v, bias, rows)
 
     @torch.jit.export
     def cross_out(self, z: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
 #include "io/mapped_file.hpp"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdint>
 #include <string>
 #include <system_error>
 
@@ -27,13 +25,6 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
 
 MappedFile::~MappedFile() {
     ::munmap(bytes_.data(), bytes_.size());
-}
-
-void MappedFile::release(const void* begin, std::size_t count) const {
-    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const auto from = reinterpret_cast<std::uintptr_t>(begin);
-    const std::uintptr_t first = (from + page - 1) / page * page, end = (from + count) / page * page;
-    if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
 }  // namespace musicsteer

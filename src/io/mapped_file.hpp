@@ -16,9 +16,6 @@ class MappedFile {
     MappedFile& operator=(const MappedFile&) = delete;
 
     std::span<char> bytes() const { return bytes_; }
-    /// Gives back the memory of the pages that lie wholly within; used again, they are read again, so what
-    /// was written to them is lost.
-    void release(const void* begin, std::size_t count) const;
 
   private:
     std::span<char> bytes_;

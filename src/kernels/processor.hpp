@@ -1,18 +1,38 @@
 #pragma once
 
+#include <cstdlib>
+#include <string_view>
+
 // What the processor has, for functions that are compiled once for each kind of it.
+// MUSICSTEER_MAX_CPU_ISA=AVX2 hides AVX-512, and =PORTABLE all of it: for measuring and testing what other
+// processors run.
 
 namespace musicsteer {
 
 #if defined(__x86_64__)
 
-inline bool has_avx512() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl");
+/// Whether the environment leaves what comes after `level` unused.
+inline bool is_limited_to(std::string_view level) {
+    const char* most = std::getenv("MUSICSTEER_MAX_CPU_ISA");
+    return most && most == level;
 }
 
 inline bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    static const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                            __builtin_cpu_supports("f16c") && !is_limited_to("PORTABLE");
+    return has;
+}
+
+inline bool has_avx512() {
+    static const bool has = has_avx2() && __builtin_cpu_supports("avx512f") &&
+                            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                            !is_limited_to("AVX2");
+    return has;
+}
+
+inline bool has_avx512_vnni() {
+    static const bool has = has_avx512() && __builtin_cpu_supports("avx512vnni");
+    return has;
 }
 
 #endif

@@ -101,10 +101,10 @@ void attend_anywhere(const Heads<Number>& heads, std::int64_t first, std::int64_
         const Head<Number> head = heads.at(cell);
         scale_query(head.query, heads.size, query.data());
         for (std::int64_t j = 0; j < heads.columns; ++j) {
-            float sum = 0;
+            double sum = 0;  // one after the other: float32 would lose more than the sums of a vector's lanes
             for (std::int64_t i = 0; i < heads.size; ++i)
                 sum += query[static_cast<std::size_t>(i)] * static_cast<float>(head.keys[j * heads.size + i]);
-            scores[static_cast<std::size_t>(j)] = sum;
+            scores[static_cast<std::size_t>(j)] = static_cast<float>(sum);
         }
         const float total = exponentiate(scores.data(), heads.columns, head.bias);
         std::fill(head.output, head.output + heads.size, 0.0F);

@@ -9,7 +9,6 @@
 
 #include "base/errors.hpp"
 #include "io/hash_cache.hpp"
-#include "model/int8_setup.hpp"
 #include "model/module_file.hpp"
 
 namespace musicsteer {
@@ -83,7 +82,10 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
         throw ModelError("device " + options_.device.str() + " is not available here");
     const auto precision = manifest_.precision.find(path.stem().string());
     const bool is_int8 = precision != manifest_.precision.end() && precision->second == "int8";
-    if (is_int8) prepare_int8(options_.device, path.string());
+    if (is_int8 && !options_.device.is_cpu()) {
+        throw ModelError(path.string() + ": int8 weights run on the CPU only, not on " +
+                         options_.device.str() + "; export the bundle with --precision f32");
+    }
     try {
         torch::jit::Module module = load_module_file(path, options_.device);
         module.eval();

@@ -23,6 +23,14 @@ at::Tensor call(const torch::jit::Method& method, std::vector<c10::IValue> argum
     throw ModelError("decoder failed: " + text.substr(0, text.find('\n')));
 }
 
+torch::jit::Module part_of(const torch::jit::Module& module, const char* name) {
+    return module.attr(name).toModule();
+}
+
+torch::jit::Method forward_of(const torch::jit::Module& module, const char* name) {
+    return part_of(module, name).get_method("forward");
+}
+
 /// [P, ...] by text -> [C, ...] by row; where all rows share a text, without copies.
 at::Tensor of_rows(const at::Tensor& by_text, const at::Tensor& texts) {
     if (texts.numel() > 0 && texts.eq(texts[0]).all().item<bool>()) {
@@ -35,6 +43,21 @@ at::Tensor of_rows(const at::Tensor& by_text, const at::Tensor& texts) {
 
 }  // namespace
 
+Decoder::Layer::Layer(const torch::jit::Module& module)
+    : self_norm(forward_of(module, "self_norm")),
+      attend_self(module.get_method("attend_self")),
+      cross_norm(forward_of(module, "cross_norm")),
+      cross_kv(module.get_method("cross_kv")),
+      attend_text(module.get_method("attend_text")),
+      mlp_norm(forward_of(module, "mlp_norm")),
+      activation(forward_of(module, "mlp_activation")),
+      self_qkv(part_of(module, "self_qkv")),
+      self_project(part_of(module, "self_project")),
+      cross_query(part_of(module, "cross_query")),
+      cross_project(part_of(module, "cross_project")),
+      mlp_in(part_of(module, "mlp_in")),
+      mlp_out(part_of(module, "mlp_out")) {}
+
 Decoder::Decoder(const Bundle& bundle)
     : dims_(bundle.manifest().decoder),
       text_width_(bundle.manifest().text.hidden_size),
@@ -42,16 +65,13 @@ Decoder::Decoder(const Bundle& bundle)
       cache_type_(bundle.manifest().cache_is_half() ? at::kHalf : at::kFloat),
       module_(bundle.load_module("decoder.pt")) {
     try {
-        for (const torch::jit::Module& layer : module_.attr("layers").toModule().children()) {
-            layers_.push_back({layer.get_method("cross_kv"), layer.get_method("project_qkv"),
-                               layer.get_method("project_query"), layer.get_method("self_attn"),
-                               layer.get_method("self_out"), layer.get_method("cross_attn"),
-                               layer.get_method("cross_out"), layer.get_method("mlp")});
-        }
-        for (const char* name : {"project_text", "embed", "final_norm", "logits"})
-            (void)module_.get_method(name);
+        for (const torch::jit::Module& layer : module_.attr("layers").toModule().children())
+            layers_.emplace_back(layer);
+        for (const torch::jit::Module& head : module_.attr("heads").toModule().children())
+            heads_.emplace_back(head);
+        for (const char* name : {"project_text", "embed", "final_norm"}) (void)module_.get_method(name);
     } catch (const c10::Error& error) {
-        throw InputError("decoder.pt is no musicsteer decoder: a method is missing; export the bundle again");
+        throw InputError("decoder.pt is no musicsteer decoder: a part is missing; export the bundle again");
     }
     if (static_cast<std::int64_t>(layers_.size()) != dims_.num_layers) {
         throw InputError("decoder.pt has " + std::to_string(layers_.size()) + " layers, manifest.json says " +
@@ -107,29 +127,29 @@ KvCache Decoder::make_cache(std::int64_t rows, std::int64_t capacity) const {
 
 at::Tensor Decoder::self_attention(const Layer& layer, const at::Tensor& x, at::Tensor& keys,
                                    at::Tensor& values, const HookContext& context) const {
-    if (context.columns == 1 && device_.is_cpu()) {
-        const at::Tensor qkv = call(layer.project_qkv, {x});
-        keys.select(2, context.position).copy_(qkv.select(2, 1).squeeze(1));
-        values.select(2, context.position).copy_(qkv.select(2, 2).squeeze(1));
-        const std::int64_t seen = context.position + 1;
-        return attend_step(qkv.select(2, 0), keys.narrow(2, 0, seen), values.narrow(2, 0, seen), {});
-    }
-    return call(layer.self_attn, {x, keys, values, context.position});
+    const at::Tensor qkv = layer.self_qkv(call(layer.self_norm, {x}));
+    if (context.columns != 1 || !device_.is_cpu())
+        return call(layer.attend_self, {qkv, keys, values, context.position});
+    const at::Tensor heads = qkv.view({x.size(0), 1, 3, dims_.num_heads, dims_.head_size});
+    keys.select(2, context.position).copy_(heads.select(2, 1).squeeze(1));
+    values.select(2, context.position).copy_(heads.select(2, 2).squeeze(1));
+    const std::int64_t seen = context.position + 1;
+    return attend_step(heads.select(2, 0), keys.narrow(2, 0, seen), values.narrow(2, 0, seen), {});
 }
 
 at::Tensor Decoder::cross_attention(const Layer& layer, const at::Tensor& x, const CrossAttentionCache& text,
                                     std::size_t index) const {
-    if (x.size(1) == 1 && device_.is_cpu()) {
-        const at::Tensor query = call(layer.project_query, {x});
-        at::Tensor heads = at::zeros_like(query);
-        if (text.rows.numel() > 0) {
-            heads.index_copy_(0, text.rows,
-                              attend_step(query.index_select(0, text.rows), text.keys[index],
-                                          text.values[index], text.bias));
-        }
-        return heads;
+    const at::Tensor flat = layer.cross_query(call(layer.cross_norm, {x}));
+    if (x.size(1) != 1 || !device_.is_cpu())
+        return call(layer.attend_text, {flat, text.keys[index], text.values[index], text.bias, text.rows});
+    const at::Tensor query = flat.view({x.size(0), 1, dims_.num_heads, dims_.head_size});
+    at::Tensor heads = at::zeros_like(query);
+    if (text.rows.numel() > 0) {
+        heads.index_copy_(
+            0, text.rows,
+            attend_step(query.index_select(0, text.rows), text.keys[index], text.values[index], text.bias));
     }
-    return call(layer.cross_attn, {x, text.keys[index], text.values[index], text.bias, text.rows});
+    return heads;
 }
 
 at::Tensor Decoder::forward(const DecoderInput& input, const CrossAttentionCache& text, KvCache& cache,
@@ -156,19 +176,22 @@ at::Tensor Decoder::forward(const DecoderInput& input, const CrossAttentionCache
 
             at::Tensor heads = self_attention(layer, x, cache.keys[index], cache.values[index], context);
             heads = at_layer(i, Site::kSelfAttnHeads, std::move(heads));
-            x = x + at_layer(i, Site::kSelfAttnOut, call(layer.self_out, {heads}));
+            x = x + at_layer(i, Site::kSelfAttnOut, layer.self_project(heads.flatten(2)));
             x = at_layer(i, Site::kResidPostSelf, std::move(x));
 
             heads = cross_attention(layer, x, text, index);
-            x = x + at_layer(i, Site::kCrossAttnOut, call(layer.cross_out, {heads}));
+            x = x + at_layer(i, Site::kCrossAttnOut, layer.cross_project(heads.flatten(2)));
             x = at_layer(i, Site::kResidPostCross, std::move(x));
 
-            x = x + at_layer(i, Site::kMlpOut, call(layer.mlp, {x}));
+            const at::Tensor inner = call(layer.activation, {layer.mlp_in(call(layer.mlp_norm, {x}))});
+            x = x + at_layer(i, Site::kMlpOut, layer.mlp_out(inner));
             x = at_layer(i, Site::kResidPost, std::move(x));
         }
         context.point = HookPoint::final_norm();
         x = hooks.fire(call(module_.get_method("final_norm"), {x}), context);
-        const at::Tensor logits = call(module_.get_method("logits"), {x});
+        std::vector<at::Tensor> scores;
+        for (const StepLinear& head : heads_) scores.push_back(head(x));
+        const at::Tensor logits = at::stack(scores, 1);
         check_shape(logits, {batch, dims_.num_codebooks, columns, dims_.codebook_size}, "decoder logits");
         return logits;
     } catch (const c10::Error& error) {

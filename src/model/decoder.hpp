@@ -9,6 +9,7 @@
 
 #include "model/bundle.hpp"
 #include "model/hooks.hpp"
+#include "model/step_linear.hpp"
 
 namespace musicsteer {
 
@@ -59,10 +60,12 @@ class Decoder {
     std::int64_t forward_calls() const { return forward_calls_; }
 
   private:
-    /// The exported methods of one layer (scripts/torchscript/decoder.py).
+    /// The parts of one layer (scripts/torchscript/decoder.py).
     struct Layer {
-        torch::jit::Method cross_kv, project_qkv, project_query, self_attn, self_out, cross_attn, cross_out,
-            mlp;
+        explicit Layer(const torch::jit::Module& module);
+
+        torch::jit::Method self_norm, attend_self, cross_norm, cross_kv, attend_text, mlp_norm, activation;
+        StepLinear self_qkv, self_project, cross_query, cross_project, mlp_in, mlp_out;
     };
 
     /// [B, T, D] -> heads [B, T, H, D/H]
@@ -77,6 +80,7 @@ class Decoder {
     at::ScalarType cache_type_;
     torch::jit::Module module_;
     std::vector<Layer> layers_;
+    std::vector<StepLinear> heads_;  ///< by codebook
     mutable std::int64_t forward_calls_ = 0;
 };
 

@@ -51,9 +51,9 @@ struct FileRecord {
 
 /// What a model bundle says about itself (manifest.json).
 struct Manifest {
-    static constexpr int kFormatVersion = 4;
+    static constexpr int kFormatVersion = 5;
     /// Older bundles have other modules: they are exported again.
-    static constexpr int kOldestFormat = 4;
+    static constexpr int kOldestFormat = 5;
 
     std::string model_name;
     std::string source;        ///< where the checkpoint came from: a folder or a hub id

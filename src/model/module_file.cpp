@@ -1,6 +1,5 @@
 #include "model/module_file.hpp"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
@@ -32,8 +31,6 @@ using c10::IValue;
 using caffe2::serialize::PyTorchStreamReader;
 using torch::jit::DeserializationStorageContext;
 
-constexpr const char* kPackedClasses = "__torch__.torch.classes.quantized.";
-
 /// Lets LibTorch read the archive from the mapping.
 class MappingReader : public caffe2::serialize::ReadAdapterInterface {
   public:
@@ -56,8 +53,8 @@ class SilentWarnings : public c10::WarningHandler {
     void process(const c10::Warning& /*warning*/) override {}
 };
 
-/// LibTorch warns on stderr, while it reads and packs int8 weights, of changes in its future releases: not
-/// while this lives, in this thread.
+/// LibTorch warns on stderr, while it reads, of changes in its future releases: not while this lives, in this
+/// thread.
 class Silence {
     SilentWarnings handler_;
     c10::WarningUtils::WarningHandlerGuard guard_{&handler_};
@@ -84,19 +81,6 @@ std::shared_ptr<DeserializationStorageContext> storages_in(const std::shared_ptr
     return storages;
 }
 
-/// An object that LibTorch packs from its state.
-struct Packing {
-    c10::intrusive_ptr<c10::ivalue::Object> object;
-    IValue state;
-};
-
-void pack(Packing& packing, const MappedFile& file) {
-    const Silence silence;
-    const at::Tensor weight = packing.state.toTupleRef().elements().at(0).toTensor();
-    packing.object->type()->getMethod("__setstate__")({packing.object, std::move(packing.state)});
-    file.release(weight.const_data_ptr(), weight.nbytes());
-}
-
 /// Reads what one pickle of the archive describes.
 class ArchiveReader {
   public:
@@ -113,11 +97,6 @@ class ArchiveReader {
         for (const IValue& constant : read("constants", nullptr).toTupleRef().elements())
             constants_.push_back(constant);
         const IValue data = read("data", storages_in(file_, reader_));
-        at::parallel_for(0, static_cast<std::int64_t>(packings_.size()), 1,
-                         [&](std::int64_t begin, std::int64_t end) {
-                             for (std::int64_t i = begin; i < end; ++i)
-                                 pack(packings_[static_cast<std::size_t>(i)], *file_);
-                         });
         return torch::jit::Module(data.toObject());
     }
 
@@ -126,15 +105,8 @@ class ArchiveReader {
         const auto type_of = [this](const c10::QualifiedName& name) {
             return c10::StrongTypePtr(unit_, sources_.loadType(name));
         };
-        const auto load_object = [this](const c10::StrongTypePtr& type, IValue state) {
-            if (!type.type_->expectRef<c10::ClassType>().name()->qualifiedName().starts_with(kPackedClasses))
-                return torch::jit::ObjLoaderFunc(type, std::move(state));
-            auto object = c10::ivalue::Object::create(type, 1);
-            packings_.push_back({object, std::move(state)});
-            return object;
-        };
-        return torch::jit::readArchiveAndTensors(pickle, "", "", type_of, load_object, device_, reader_,
-                                                 torch::jit::Unpickler::defaultTypeParser,
+        return torch::jit::readArchiveAndTensors(pickle, "", "", type_of, torch::jit::ObjLoaderFunc, device_,
+                                                 reader_, torch::jit::Unpickler::defaultTypeParser,
                                                  std::move(storages));
     }
 
@@ -154,7 +126,6 @@ class ArchiveReader {
     std::shared_ptr<torch::jit::CompilationUnit> unit_ = std::make_shared<torch::jit::CompilationUnit>();
     std::vector<IValue> constants_;
     torch::jit::SourceImporter sources_;
-    std::vector<Packing> packings_;
 };
 
 }  // namespace

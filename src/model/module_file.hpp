@@ -8,8 +8,7 @@
 namespace musicsteer {
 
 /// What torch::jit::load loads, without a copy: tensors lie in the file, which is mapped into memory, so that
-/// pages are read when they are used and shared with other processes. Weights that have to be packed (int8)
-/// are packed by all threads, and their pages given back.
+/// pages are read when they are used and shared with other processes.
 ///
 /// Another file may take the place of this one; nobody may shorten it while the module lives.
 /// @throws InputError if the file cannot be read; c10::Error or another std::exception of LibTorch's if it is

@@ -83,8 +83,8 @@ def test_manifest(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
     assert (manifest["format"], manifest["format_version"], manifest["oldest_reader"]) == (
         "musicsteer-bundle",
-        4,
-        4,
+        5,
+        5,
     )
     assert manifest["capabilities"] == ["cross-attention-text", "codec-encode"]
     model = manifest["model"]
@@ -146,10 +146,10 @@ def test_modules_have_the_methods_of_the_contract(bundle: Path) -> None:
     assert len(layers) == 3
     names = {
         "cross_kv",
-        "project_qkv",
-        "project_query",
+        "attend_self",
         "self_attn",
         "self_out",
+        "attend_text",
         "cross_attn",
         "cross_out",
         "mlp",

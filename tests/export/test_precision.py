@@ -39,7 +39,7 @@ def lowered(kind: str, inputs: int, outputs: int) -> tuple[nn.Module, StepLinear
 def test_rows_of_a_linear_are_independent(kind: str, sizes: tuple[int, int]) -> None:
     torch.set_num_threads(1)
     made, linear = lowered(kind, *sizes)
-    bound = {"f32": 1e-5, "bf16": 0.01, "int8": 0.02}[kind]
+    bound = {"f32": 1e-5, "bf16": 0.01, "int8": 0.01}[kind]
     for count in (1, 2, 3, 5, 7, 10, 16, 33):
         x = torch.randn(count, 1, sizes[0])
         x[count // 2] *= 1000.0  # each row has a scale of its own
@@ -59,23 +59,23 @@ def test_rows_of_a_linear_are_independent(kind: str, sizes: tuple[int, int]) -> 
 
 
 @torch.inference_mode()
-def test_second_term_makes_inputs_nearly_exact() -> None:
+def test_inputs_are_nearly_exact() -> None:
     made, linear = lowered("int8", 256, 64)
     weight = precision.Int8WeightLinear(linear)
     x = torch.randn(4, 256)
     x[:, 0] = 50.0  # an outlier, which coarse steps would cost the others
     error = (made(x) - weight(x)).norm() / weight(x).norm()
-    assert error < 1e-3
+    assert error < 5e-4
 
 
 @torch.inference_mode()
-def test_products_never_saturate() -> None:
-    """Inputs and weights as large as they can be: without VNNI, pairs of products have 16 bits."""
-    linear = StepLinear(64, 8)
+def test_sums_are_exact() -> None:
+    """Inputs and weights as large as they can be, and more of them than 32 bits hold."""
+    linear = StepLinear(8192, 8)
     linear.weight.fill_(1.0)
     made = torch.jit.script(precision.Int8Linear(linear))
-    assert torch.allclose(made(torch.ones(2, 64)), torch.full([2, 8], 64.0), rtol=1e-5)
-    assert torch.allclose(made(-torch.ones(2, 64)), torch.full([2, 8], -64.0), rtol=1e-5)
+    assert torch.allclose(made(torch.ones(2, 8192)), torch.full([2, 8], 8192.0), rtol=1e-6)
+    assert torch.allclose(made(-torch.ones(2, 8192)), torch.full([2, 8], -8192.0), rtol=1e-6)
 
 
 def test_unknown_precision() -> None:

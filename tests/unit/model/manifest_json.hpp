@@ -10,7 +10,7 @@ inline nlohmann::json valid_manifest() {
     const nlohmann::json file = {{"sha256", std::string(64, 'a')}, {"bytes", 10}};
     return {
         {"format", "musicsteer-bundle"},
-        {"format_version", 4},
+        {"format_version", 5},
         {"oldest_reader", 1},
         {"capabilities", {"cross-attention-text", "codec-encode"}},
         {"model",

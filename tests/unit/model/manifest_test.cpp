@@ -102,10 +102,10 @@ TEST(Manifest, EveryFieldOfAWrongTypeIsNamed) {
 TEST(Manifest, RefusesAnotherFormatAndNewerOnes) {
     expect_refused("/format", "gguf", "format: expected 'musicsteer-bundle', found 'gguf'");
     expect_refused(
-        "/oldest_reader", 5,
-        "written for a newer musicsteer (format version 5, this one reads up to 4); update musicsteer");
-    expect_refused("/format_version", 3,
-                   "written for an older musicsteer (format version 3, this one reads from 4 on); export the "
+        "/oldest_reader", 6,
+        "written for a newer musicsteer (format version 6, this one reads up to 5); update musicsteer");
+    expect_refused("/format_version", 4,
+                   "written for an older musicsteer (format version 4, this one reads from 5 on); export the "
                    "checkpoint again with scripts/export_model.py");
     expect_refused("/oldest_reader", 0, "oldest_reader: expected a whole number from 1 to 1048576, found 0");
     expect_refused("/format_version", 0,
@@ -119,7 +119,7 @@ TEST(Manifest, RefusesAnotherFormatAndNewerOnes) {
 }
 
 TEST(Manifest, ANewerFormatIsSaidBeforeAnythingElse) {
-    EXPECT_THAT([] { Manifest::parse(R"({"format":"musicsteer-bundle","oldest_reader":5})", "m.json"); },
+    EXPECT_THAT([] { Manifest::parse(R"({"format":"musicsteer-bundle","oldest_reader":6})", "m.json"); },
                 ThrowsMessage<InputError>(HasSubstr("written for a newer musicsteer")));
 }
 

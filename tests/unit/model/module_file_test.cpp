@@ -1,8 +1,6 @@
 #include "model/module_file.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,16 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-
-c10::IValue call(const char* name, std::vector<c10::IValue> stack) {
-    c10::Dispatcher::singleton().findSchemaOrThrow(name, "").callBoxed(&stack);
-    return stack.at(0);
-}
-
-bool has_fbgemm() {
-    const auto& engines = at::globalContext().supportedQEngines();
-    return std::find(engines.begin(), engines.end(), at::QEngine::FBGEMM) != engines.end();
-}
 
 class ModuleFileTest : public ::testing::Test {
   protected:
@@ -97,27 +85,6 @@ TEST_F(ModuleFileTest, OutlivesItsFile) {
     EXPECT_TRUE(at::equal(weight, module_.attr("part").toModule().attr("weight").toTensor()));
 }
 
-TEST_F(ModuleFileTest, PacksInt8Weights) {
-    if (!has_fbgemm()) GTEST_SKIP() << "FBGEMM needs AVX2";
-    at::globalContext().setQEngine(at::QEngine::FBGEMM);
-    std::vector<at::Tensor> weights;
-    for (int i = 0; i < 9; ++i) {
-        weights.push_back(at::quantize_per_channel(at::randn({40 + i, 5000}), at::rand({40 + i}) + 0.01,
-                                                   at::zeros({40 + i}, at::kLong), 0, at::kQInt8));
-        const c10::IValue packed =
-            call("quantized::linear_prepack", {weights.back(), std::optional<at::Tensor>()});
-        module_.register_attribute("packed" + std::to_string(i), packed.type(), packed);
-    }
-    const torch::jit::Module found = load();
-    for (int i = 0; i < 9; ++i) {
-        const at::Tensor weight =
-            call("quantized::linear_unpack", {found.attr("packed" + std::to_string(i))}).toTensor();
-        EXPECT_TRUE(at::equal(weight.int_repr(), weights[static_cast<std::size_t>(i)].int_repr()));
-        EXPECT_TRUE(at::equal(weight.q_per_channel_scales(),
-                              weights[static_cast<std::size_t>(i)].q_per_channel_scales()));
-    }
-}
-
 TEST_F(ModuleFileTest, RefusesWhatIsNoModule) {
     EXPECT_THAT([&] { load_module_file(path_, c10::kCPU); },
                 ThrowsMessage<InputError>(path_.string() + ": cannot be read: No such file or directory"));
@@ -132,18 +99,6 @@ TEST_F(ModuleFileTest, RefusesWhatIsNoModule) {
         write_bytes(path_, bytes.substr(0, kept));
         EXPECT_THROW(load_module_file(path_, c10::kCPU), c10::Error) << kept;
     }
-}
-
-TEST(MappedFile, ReleasedPagesAreReadAgain) {
-    TempFolder folder;
-    const std::string text(3 * 65536, 'a');
-    const MappedFile file(write_bytes(folder / "text", text));
-    EXPECT_EQ(file.bytes().size(), text.size());
-    file.bytes()[0] = file.bytes()[65536] = 'b';
-    file.release(file.bytes().data() + 1, text.size() - 1);  // not the page that it has a part of only
-    EXPECT_EQ(file.bytes()[0], 'b');
-    EXPECT_EQ(file.bytes()[65536], 'a');
-    EXPECT_EQ(read_bytes(folder / "text"), text);
 }
 
 }  // namespace
