@@ -18,7 +18,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/errors.hpp"
 #include "io/mapped_file.hpp"
+#include "model/module_code.hpp"
 
 // A TorchScript file is an uncompressed zip archive: constants.pkl and data.pkl hold the objects, data/0,
 // data/1, ... the bytes of their tensors, code/ the methods' sources. LibTorch's own reader is used for all
@@ -94,6 +96,10 @@ class ArchiveReader {
 
     torch::jit::Module module() {
         const Silence silence;
+        for (const std::string& record : reader_.getAllRecords()) {
+            if (record.starts_with("code/") && record.ends_with(".py"))
+                check_module_code(text_of(record), record);
+        }
         for (const IValue& constant : read("constants", nullptr).toTupleRef().elements())
             constants_.push_back(constant);
         const IValue data = read("data", storages_in(file_, reader_));
@@ -103,6 +109,7 @@ class ArchiveReader {
   private:
     IValue read(const std::string& pickle, std::shared_ptr<DeserializationStorageContext> storages) {
         const auto type_of = [this](const c10::QualifiedName& name) {
+            check_module_class(name.qualifiedName());
             return c10::StrongTypePtr(unit_, sources_.loadType(name));
         };
         return torch::jit::readArchiveAndTensors(pickle, "", "", type_of, torch::jit::ObjLoaderFunc, device_,
@@ -115,9 +122,12 @@ class ArchiveReader {
         std::replace(path.begin(), path.end(), '.', '/');
         path += ".py";
         if (!reader_.hasRecord(path)) return nullptr;
-        const auto [text, bytes] = reader_.getRecord(path);
-        return std::make_shared<torch::jit::Source>(std::string(static_cast<const char*>(text.get()), bytes),
-                                                    path, 1);
+        return std::make_shared<torch::jit::Source>(text_of(path), path, 1);
+    }
+
+    std::string text_of(const std::string& record) {
+        const auto [text, bytes] = reader_.getRecord(record);
+        return {static_cast<const char*>(text.get()), bytes};
     }
 
     std::shared_ptr<MappedFile> file_;
@@ -131,7 +141,12 @@ class ArchiveReader {
 }  // namespace
 
 torch::jit::Module load_module_file(const std::filesystem::path& path, c10::Device device) {
-    return ArchiveReader(std::make_shared<MappedFile>(path), device).module();
+    const auto file = std::make_shared<MappedFile>(path);
+    try {
+        return ArchiveReader(file, device).module();
+    } catch (const InputError& error) {
+        throw InputError(path.string() + ": " + error.what());
+    }
 }
 
 }  // namespace musicsteer

@@ -85,6 +85,28 @@ TEST_F(ModuleFileTest, OutlivesItsFile) {
     EXPECT_TRUE(at::equal(weight, module_.attr("part").toModule().attr("weight").toTensor()));
 }
 
+TEST_F(ModuleFileTest, CodeThatReachesFilesIsRefusedBeforeItRuns) {
+    const std::filesystem::path target = folder_ / "written";
+    const std::vector<std::string> lines = {"torch.save(x, \"" + target.string() + "\")",
+                                            "x += torch.from_file(\"/etc/passwd\", False, 10)"};
+    for (const std::string& line : lines) {
+        module_ = torch::jit::Module("hostile");
+        module_.define("def forward(self, x):\n    " + line + "\n    return x\n");
+        EXPECT_THAT([&] { load(); }, ThrowsMessage<InputError>(HasSubstr("which no module of ours does")))
+            << line;
+    }
+    EXPECT_FALSE(std::filesystem::exists(target));
+}
+
+TEST_F(ModuleFileTest, StateThatRestoresItselfIsRefused) {
+    module_ = torch::jit::Module("hostile");
+    module_.register_attribute("training", c10::BoolType::get(), true);
+    module_.define("def __getstate__(self):\n    return self.training\n");
+    module_.define("def __setstate__(self, x: bool) -> None:\n    self.training = x\n");
+    EXPECT_THAT([&] { load(); },
+                ThrowsMessage<InputError>(HasSubstr("state__, which no module of ours does")));
+}
+
 TEST_F(ModuleFileTest, RefusesWhatIsNoModule) {
     EXPECT_THAT([&] { load_module_file(path_, c10::kCPU); },
                 ThrowsMessage<InputError>(path_.string() + ": cannot be read: No such file or directory"));
