@@ -17,12 +17,6 @@ at::Tensor call(const torch::jit::Method& method, std::vector<c10::IValue> argum
     return call_script(method, std::move(arguments), "decoder").toTensor();
 }
 
-/// What plain tensor operations of the loop throw.
-[[noreturn]] void rethrow(const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    throw ModelError("decoder failed: " + text.substr(0, text.find('\n')));
-}
-
 /// [P, ...] by text -> [C, ...] by row; where all rows share a text, without copies.
 at::Tensor of_rows(const at::Tensor& by_text, const at::Tensor& texts) {
     if (texts.numel() > 0 && texts.eq(texts[0]).all().item<bool>()) {
@@ -89,20 +83,22 @@ CrossAttentionCache Decoder::remember(const at::Tensor& states, const at::Tensor
         memory.bias = at::zeros(seen.sizes(), states.options())
                           .masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
         return memory;
-    } catch (const c10::Error& error) {
-        rethrow(error);
+    } catch (...) {
+        rethrow_as_ours("decoder");
     }
 }
 
 KvCache Decoder::make_cache(std::int64_t rows, std::int64_t capacity) const {
     const c10::InferenceMode guard;
     const auto options = at::TensorOptions().dtype(cache_type_).device(device_);
-    KvCache cache;
-    for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
-        cache.keys.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
-        cache.values.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
-    }
-    return cache;
+    return with_our_errors("decoder", [&] {
+        KvCache cache;
+        for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
+            cache.keys.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
+            cache.values.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
+        }
+        return cache;
+    });
 }
 
 at::Tensor Decoder::self_attention(const Layer& layer, const at::Tensor& x, at::Tensor& keys,
@@ -171,8 +167,8 @@ at::Tensor Decoder::forward(const DecoderInput& input, const CrossAttentionCache
         const at::Tensor logits = call(module_.get_method("logits"), {x});
         check_shape(logits, {batch, dims_.num_codebooks, columns, dims_.codebook_size}, "decoder logits");
         return logits;
-    } catch (const c10::Error& error) {
-        rethrow(error);
+    } catch (...) {
+        rethrow_as_ours("decoder");
     }
 }
 
