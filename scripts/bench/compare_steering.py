@@ -204,7 +204,7 @@ def play(options: argparse.Namespace, steering: list[str], folder: Path) -> list
     files = [folder / record["file"] for record in records]
     measured = json.loads(run("measure", *files, "--json", output=True))
     return [
-        {"seed": r["seed"], "measures": m, "cost": r["score"]["kl_nats_per_frame"]}
+        {"seed": r["seed"], "measures": m, "cost": r["kl_nats"]}
         for r, m in zip(records, measured, strict=True)
     ]
 
@@ -258,7 +258,7 @@ def main() -> None:
     steering = ROOT / "models" / "demo" / "steering.json"
     concepts = json.loads(steering.read_text(encoding="utf-8"))["concepts"]
     if options.table == "crosstalk":
-        header, rows = [*MEASURES.values(), "KL, nats a frame"], crosstalk(options, concepts)
+        header, rows = [*MEASURES.values(), "KL, nats a code"], crosstalk(options, concepts)
     else:
         header = [f"{concept} ({measure})" for concept, measure in MEASURES.items()]
         rows = compare(options.table, options, concepts)

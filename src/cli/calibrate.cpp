@@ -12,10 +12,9 @@
 #include "base/logging.hpp"
 #include "calibrate_report.hpp"
 #include "cli.hpp"
-#include "directions/prompt_set.hpp"
+#include "directions/prompt_choice.hpp"
 #include "experiments/sweep/sweep_plan.hpp"
 #include "experiments/trials.hpp"
-#include "model/memory.hpp"
 #include "model_options.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
@@ -71,23 +70,13 @@ struct CalibrateFlags {
     bool json = false;
 };
 
-std::vector<std::string> collect_prompts(const CalibrateFlags& options) {
-    std::vector<std::string> texts = options.prompts;
-    if (!options.prompts_file.empty()) {
-        std::vector<Prompt> from_file = load_prompt_list(options.prompts_file);
-        if (options.limit > 0 && static_cast<std::size_t>(options.limit) < from_file.size())
-            from_file.resize(static_cast<std::size_t>(options.limit));
-        for (Prompt& prompt : from_file) texts.push_back(std::move(prompt.text));
-    } else if (options.limit > 0) {
-        throw UsageError("--limit counts the prompts of a file, and no --prompts-file is given");
-    }
-    std::vector<std::string> distinct;
+std::vector<std::string> distinct(std::vector<std::string> texts) {
+    std::vector<std::string> found;
     std::set<std::string> seen;
     for (std::string& text : texts) {
-        if (seen.insert(text).second) distinct.push_back(std::move(text));
+        if (seen.insert(text).second) found.push_back(std::move(text));
     }
-    if (distinct.empty()) throw UsageError("no prompts: give --prompt or --prompts-file");
-    return distinct;
+    return found;
 }
 
 /// Every third is held out; of two the second; one serves for both.
@@ -136,7 +125,7 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
         if (!measures.insert(setup.targets.back().measure).second)
             throw UsageError("two targets for " + setup.targets.back().measure + ": one clip has one");
     }
-    split_prompts(collect_prompts(options), setup);
+    split_prompts(distinct(collect_prompts({options.prompts, options.prompts_file, options.limit})), setup);
     setup.options = search_options(options);
     setup.options.validate();
     setup.first_seed = options.seed;
@@ -252,7 +241,7 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     trials.sampling = options.sampling.resolve(manifest);
     trials.measuring.tempo_prior = setup.tempo_prior;
     trials.batch_size = options.sampling.batch_size;
-    trials.memory = options.memory > 0 ? options.memory : available_memory() / 2;
+    trials.memory = options.memory;
     trials.text_length = text_length(model, setup);
     trials.stop = stop;
     ClipObserver observer(model, setup, vectors, trials);

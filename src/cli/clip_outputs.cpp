@@ -11,7 +11,7 @@
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
-#include "directions/prompt_set.hpp"
+#include "directions/prompt_choice.hpp"
 #include "steering/steering_file.hpp"
 
 namespace musicsteer::cli {
@@ -58,17 +58,17 @@ void append_line(const std::filesystem::path& path, const std::string& line) {
 }  // namespace
 
 std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
-    std::vector<std::string> prompts = flags.prompts;
-    if (!flags.prompts_file.empty()) {
-        for (const Prompt& prompt : load_prompt_list(flags.prompts_file)) prompts.push_back(prompt.text);
-    }
+    const bool has_prompts = !flags.prompts.empty() || !flags.prompts_file.empty();
+    std::vector<std::string> prompts;
     if (flags.unconditional) {
-        if (!prompts.empty()) throw UsageError("--unconditional takes no prompt");
+        if (has_prompts) throw UsageError("--unconditional takes no prompt");
         if (flags.negative_prompt) throw UsageError("--unconditional takes no negative prompt");
         prompts.emplace_back();
+    } else {
+        if (!has_prompts)
+            throw UsageError("nothing to generate: give --prompt, --prompts-file or --unconditional");
+        prompts = collect_prompts({flags.prompts, flags.prompts_file});
     }
-    if (prompts.empty())
-        throw UsageError("nothing to generate: give --prompt, --prompts-file or --unconditional");
 
     std::vector<std::uint64_t> seeds;
     for (const std::string& text : flags.seeds) {

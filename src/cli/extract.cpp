@@ -58,14 +58,16 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     static_cast<PoolingOptions&>(extraction) = pooling_options(options, bundle.manifest());
     extraction.seed = options.seed;
     extraction.limit = options.limit;
-    if (options.sampling.batch_size > 0) extraction.batch_size = options.sampling.batch_size;
+    extraction.batch_size = options.sampling.batch_size;
     extraction.progress_file = progress_file_of(options.out);
     extraction.on_message = log_info;
     extraction.stop = context.stop;
 
     const Model model = load_model(options.model, std::move(bundle));
     Progress progress("extracting " + prompts.concept_name);
-    extraction.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
+    extraction.on_progress = [&](double done, std::int64_t total) {
+        progress.update_units(done, total, "prompts");
+    };
     try {
         return record_activations(model, prompts, extraction);
     } catch (const Interrupted&) {

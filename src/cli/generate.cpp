@@ -1,18 +1,16 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "audio/levels.hpp"
 #include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "clip_outputs.hpp"
 #include "experiments/clip_record.hpp"
-#include "generation/generator.hpp"
-#include "generation/scoring.hpp"
+#include "generation/clip_runner.hpp"
 #include "io/safetensors.hpp"
 #include "model_options.hpp"
 #include "progress.hpp"
@@ -45,11 +43,11 @@ struct GenerateFlags {
 };
 
 ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifest,
-                           const GeneratorOptions& generator, std::size_t clips) {
-    ClipSettings settings = ClipSettings::of(manifest, generator.duration_s, generator.sampling);
+                           const SamplingOptions& sampling, const ExecutionShape& shape) {
+    ClipSettings settings = ClipSettings::of(manifest, options.sampling.duration_s, sampling);
     settings.sample_format = options.format;
-    settings.batch_size = resolve_batch_size(generator.batch_size, static_cast<std::int64_t>(clips));
-    settings.threads = at::get_num_threads();
+    settings.batch_size = shape.batch_size;
+    settings.threads = shape.threads;
     settings.device = options.model.device;
     return settings;
 }
@@ -75,7 +73,8 @@ void print_clip(const GenerateFlags& options, const std::filesystem::path& file,
               << record["prompt"].dump() << '\n'
               << std::flush;
     const auto clipped = record["clipped_samples"].get<std::int64_t>();
-    if (clipped > 0) log_warn(file.string() + ": " + std::to_string(clipped) + " samples beyond full scale");
+    if (clipped > 0)
+        log_warn(file.string() + ": " + std::to_string(clipped) + " samples at or beyond full scale");
 }
 
 /// @param record  of any of the clips
@@ -87,29 +86,6 @@ void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, n
     file.metadata[kFormatKey] = format_stamp("musicsteer-codes");
     file.metadata["settings"] = record.dump();
     save_tensors(path, file, overwrite);
-}
-
-/// Clips are scored one by one, so that a score does not depend on a clip's companions.
-ScoringOptions scoring_options(const GeneratorOptions& generator, std::int64_t text_length) {
-    ScoringOptions scoring;
-    scoring.sampling = generator.sampling;
-    scoring.sampling.temperature = 1.0;
-    scoring.batch_size = 1;
-    scoring.text_length = text_length;
-    scoring.stop = generator.stop;
-    return scoring;
-}
-
-/// What steering cost, in nats a frame, summed over codebooks.
-nlohmann::json score_json(const Model& model, SessionRequest request, const at::Tensor& codes,
-                          const ScoringOptions& scoring) {
-    request.forced_codes = codes;
-    const ClipScore score = score_clips(model, {&request, 1}, scoring).front();
-    const bool is_steered = std::any_of(request.steering.begin(), request.steering.end(),
-                                        [](const Injection& injection) { return injection.strength != 0.0; });
-    const auto codebooks = static_cast<double>(codes.size(0));
-    return {{"kl_nats_per_frame", is_steered ? score.kl_nats * codebooks : 0.0},
-            {"unsteered_nll_nats_per_frame", score.nll_nats * codebooks}};
 }
 
 /// What is read and must not be replaced.
@@ -137,40 +113,53 @@ void run(const GenerateFlags& options, const Context& context) {
         check_writable(options.save_codes, overwrite, inputs);
     }
 
-    GeneratorOptions generator;
     Bundle bundle = open_bundle(options.model);
-    generator.duration_s = options.sampling.duration_s;
-    generator.batch_size = options.sampling.batch_size;
-    generator.sampling = options.sampling.resolve(bundle.manifest());
-    generator.stop = context.stop;
-    generator.validate(bundle.manifest());
-    resolve_vectors(vectors, bundle.manifest(), log_warn);
+    const Manifest& manifest = bundle.manifest();
+    ClipRunOptions run;
+    run.num_frames = manifest.frames_of(options.sampling.duration_s);
+    run.sampling = options.sampling.resolve(manifest);
+    run.batch_size = options.sampling.batch_size;
+    run.scored = options.score ? ScoredClips::kAll : ScoredClips::kNone;
+    run.on_warning = log_warn;
+    run.stop = context.stop;
+    run.validate(manifest);
+    resolve_vectors(vectors, manifest, log_warn);
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
     for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
     for (SessionRequest& request : requests) request.steering = plan;
 
     const Model model = load_model(options.model, std::move(bundle));
-    const ClipSettings settings = clip_settings(options, model.manifest(), generator, requests.size());
-    const std::int64_t text_length = text_length_for(model.tokenizer, requests);
+    const std::size_t total = requests.size();
+    Progress progress("generating");
+    run.on_progress = [&](double clips) {
+        progress.update_units(clips, static_cast<std::int64_t>(total), total > 1 ? "clips" : "clip");
+    };
+    const SamplingOptions sampling = run.sampling;
+    const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests));
+    const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
     const auto record_of = [&](const SessionRequest& request) {
-        return clip_record(settings, clip_spec(request, text_length, steering));
+        return clip_record(settings, clip_spec(request, runner.shape().text_length, steering));
     };
     std::vector<at::Tensor> codes;
-    const ScoringOptions scoring = scoring_options(generator, text_length);
-    Progress progress("generating");
-    generator.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
-    generate(model, requests, generator, [&](std::size_t index, Clip clip) {
-        const std::filesystem::path file = files.wav(index);
-        const WriteReport written = write_wav(file, clip.audio, format, overwrite);
-        if (index == 0) files.steering(settings, steering);
-        nlohmann::json record = record_of(requests[index]);
-        record["file"] = file.filename().string();
-        record["clipped_samples"] = written.clipped_samples;
-        if (options.score) record["score"] = score_json(model, requests[index], clip.codes, scoring);
-        files.record(index, record.dump());
-        print_clip(options, file, record);
-        if (!options.save_codes.empty()) codes.push_back(clip.codes);
+    runner.run(requests, [&](const FinishedBatch& batch) {
+        for (std::size_t i = 0; i < batch.clips.size(); ++i) {
+            const std::size_t index = batch.first + i;
+            const std::filesystem::path file = files.wav(index);
+            const Audio audio = batch.audio(i);
+            write_wav(file, audio, format, overwrite);
+            if (index == 0) files.steering(settings, steering);
+            nlohmann::json record = record_of(requests[index]);
+            record["file"] = file.filename().string();
+            record["clipped_samples"] = count_full_scale_samples(as_written(audio, format));
+            if (const auto& score = batch.clips[i].score) {
+                record["kl_nats"] = score->kl_nats;
+                record["unsteered_nll_nats"] = score->nll_nats;
+            }
+            files.record(index, record.dump());
+            print_clip(options, file, record);
+            if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
+        }
     });
     if (!options.save_codes.empty())
         save_codes(options.save_codes, codes, record_of(requests.front()), overwrite);
@@ -204,7 +193,7 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_flag(
         "--score", options->score,
         "Also record what steering costs: KL divergence from the unsteered model, and how likely\n"
-        "that finds the clip, in nats a frame");
+        "that finds the clip, in nats a code");
     command->add_flag("--force", options->force, "Replace files that exist");
     command->add_flag("--json", options->json, "Print each clip's record as JSON");
     add_sampling_flags(*command, options->sampling);

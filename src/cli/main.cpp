@@ -1,7 +1,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <string>
@@ -43,6 +45,17 @@ std::stop_source watch_signals() {
         _exit(kInterrupted);
     }).detach();
     return source;
+}
+
+/// Starts the program anew with OpenMP's threads waiting for each other gently, unless the user has decided
+/// how. The number is read from the environment when the library is loaded (docs/performance.md, "A busy
+/// machine", has what it is worth).
+void wait_gently(char** argv) {
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    setenv("GOMP_SPINCOUNT", "2000", 1);
+    std::error_code error;
+    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+    execv(program.c_str(), argv);  // if that is not possible, it goes on as it is
 }
 
 int fail(const std::string& message, ExitCode code) {
@@ -106,6 +119,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    wait_gently(argv);
     try {
         return run(argc, argv);
     } catch (const musicsteer::UsageError& error) {

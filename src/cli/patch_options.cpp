@@ -5,18 +5,10 @@
 #include <sstream>
 
 #include "base/errors.hpp"
+#include "directions/prompt_choice.hpp"
 #include "directions/prompt_set.hpp"
 
 namespace musicsteer::cli {
-namespace {
-
-template <typename Item>
-void cut(std::vector<Item>& items, std::int64_t limit) {
-    if (limit > 0 && static_cast<std::size_t>(limit) < items.size())
-        items.resize(static_cast<std::size_t>(limit));
-}
-
-}  // namespace
 
 void PatchFlags::check() const {
     const bool has_pairs = !pairs.empty() || !sources.empty() || !targets.empty();
@@ -44,22 +36,33 @@ void PatchFlags::check_outputs() const {
         if (!more.empty()) check_writable(more, overwrite(), inputs);
 }
 
-std::optional<Ablation> PatchFlags::ablation() const {
-    if (is_patching()) return std::nullopt;
-    return ablate == "zero" ? Ablation::kZero : Ablation::kMean;
+PatchRequest PatchFlags::request() const {
+    PatchRequest request;
+    if (!is_patching()) request.ablation = ablate == "zero" ? Ablation::kZero : Ablation::kMean;
+    request.sites = parse_sites();
+    request.pairs = load_pairs();
+    request.clips = load_clips();
+    request.layers = layers;
+    if (!window.empty()) request.window = window;
+    request.duration_s = sampling.duration_s;
+    request.batch_size = sampling.batch_size;
+    request.device = model.device;
+    return request;
 }
 
 std::vector<PatchPair> PatchFlags::load_pairs() const {
     std::vector<PatchPair> loaded;
     for (std::size_t i = 0; i < sources.size(); ++i) loaded.push_back({sources[i], targets[i], 0, {}});
+    if (limit > 0 && pairs.empty() && is_patching())
+        throw UsageError("--limit counts the pairs of a file, and no --pairs is given");
     if (!pairs.empty()) {
         const PromptSet set = PromptSet::load(pairs);
         if (!set.paired)
             throw InputError(pairs + ": its prompts are no pairs (\"pairing\" is not \"index\")");
-        for (std::size_t i = 0; i < set.positive.prompts.size(); ++i)
+        const std::size_t count = set.positive.prompts.size();
+        for (std::size_t i = 0; i < (limit > 0 ? std::min<std::size_t>(limit, count) : count); ++i)
             loaded.push_back({set.positive.prompts[i].text, set.negative.prompts[i].text, 0, {}});
     }
-    cut(loaded, limit);
     for (std::size_t i = 0; i < loaded.size(); ++i) {
         loaded[i].seed = seed + i;
         if (reverse) std::swap(loaded[i].source, loaded[i].target);
@@ -70,11 +73,8 @@ std::vector<PatchPair> PatchFlags::load_pairs() const {
 }
 
 std::vector<AblationClip> PatchFlags::load_clips() const {
-    std::vector<std::string> texts = prompts;
-    if (!prompts_file.empty()) {
-        for (const Prompt& prompt : load_prompt_list(prompts_file)) texts.push_back(prompt.text);
-    }
-    cut(texts, limit);
+    if (is_patching()) return {};
+    const std::vector<std::string> texts = collect_prompts({prompts, prompts_file, limit});
     std::vector<AblationClip> clips;
     for (std::size_t i = 0; i < texts.size(); ++i) clips.push_back({texts[i], seed + i, {}});
     return clips;
@@ -113,7 +113,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     command.add_option("--prompt", flags.prompts, "Prompt to ablate on; may be repeated")
         ->allow_extra_args(false);
     command.add_option("--prompts-file", flags.prompts_file, "Prompts to ablate on, from a file");
-    command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts")
+    command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts of the file")
         ->check(CLI::PositiveNumber);
     command.add_option("--seed", flags.seed, "Pair or prompt i plays with seed + i")
         ->check(whole_number())
@@ -137,6 +137,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     command.add_flag("--force", flags.force, "Replace files that exist");
     command.add_flag("--json", flags.json, "Print what --out holds instead of a table");
     add_sampling_flags(command, flags.sampling);
+    command.get_option("--batch-size")->description("Clips, and then variants, computed together [16]");
 }
 
 }  // namespace musicsteer::cli

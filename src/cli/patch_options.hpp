@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "experiments/patch/patching.hpp"
+#include "experiments/patch/patch_run.hpp"
 #include "model_options.hpp"
 
 namespace musicsteer::cli {
@@ -40,11 +40,12 @@ struct PatchFlags {
     /// Files that the run will write. @throws OutputError if one can't be
     void check_outputs() const;
 
-    std::optional<Ablation> ablation() const;
-    /// Source and target prompts with their seeds; codes are not known yet. @throws UsageError, InputError
+    /// What they ask for, but for the sampling, which is the model's. @throws UsageError, InputError
+    PatchRequest request() const;
+
+  private:
     std::vector<PatchPair> load_pairs() const;
     std::vector<AblationClip> load_clips() const;
-    /// @throws UsageError
     std::vector<Site> parse_sites() const;
 };
 

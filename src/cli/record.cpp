@@ -6,9 +6,8 @@
 #include "base/errors.hpp"
 #include "cli.hpp"
 #include "generation/activations.hpp"
-#include "generation/generator.hpp"
+#include "generation/clip_runner.hpp"
 #include "io/safetensors.hpp"
-#include "model/memory.hpp"
 #include "model_options.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
@@ -46,23 +45,9 @@ std::vector<HookPoint> parse_hooks(const std::string& text, std::int64_t num_lay
     return points;
 }
 
-void check_memory(const Model& model, const SessionOptions& session, std::size_t points) {
-    BatchShape shape;
-    shape.rows = session.sampling.guided() ? 2 : 1;
-    shape.frames = session.num_frames;
-    shape.texts = shape.rows;
-    shape.text_length = kTextBucket;
-    MemoryEstimate estimate = estimate_memory(model.manifest(), shape);
-    estimate.codec = 0;
-    // The tape, and once more while it is joined and written.
-    estimate.step += 2 * points * static_cast<std::uint64_t>(shape.rows * shape.frames) *
-                     static_cast<std::uint64_t>(model.manifest().decoder.hidden_size) * sizeof(float);
-    require_memory(estimate, available_memory());
-}
-
-nlohmann::json metadata_rows(const GenerationSession& session) {
+nlohmann::json metadata_rows(std::span<const Row> of_session) {
     nlohmann::json rows = nlohmann::json::array();
-    for (const Row& row : session.rows()) rows.push_back(row.role == RowRole::kNull ? "null" : "conditional");
+    for (const Row& row : of_session) rows.push_back(row.role == RowRole::kNull ? "null" : "conditional");
     return rows;
 }
 
@@ -72,17 +57,23 @@ void run(const RecordFlags& options, const Context& context) {
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
     check_writable(options.out, overwrite);
-    SessionOptions session_options;
-    std::vector<HookPoint> points;
     Bundle bundle = open_bundle(options.model);
     const Manifest& manifest = bundle.manifest();
-    points = parse_hooks(options.hooks, manifest.decoder.num_layers);
-    session_options.num_frames = manifest.frames_of(options.sampling.duration_s);
-    session_options.sampling = options.sampling.resolve(manifest);
-    session_options.validate(manifest);
+    const std::vector<HookPoint> points = parse_hooks(options.hooks, manifest.decoder.num_layers);
+    ClipRunOptions run;
+    run.num_frames = manifest.frames_of(options.sampling.duration_s);
+    run.sampling = options.sampling.resolve(manifest);
+    run.batch_size = 1;
+    run.with_audio = false;
+    run.on_warning = log_warn;
+    run.stop = context.stop;
+    run.validate(manifest);
+    // The tape, and once more while it is joined and written.
+    run.recorded_bytes = 2 * points.size() * (run.sampling.guided() ? 2 : 1) *
+                         static_cast<std::uint64_t>(run.num_frames * manifest.decoder.hidden_size) *
+                         sizeof(float);
     resolve_vectors(vectors, manifest, log_warn);
     const Model model = load_model(options.model, std::move(bundle));
-    check_memory(model, session_options, points.size());
 
     SessionRequest request;
     request.prompt = options.prompt;
@@ -90,17 +81,23 @@ void run(const RecordFlags& options, const Context& context) {
     request.negative_prompt = options.negative_prompt;
     request.seed = options.seed;
     request.steering = combined_plan(vectors);
-    GenerationSession session(model, {request}, session_options);
-    const ActivationTape tape(session.hooks(), points);
+    std::optional<ActivationTape> tape;
+    nlohmann::json rows;
+    run.on_session = [&](GenerationSession& session, std::size_t, std::size_t) {
+        tape.emplace(session.hooks(), points);
+        rows = metadata_rows(session.rows());
+    };
     Progress progress("recording");
-    run_session(session, context.stop,
-                [&](std::int64_t) { progress.update(session.position(), session.num_positions()); });
+    run.on_progress = [&](double clips) { progress.update_units(clips, 1, "clip"); };
+    const std::int64_t num_frames = run.num_frames;
+    const SamplingOptions sampling = run.sampling;
+    const std::int64_t text_length = text_length_for(model.tokenizer, {&request, 1});
+    ClipRunner(model, std::move(run), 1, text_length).run({&request, 1}, [](const FinishedBatch&) {});
 
     nlohmann::json steering = nlohmann::json::array();
     for (const AppliedVector& vector : vectors) steering.push_back(setting_json(vector.resolved.setting));
     TensorFile file;
-    for (const HookPoint& point : points)
-        file.tensors[point.name()] = tape.activations(point, session_options.num_frames);
+    for (const HookPoint& point : points) file.tensors[point.name()] = tape->activations(point, num_frames);
     file.metadata = {
         {kFormatKey, format_stamp("musicsteer-record")},
         {"model", model.manifest().model_name},
@@ -109,17 +106,17 @@ void run(const RecordFlags& options, const Context& context) {
         {"unconditional", options.unconditional ? "true" : "false"},
         {"negative_prompt", options.negative_prompt.value_or("")},
         {"seed", std::to_string(options.seed)},
-        {"guidance_scale", nlohmann::json(session_options.sampling.guidance_scale).dump()},
-        {"top_k", std::to_string(session_options.sampling.top_k)},
-        {"top_p", nlohmann::json(session_options.sampling.top_p).dump()},
-        {"temperature", nlohmann::json(session_options.sampling.temperature).dump()},
+        {"guidance_scale", nlohmann::json(sampling.guidance_scale).dump()},
+        {"top_k", std::to_string(sampling.top_k)},
+        {"top_p", nlohmann::json(sampling.top_p).dump()},
+        {"temperature", nlohmann::json(sampling.temperature).dump()},
         {"frame_rate_hz", nlohmann::json(model.manifest().codec.frame_rate_hz).dump()},
         {"steering", steering.dump()},
-        {"rows", metadata_rows(session).dump()},
+        {"rows", rows.dump()},
     };
     save_tensors(options.out, file, overwrite);
-    std::cout << "wrote " << options.out << ": " << points.size() << " hook points, " << session.rows().size()
-              << " rows, " << session_options.num_frames << " frames, seed " << options.seed << '\n';
+    std::cout << "wrote " << options.out << ": " << points.size() << " hook points, " << rows.size()
+              << " rows, " << num_frames << " frames, seed " << options.seed << '\n';
 }
 
 }  // namespace

@@ -22,6 +22,11 @@ void check_side(const PooledSide& side, const char* name) {
 
 }  // namespace
 
+void PooledSide::append(const at::Tensor& more_means, const at::Tensor& more_norms) {
+    means = means.defined() ? at::cat({means, more_means}) : more_means;
+    mean_norms = mean_norms.defined() ? at::cat({mean_norms, more_norms}) : more_norms;
+}
+
 Direction difference_in_means(const PooledSide& positive, const PooledSide& negative) {
     check_side(positive, "positive");
     check_side(negative, "negative");

@@ -12,6 +12,9 @@ namespace musicsteer {
 struct PooledSide {
     at::Tensor means;       ///< [n, D] float32, one for each prompt
     at::Tensor mean_norms;  ///< [n] float32
+
+    /// More prompts: [m, D] and [m].
+    void append(const at::Tensor& more_means, const at::Tensor& more_norms);
 };
 
 /// What is known of the prompts of both sides beside their activations.

@@ -1,16 +1,15 @@
 #include "directions/extraction.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/errors.hpp"
 #include "directions/random_directions.hpp"
-#include "generation/generator.hpp"
-#include "model/memory.hpp"
+#include "generation/clip_runner.hpp"
 
 namespace musicsteer {
 namespace {
@@ -23,21 +22,19 @@ struct PromptJob {
     std::size_t index = 0;
 };
 
-void append(PooledSide& side, const at::Tensor& means, const at::Tensor& norms) {
-    side.means = side.means.defined() ? at::cat({side.means, means}) : means;
-    side.mean_norms = side.mean_norms.defined() ? at::cat({side.mean_norms, norms}) : norms;
-}
-
 class PromptRecorder {
   public:
     PromptRecorder(const Model& model, const PromptSet& prompts, const ExtractionOptions& options)
         : model_(model), prompts_(prompts), options_(options) {
         const Manifest& manifest = model.manifest();
-        session_options_.num_frames = manifest.frames_of(options.duration_s);
-        session_options_.sampling = options.sampling;
-        session_options_.validate(manifest);
-        positions_ =
-            parse_positions(options.positions, session_options_.num_frames, manifest.codec.frame_rate_hz);
+        run_.num_frames = manifest.frames_of(options.duration_s);
+        run_.sampling = options.sampling;
+        run_.batch_size = options.batch_size;
+        run_.with_audio = false;
+        run_.on_warning = options.on_message;
+        run_.stop = options.stop;
+        run_.validate(manifest);
+        positions_ = parse_positions(options.positions, run_.num_frames, manifest.codec.frame_rate_hz);
         result_.provenance = provenance();
         result_.relations = prompt_relations(prompts, options.limit);
         if (result_.relations.has_values()) result_.provenance.value_name = "prompt";
@@ -46,13 +43,28 @@ class PromptRecorder {
 
     ActivationFile run() {
         const c10::InferenceMode guard;
-        resume();
-        check_memory();
-        const std::size_t batch_size = static_cast<std::size_t>(options_.batch_size);
-        while (done_ < jobs_.size()) {
-            run_batch(done_, std::min(jobs_.size(), done_ + batch_size));
+        std::optional<ActivationFile> earlier = load_earlier();
+        if (earlier && run_.batch_size == 0) run_.batch_size = batch_size_in(*earlier);
+        std::optional<ActivationMeans> means;
+        run_.on_session = [&](GenerationSession& session, std::size_t, std::size_t) {
+            means.emplace(session.hooks(), options_.points, session.num_requests(),
+                          model_.manifest().decoder.hidden_size, positions_, options_.rows);
+        };
+        std::size_t found = 0;
+        run_.on_progress = [&](double prompts) {
+            if (options_.on_progress)
+                options_.on_progress(static_cast<double>(found) + prompts, std::ssize(jobs_));
+        };
+        const ClipRunner runner(model_, run_, jobs_.size(), text_length_);
+        result_.unfinished = settings(runner.shape());
+        if (earlier) found = go_on_from(std::move(*earlier));
+        const auto request_of = [&](std::size_t i) { return request(jobs_[found + i]); };
+        runner.run(jobs_.size() - found, request_of, [&](const FinishedBatch& batch) {
+            const std::size_t first = found + batch.first;
+            for (const HookPoint& point : options_.points)
+                keep(*means, point, first, first + batch.clips.size());
             if (!options_.progress_file.empty()) result_.save(options_.progress_file, Overwrite::kAllow);
-        }
+        });
         result_.unfinished.clear();
         return std::move(result_);
     }
@@ -67,7 +79,7 @@ class PromptRecorder {
         }
         std::vector<SessionRequest> all;
         for (const PromptJob& job : jobs_) all.push_back(request(job));
-        session_options_.text_length = text_length_for(model_.tokenizer, all);
+        text_length_ = text_length_for(model_.tokenizer, all);
     }
 
     Provenance provenance() const {
@@ -95,63 +107,45 @@ class PromptRecorder {
     }
 
     /// All that must agree for finished batches to be of use.
-    std::string settings() const {
+    std::string settings(const ExecutionShape& shape) const {
         nlohmann::json json = provenance_metadata(result_.provenance, "musicsteer-activations");
-        json["batch_size"] = options_.batch_size;
-        json["threads"] = at::get_num_threads();
+        json["batch_size"] = shape.batch_size;
+        json["threads"] = shape.threads;
         for (const HookPoint& point : options_.points) json["points"].push_back(point.name());
         return json.dump();
     }
 
-    void resume() {
-        result_.unfinished = settings();
-        if (options_.progress_file.empty() || !std::filesystem::exists(options_.progress_file)) return;
+    /// What an extraction that was stopped left.
+    std::optional<ActivationFile> load_earlier() const {
+        if (options_.progress_file.empty() || !std::filesystem::exists(options_.progress_file))
+            return std::nullopt;
         try {
-            ActivationFile earlier = ActivationFile::load(options_.progress_file);
-            if (earlier.unfinished != result_.unfinished) {
-                say("an unfinished extraction with other settings is replaced: " +
-                    options_.progress_file.string());
-                return;
-            }
-            earlier.relations = result_.relations;
-            result_ = std::move(earlier);
+            return ActivationFile::load(options_.progress_file);
         } catch (const InputError& error) {
             say(std::string("starting anew: ") + error.what());
-            return;
+            return std::nullopt;
         }
-        done_ = static_cast<std::size_t>(result_.positive.begin()->second.means.size(0) +
-                                         result_.negative.begin()->second.means.size(0));
-        say("going on after " + std::to_string(done_) + " of " + std::to_string(jobs_.size()) + " prompts");
     }
 
-    void check_memory() const {
-        BatchShape shape;
-        shape.rows = options_.batch_size * (options_.sampling.guided() ? 2 : 1);
-        shape.frames = session_options_.num_frames;
-        shape.texts = shape.rows;
-        shape.text_length = session_options_.text_length;
-        MemoryEstimate estimate = estimate_memory(model_.manifest(), shape);
-        estimate.codec = 0;
-        require_memory(estimate, available_memory());
+    /// That memory is shorter now, say, must not make it start anew.
+    static std::int64_t batch_size_in(const ActivationFile& earlier) {
+        const auto settings = nlohmann::json::parse(earlier.unfinished, nullptr, false);
+        return settings.is_object() ? settings.value("batch_size", std::int64_t{0}) : 0;
     }
 
-    void run_batch(std::size_t first, std::size_t last) {
-        std::vector<SessionRequest> requests;
-        for (std::size_t i = first; i < last; ++i) requests.push_back(request(jobs_[i]));
-        GenerationSession session(model_, fill_batch(std::move(requests), options_.batch_size),
-                                  session_options_);
-        const ActivationMeans means(session.hooks(), options_.points, session.num_requests(),
-                                    model_.manifest().decoder.hidden_size, positions_, options_.rows);
-        const std::int64_t batches_before = static_cast<std::int64_t>(first) / options_.batch_size;
-        const std::int64_t batches =
-            (static_cast<std::int64_t>(jobs_.size()) + options_.batch_size - 1) / options_.batch_size;
-        run_session(session, options_.stop, [&](std::int64_t) {
-            if (!options_.on_progress) return;
-            options_.on_progress(batches_before * session.num_positions() + session.position(),
-                                 batches * session.num_positions());
-        });
-        for (const HookPoint& point : options_.points) keep(means, point, first, last);
-        done_ = last;
+    /// Takes over what an extraction with the same settings has done. @return its number of prompts
+    std::size_t go_on_from(ActivationFile earlier) {
+        if (earlier.unfinished != result_.unfinished) {
+            say("an unfinished extraction with other settings is replaced: " +
+                options_.progress_file.string());
+            return 0;
+        }
+        earlier.relations = result_.relations;
+        result_ = std::move(earlier);
+        const auto done = static_cast<std::size_t>(result_.positive.begin()->second.means.size(0) +
+                                                   result_.negative.begin()->second.means.size(0));
+        say("going on after " + std::to_string(done) + " of " + std::to_string(jobs_.size()) + " prompts");
+        return done;
     }
 
     void keep(const ActivationMeans& means, const HookPoint& point, std::size_t first, std::size_t last) {
@@ -160,7 +154,7 @@ class PromptRecorder {
         for (std::size_t i = first; i < last; ++i) {
             const auto row = static_cast<std::int64_t>(i - first);
             Sides& sides = jobs_[i].is_positive ? result_.positive : result_.negative;
-            append(sides[point.name()], values.narrow(0, row, 1), norms.narrow(0, row, 1));
+            sides[point.name()].append(values.narrow(0, row, 1), norms.narrow(0, row, 1));
         }
     }
 
@@ -171,10 +165,10 @@ class PromptRecorder {
     const Model& model_;
     const PromptSet& prompts_;
     const ExtractionOptions& options_;
-    SessionOptions session_options_;
+    ClipRunOptions run_;
+    std::int64_t text_length_ = 0;
     PositionRange positions_;
     std::vector<PromptJob> jobs_;
-    std::size_t done_ = 0;
     ActivationFile result_;
 };
 
@@ -183,7 +177,6 @@ class PromptRecorder {
 ActivationFile record_activations(const Model& model, const PromptSet& prompts,
                                   const ExtractionOptions& options) {
     if (options.limit < 0) throw UsageError("limit must be at least 1 prompt a side");
-    if (options.batch_size < 1) throw UsageError("batch size must be at least 1");
     if (options.points.empty()) throw UsageError("no hook point to record");
     return PromptRecorder(model, prompts, options).run();
 }

@@ -16,13 +16,13 @@
 namespace musicsteer {
 
 struct ExtractionOptions : PoolingOptions {
-    std::uint64_t seed = 0;  ///< prompt i of either side gets seed + i
-    std::int64_t limit = 0;  ///< prompts a side; 0 is all
-    std::int64_t batch_size = 16;
+    std::uint64_t seed = 0;       ///< prompt i of either side gets seed + i
+    std::int64_t limit = 0;       ///< prompts a side; 0 is all
+    std::int64_t batch_size = 0;  ///< see ClipRunOptions
     /// Where finished batches are kept, so that a killed extraction goes on; removed at the end. Empty:
     /// nowhere.
     std::filesystem::path progress_file;
-    std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< decoder steps
+    std::function<void(double done, std::int64_t total)> on_progress;  ///< prompts, parts included
     std::function<void(const std::string& message)> on_message;
     std::stop_token stop;
 };

@@ -6,9 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/errors.hpp"
-#include "generation/generator.hpp"
+#include "generation/clip_runner.hpp"
 #include "io/sha256.hpp"
-#include "model/memory.hpp"
 
 namespace musicsteer {
 namespace {
@@ -30,35 +29,30 @@ SessionRequest request_of(const at::Tensor& codes, const RecordingExtractionOpti
     return request;
 }
 
-void check_recording_memory(const Model& model, const SessionOptions& session, bool guided) {
-    BatchShape shape;
-    shape.rows = guided ? 2 : 1;
-    shape.frames = session.num_frames;
-    shape.texts = shape.rows;
-    shape.text_length = kTextBucket;
-    shape.columns = session.prefill_chunk;
-    require_memory(estimate_memory(model.manifest(), shape), available_memory());
-}
-
 /// One recording by itself: its bits don't depend on its companions.
 void append(std::map<std::string, PooledSide>& side, const Model& model, const Recording& recording,
             const RecordingExtractionOptions& options) {
-    SessionOptions session_options;
-    session_options.num_frames = recording.num_frames;
-    session_options.sampling = options.sampling;
-    check_recording_memory(model, session_options, options.sampling.guided() && options.caption);
+    const Manifest& manifest = model.manifest();
+    ClipRunOptions run;
+    run.num_frames = recording.num_frames;
+    run.sampling = options.sampling;
+    run.given_columns = kPrefillChunk;
+    run.batch_size = 1;
+    run.with_audio = false;
+    run.stop = options.stop;
     const PositionRange positions =
-        parse_positions(options.positions, recording.num_frames, model.manifest().codec.frame_rate_hz);
-    GenerationSession session(model, {request_of(encoded(model, recording), options)}, session_options);
-    const ActivationMeans means(session.hooks(), options.points, 1, model.manifest().decoder.hidden_size,
-                                positions, options.rows);
-    run_session(session, options.stop);
-    for (const HookPoint& point : options.points) {
-        PooledSide& pooled = side[point.name()];
-        const at::Tensor mean = means.mean(point), norm = means.mean_norm(point);
-        pooled.means = pooled.means.defined() ? at::cat({pooled.means, mean}) : mean;
-        pooled.mean_norms = pooled.mean_norms.defined() ? at::cat({pooled.mean_norms, norm}) : norm;
-    }
+        parse_positions(options.positions, recording.num_frames, manifest.codec.frame_rate_hz);
+    std::optional<ActivationMeans> means;
+    run.on_session = [&](GenerationSession& session, std::size_t, std::size_t) {
+        means.emplace(session.hooks(), options.points, 1, manifest.decoder.hidden_size, positions,
+                      options.rows);
+    };
+    const SessionRequest request = request_of(encoded(model, recording), options);
+    const std::int64_t text_length = text_length_for(model.tokenizer, {&request, 1});
+    ClipRunner(model, std::move(run), 1, text_length).run({&request, 1}, [&](const FinishedBatch&) {
+        for (const HookPoint& point : options.points)
+            side[point.name()].append(means->mean(point), means->mean_norm(point));
+    });
 }
 
 /// Of the SHA-256 of every file, in order, positive side first.

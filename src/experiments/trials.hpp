@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "audio/metrics.hpp"
-#include "generation/generation_session.hpp"
+#include "generation/clip_runner.hpp"
 
 namespace musicsteer {
 
@@ -19,7 +19,7 @@ struct TrialOptions {
     MeasureOptions measuring;
     /// Clips computed together, in batches that are filled up. 0: at most 16, as `memory` allows.
     std::int64_t batch_size = 0;
-    std::uint64_t memory = 0;      ///< bytes that a batch may take beside the model; see default_memory
+    std::uint64_t memory = 0;      ///< bytes that a batch may take beside the model; 0: half of what is free
     std::int64_t text_length = 0;  ///< texts are padded to this in every run; see text_length_for
     /// After each step, with the clips of this run that are done; a part of a batch is a part of its clips.
     std::function<void(double clips)> on_progress;
@@ -40,18 +40,13 @@ class TrialRunner {
     /// @throws UsageError; @throws ResourceError if not one clip fits into the memory
     TrialRunner(const Model& model, TrialOptions options);
 
-    std::int64_t batch_size() const { return options_.batch_size; }
+    std::int64_t batch_size() const { return runner_.shape().batch_size; }
     /// @return one for each request, in order. @throws Interrupted, ModelError, InputError
     std::vector<Trial> run(std::span<const SessionRequest> requests) const;
 
   private:
-    void run_batch(std::span<const SessionRequest> requests, double clips_before,
-                   std::vector<Trial>& trials) const;
-    void score(std::span<const SessionRequest> requests, const at::Tensor& codes,
-               std::span<Trial> trials) const;
-
-    const Model& model_;
-    TrialOptions options_;
+    MeasureOptions measuring_;
+    ClipRunner runner_;
 };
 
 }  // namespace musicsteer

@@ -49,4 +49,11 @@ at::Tensor DelayPattern::undelay(const at::Tensor& sequence) const {
     return at::stack(books, 1);
 }
 
+at::Tensor DelayPattern::frame(const at::Tensor& sequence, std::int64_t frame) const {
+    std::vector<at::Tensor> books;
+    for (std::size_t k = 0; k < delays_.size(); ++k)
+        books.push_back(sequence.select(1, static_cast<std::int64_t>(k)).select(1, 1 + delays_[k] + frame));
+    return at::stack(books, 1);
+}
+
 }  // namespace musicsteer

@@ -37,6 +37,8 @@ class DelayPattern {
     /// @param sequence  [R, K, positions + 1]
     /// @return [R, K, N] int64
     at::Tensor undelay(const at::Tensor& sequence) const;
+    /// The same of one frame: [R, K]
+    at::Tensor frame(const at::Tensor& sequence, std::int64_t frame) const;
 
   private:
     std::vector<std::int64_t> delays_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/errors.hpp"
 #include "base/shapes.hpp"
@@ -37,13 +38,22 @@ void SessionOptions::validate(const Manifest& manifest) const {
 }
 
 std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests) {
-    std::size_t longest = 1;
+    std::set<std::string> texts;
     for (const SessionRequest& request : requests) {
-        if (!request.unconditional) longest = std::max(longest, tokenizer.encode(request.prompt).size());
-        if (request.negative_prompt)
-            longest = std::max(longest, tokenizer.encode(*request.negative_prompt).size());
+        if (!request.unconditional) texts.insert(request.prompt);
+        if (request.negative_prompt) texts.insert(*request.negative_prompt);
     }
+    std::size_t longest = 1;
+    for (const std::string& text : texts) longest = std::max(longest, tokenizer.encode(text).size());
     return round_up(static_cast<std::int64_t>(longest), kTextBucket);
+}
+
+std::int64_t text_length_for(const Tokenizer& tokenizer, const std::string& prompt,
+                             const std::optional<std::string>& negative_prompt) {
+    SessionRequest request;
+    request.prompt = prompt;
+    request.negative_prompt = negative_prompt;
+    return text_length_for(tokenizer, {&request, 1});
 }
 
 GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequest> requests,
@@ -97,7 +107,7 @@ void GenerationSession::encode_texts() {
     const at::Tensor mask = at::zeros({texts, length}, at::TensorOptions().dtype(at::kBool).device(device));
     for (const auto& [text, position] : index) {
         if (!text) continue;  // the null state: zeros and nothing to attend to
-        const at::Tensor encoded = model_.text_encoder.encode(model_.tokenizer.encode(*text));
+        const at::Tensor encoded = model_.text_encoder.encode(model_.tokenizer.encode(*text), options_.stop);
         states[position].narrow(0, 0, encoded.size(0)).copy_(encoded);
         mask[position].narrow(0, 0, encoded.size(0)).fill_(true);
     }
@@ -140,11 +150,11 @@ std::int64_t GenerationSession::next_columns() const {
 StepResult GenerationSession::step() {
     const c10::InferenceMode guard;
     if (done()) throw UsageError("the session is finished");
+    if (options_.stop.stop_requested()) throw Interrupted("interrupted");
     DecoderInput input;
     input.context.position = position_;
     input.context.columns = next_columns();
     input.context.num_frames = pattern_.num_frames();
-    input.context.phase = position_ < forced_frames_ ? Phase::kForced : Phase::kGenerated;
     input.context.rows = rows_;
     input.codes = sequence_.narrow(2, position_, input.context.columns)
                       .index_select(0, request_of_row_)
@@ -158,10 +168,9 @@ StepResult GenerationSession::step() {
 
     if (frame_sink_) {
         const std::int64_t max_delay = pattern_.num_positions() - pattern_.num_frames();
-        const at::Tensor finished = codes();
         for (std::int64_t frame = std::max<std::int64_t>(0, result.position - max_delay);
              frame <= last - max_delay; ++frame) {
-            frame_sink_(frame, finished.select(2, frame));
+            frame_sink_(frame, pattern_.frame(sequence_, frame));
         }
     }
     return result;

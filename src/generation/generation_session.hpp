@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -34,13 +35,16 @@ enum class NonFinitePolicy {
     kDropRequest,  ///< that request fails (see failures()); the others stay as they would be, bit by bit
 };
 
+/// Columns of given codes that one step takes, unless a plan looks back: then it is one.
+inline constexpr std::int64_t kPrefillChunk = 64;
+
 struct SessionOptions {
     std::int64_t num_frames = 0;  ///< N of every clip
     SamplingOptions sampling;
-    std::int64_t prefill_chunk =
-        64;  ///< columns of given codes that one step may take; one if a plan looks back
-    std::int64_t text_length = 0;  ///< pad texts to at least this; see text_length_for
+    std::int64_t prefill_chunk = kPrefillChunk;  ///< columns of given codes that one step may take
+    std::int64_t text_length = 0;                ///< pad texts to at least this; see text_length_for
     NonFinitePolicy on_non_finite = NonFinitePolicy::kThrow;
+    std::stop_token stop;
 
     /// @throws UsageError
     void validate(const Manifest& manifest) const;
@@ -51,6 +55,9 @@ struct SessionOptions {
 inline constexpr std::int64_t kTextBucket = 32;
 /// The padded text length that holds every one of these requests' texts. Batches of one run share it.
 std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests);
+/// The same of one prompt.
+std::int64_t text_length_for(const Tokenizer& tokenizer, const std::string& prompt,
+                             const std::optional<std::string>& negative_prompt);
 
 /// What one step computed.
 struct StepResult {
@@ -63,7 +70,7 @@ struct StepResult {
 /// in order, then their null rows. One step is one decoder call for all of them.
 class GenerationSession {
   public:
-    /// @throws UsageError, InputError (an unusable prompt), ModelError
+    /// @throws UsageError, InputError (an unusable prompt), ModelError, ResourceError, Interrupted
     GenerationSession(const Model& model, std::vector<SessionRequest> requests,
                       const SessionOptions& options);
 
@@ -73,7 +80,7 @@ class GenerationSession {
     }
     /// Runs the next column, or the next chunk of given ones.
     /// @throws ModelError naming frame, hook point and prompt if an activation is not finite, unless the
-    /// request is to be dropped.
+    /// request is to be dropped. @throws ResourceError, Interrupted
     StepResult step();
     /// Requests that were dropped, and why. Their codes mean nothing.
     const std::map<std::int64_t, std::string>& failures() const { return failures_; }

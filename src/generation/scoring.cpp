@@ -6,9 +6,7 @@
 #include <algorithm>
 
 #include "base/errors.hpp"
-#include "generation/generator.hpp"
 #include "generation/teacher_forcing.hpp"
-#include "model/memory.hpp"
 
 namespace musicsteer {
 namespace {
@@ -40,7 +38,7 @@ void add_columns(Sums& sums, const at::Tensor& guided, const CodeTargets& target
 }
 
 Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests,
-                 const SessionOptions& session_options, const std::stop_token& stop) {
+                 const SessionOptions& session_options) {
     const auto clips = static_cast<std::int64_t>(requests.size());
     GenerationSession session(model, both_ways(requests), session_options);
     const DelayPattern pattern(model.manifest().decoder.delays, model.manifest().decoder.start_token,
@@ -48,43 +46,11 @@ Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests
     const at::Tensor codes = session.codes().narrow(0, 0, clips);
     Sums sums{at::zeros({clips}, at::kDouble), at::zeros({clips}, at::kDouble)};
     while (!session.done()) {
-        if (stop.stop_requested()) throw Interrupted("interrupted");
         const StepResult step = session.step();
         const at::Tensor guided = session.guided(step.logits) / session_options.sampling.temperature;
         add_columns(sums, guided, code_targets(pattern, codes, step.position, step.columns));
     }
     return sums;
-}
-
-/// Places of requests, batch by batch. Those whose plans look back make their batch take columns one by one,
-/// which gives other last bits than chunks, so they stay among themselves: a score must not depend on
-/// companions.
-std::vector<std::vector<std::size_t>> batches_of(std::span<const SessionRequest> requests,
-                                                 std::int64_t batch_size) {
-    std::vector<std::vector<std::size_t>> batches;
-    for (const bool looking_back : {false, true}) {
-        std::size_t room = 0;
-        for (std::size_t place = 0; place < requests.size(); ++place) {
-            if (needs_single_steps(requests[place].steering) != looking_back) continue;
-            if (room == 0) {
-                batches.emplace_back();
-                room = static_cast<std::size_t>(batch_size);
-            }
-            batches.back().push_back(place);
-            --room;
-        }
-    }
-    return batches;
-}
-
-void check_scoring_memory(const Model& model, const SessionOptions& options, std::int64_t batch_size) {
-    BatchShape shape;
-    shape.rows = batch_size * (options.sampling.guided() ? 4 : 2);
-    shape.frames = options.num_frames;
-    shape.texts = shape.rows;
-    shape.text_length = options.text_length;
-    shape.columns = kScoringColumns;
-    require_memory(estimate_memory(model.manifest(), shape), available_memory());
 }
 
 }  // namespace
@@ -93,7 +59,7 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
                                    const ScoringOptions& options) {
     const c10::InferenceMode guard;
     if (requests.empty()) return {};
-    if (options.batch_size < 1) throw UsageError("batch size must be at least 1");
+    if (options.batch_size < std::ssize(requests)) throw UsageError("more clips than a batch to score");
     for (const SessionRequest& request : requests) {
         if (!request.forced_codes.defined() || request.forced_codes.dim() != 2)
             throw UsageError("a clip is scored on its codes, [K, N]: none were given");
@@ -102,19 +68,26 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     session_options.num_frames = requests.front().forced_codes.size(1);
     session_options.sampling = options.sampling;
     session_options.prefill_chunk = kScoringColumns;
-    session_options.text_length = std::max(options.text_length, text_length_for(model.tokenizer, requests));
-    check_scoring_memory(model, session_options, options.batch_size);
-
+    session_options.text_length = options.text_length;
+    session_options.stop = options.stop;
     std::vector<ClipScore> scores(requests.size());
     const double codes = static_cast<double>(requests.front().forced_codes.numel());
-    for (const std::vector<std::size_t>& batch : batches_of(requests, options.batch_size)) {
-        std::vector<SessionRequest> clips;
-        for (const std::size_t place : batch) clips.push_back(requests[place]);
-        const Sums sums = score_batch(model, fill_batch(std::move(clips), options.batch_size),
-                                      session_options, options.stop);
-        for (std::size_t i = 0; i < batch.size(); ++i) {
+    // Plans that look back make their batch take columns one by one, which gives other last bits than chunks,
+    // so they stay among themselves: a score must not depend on companions.
+    for (const bool looking_back : {false, true}) {
+        std::vector<std::size_t> places;
+        std::vector<SessionRequest> batch;
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            if (needs_single_steps(requests[i].steering) != looking_back) continue;
+            places.push_back(i);
+            batch.push_back(requests[i]);
+        }
+        if (batch.empty()) continue;
+        batch.resize(static_cast<std::size_t>(options.batch_size), batch.back());
+        const Sums sums = score_batch(model, batch, session_options);
+        for (std::size_t i = 0; i < places.size(); ++i) {
             const auto row = static_cast<std::int64_t>(i);
-            scores[batch[i]] = {sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes};
+            scores[places[i]] = {sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes};
         }
     }
     return scores;

@@ -16,9 +16,9 @@ inline constexpr std::int64_t kScoringColumns = 32;
 
 struct ScoringOptions {
     SamplingOptions sampling;  ///< guidance and temperature; what top-k and top-p cut off counts here
-    /// Clips scored together, two or four decoder rows each. Batches are filled up, as when generating.
-    std::int64_t batch_size = 8;
-    std::int64_t text_length = 0;  ///< pad texts to at least this; see text_length_for
+    /// Clips scored together, two or four decoder rows each. The batch is filled up, as when generating.
+    std::int64_t batch_size = 0;
+    std::int64_t text_length = 0;  ///< that texts are padded to at least
     std::stop_token stop;
 };
 
@@ -30,7 +30,7 @@ struct ClipScore {
 
 /// Feeds each clip's codes to the model twice, steered as the request says and unsteered, and compares the
 /// guided distributions of every frame and codebook.
-/// @param requests  each with `forced_codes` [K, N], of one N
+/// @param requests  at most a batch, each with `forced_codes` [K, N], of one N
 /// @throws UsageError, ModelError, ResourceError, Interrupted
 std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRequest> requests,
                                    const ScoringOptions& options);

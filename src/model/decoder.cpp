@@ -17,12 +17,6 @@ at::Tensor call(const torch::jit::Method& method, std::vector<c10::IValue> argum
     return call_script(method, std::move(arguments), "decoder").toTensor();
 }
 
-/// What plain tensor operations of the loop throw.
-[[noreturn]] void rethrow(const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    throw ModelError("decoder failed: " + text.substr(0, text.find('\n')));
-}
-
 torch::jit::Module part_of(const torch::jit::Module& module, const char* name) {
     return module.attr(name).toModule();
 }
@@ -109,20 +103,22 @@ CrossAttentionCache Decoder::remember(const at::Tensor& states, const at::Tensor
         memory.bias = at::zeros(seen.sizes(), states.options())
                           .masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
         return memory;
-    } catch (const c10::Error& error) {
-        rethrow(error);
+    } catch (...) {
+        rethrow_as_ours("decoder");
     }
 }
 
 KvCache Decoder::make_cache(std::int64_t rows, std::int64_t capacity) const {
     const c10::InferenceMode guard;
     const auto options = at::TensorOptions().dtype(cache_type_).device(device_);
-    KvCache cache;
-    for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
-        cache.keys.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
-        cache.values.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
-    }
-    return cache;
+    return with_our_errors("decoder", [&] {
+        KvCache cache;
+        for (std::int64_t i = 0; i < dims_.num_layers; ++i) {
+            cache.keys.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
+            cache.values.push_back(at::empty({rows, dims_.num_heads, capacity, dims_.head_size}, options));
+        }
+        return cache;
+    });
 }
 
 at::Tensor Decoder::self_attention(const Layer& layer, const at::Tensor& x, at::Tensor& keys,
@@ -194,8 +190,8 @@ at::Tensor Decoder::forward(const DecoderInput& input, const CrossAttentionCache
         const at::Tensor logits = at::stack(scores, 1);
         check_shape(logits, {batch, dims_.num_codebooks, columns, dims_.codebook_size}, "decoder logits");
         return logits;
-    } catch (const c10::Error& error) {
-        rethrow(error);
+    } catch (...) {
+        rethrow_as_ours("decoder");
     }
 }
 

@@ -32,7 +32,7 @@ struct KvCache {
 /// One call of the decoder.
 struct DecoderInput {
     at::Tensor codes;     ///< [B, K, T] int64
-    HookContext context;  ///< position, columns, phase and rows; the decoder fills in the point
+    HookContext context;  ///< position, columns and rows; the decoder fills in the point
 };
 
 /// The layer loop of MusicGen's decoder, with a hook point at every seam.

@@ -12,12 +12,6 @@
 
 namespace musicsteer {
 
-enum class Phase {
-    kPrefix,     ///< conditioning columns before the music (none for cross-attention models)
-    kForced,     ///< columns whose codes were given: teacher forcing, continuation
-    kGenerated,  ///< columns whose codes are sampled
-};
-
 enum class RowRole {
     kConditional,
     kNull,  ///< the unconditional (or negative-prompt) row of classifier-free guidance
@@ -36,8 +30,7 @@ struct HookContext {
     std::int64_t position = 0;    ///< of the first column; position 0 is the start token
     std::int64_t columns = 1;     ///< T
     std::int64_t num_frames = 0;  ///< N of the clip: positions in [0, N) are the clip's own
-    Phase phase = Phase::kGenerated;
-    std::span<const Row> rows;  ///< [B]
+    std::span<const Row> rows;    ///< [B]
 };
 
 /// Replaces the activation by what it returns. It must not write into its argument, which others may share.

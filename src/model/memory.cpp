@@ -76,25 +76,35 @@ std::optional<std::uint64_t> free_by_cgroup(const std::filesystem::path& root) {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const Manifest& manifest, const BatchShape& shape) {
+MemoryEstimate estimate_memory(const Manifest& manifest, const ClipNeeds& needs, std::int64_t batch_size) {
     // Products are taken as doubles: a mistyped --batch-size must not wrap around to a small number.
     const auto size = [](std::int64_t value) { return static_cast<double>(value); };
     const auto bytes = [](double value) { return static_cast<std::uint64_t>(std::min(value, kMaxBytes)); };
     const DecoderDims& decoder = manifest.decoder;
+    const double rows =
+        (size(batch_size) + size(needs.references)) * (needs.guided ? 2 : 1) * (needs.scored ? 2 : 1);
     const double key_value = 2 * size(decoder.num_layers) * size(decoder.hidden_size) * kFloatBytes;
     const double cached = manifest.cache_is_half() ? key_value / 2 : key_value;
-    const double cells = size(shape.rows) * size(shape.columns);
     MemoryEstimate estimate;
-    estimate.cache = bytes(cached * size(shape.rows) * size(shape.frames + decoder.max_delay()));
+    estimate.cache = bytes(cached * rows * size(needs.frames + decoder.max_delay()));
     // Every row holds its text's keys and values, unless all share one.
-    estimate.text = bytes(key_value * size(std::max(shape.texts, shape.rows)) * size(shape.text_length));
-    estimate.step = bytes(cells * kFloatBytes *
-                          (3 * size(decoder.num_codebooks) * size(decoder.codebook_size) +
-                           size(decoder.ffn_size) + 8 * size(decoder.hidden_size)));
+    estimate.text = bytes(key_value * rows * size(needs.text_length));
+    estimate.step = bytes(rows * size(needs.columns) * kFloatBytes *
+                              (3 * size(decoder.num_codebooks) * size(decoder.codebook_size) +
+                               size(decoder.ffn_size) + 8 * size(decoder.hidden_size)) +
+                          static_cast<double>(needs.recorded));
+    if (!needs.decoded) return estimate;
     estimate.codec = bytes(size(manifest.codec.hop_length) *
-                           (size(std::min(shape.frames, kCodecFramesAtOnce)) * kCodecBytesPerSample +
-                            size(shape.frames) * kFloatBytes));
+                           (size(std::min(needs.frames, kCodecFramesAtOnce)) * kCodecBytesPerSample +
+                            size(needs.frames) * kFloatBytes));
     return estimate;
+}
+
+std::int64_t default_batch_size(const Manifest& manifest, const ClipNeeds& needs, std::int64_t clips,
+                                std::uint64_t memory) {
+    std::int64_t batch_size = std::clamp<std::int64_t>(clips, 1, kMaxDefaultBatch);
+    while (batch_size > 1 && estimate_memory(manifest, needs, batch_size).total() > memory) batch_size /= 2;
+    return batch_size;
 }
 
 std::uint64_t available_memory(const std::filesystem::path& root) {
@@ -105,9 +115,9 @@ std::uint64_t available_memory(const std::filesystem::path& root) {
 void require_memory(const MemoryEstimate& estimate, std::uint64_t available) {
     if (estimate.total() <= available) return;
     throw ResourceError("this batch needs about " + format_bytes(estimate.total()) + " of memory (cache " +
-                        format_bytes(estimate.cache) + ", codec " + format_bytes(estimate.codec) + "), " +
-                        format_bytes(available) +
-                        " are free: use a smaller --batch-size or a shorter --duration");
+                        format_bytes(estimate.cache) + ", codec " + format_bytes(estimate.codec) +
+                        ") and may take " + format_bytes(available) +
+                        ": use a smaller --batch-size or a shorter --duration");
 }
 
 std::string format_bytes(std::uint64_t bytes) {

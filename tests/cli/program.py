@@ -28,4 +28,6 @@ Runner = Callable[..., Outcome]
 
 
 def environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(cache)}
+    """With GOMP_SPINCOUNT given, the program does not start itself anew to set it."""
+    fixed = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "2000"}
+    return {**os.environ, **fixed, "XDG_CACHE_HOME": str(cache)}

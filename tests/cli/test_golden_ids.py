@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "scripts" / "bench"))
 from steering_grid import commands, sweep_plans, write_inputs
 
 GOLDEN = Path(__file__).with_name("golden_ids.jsonl")
-BY_PROCESSOR = {"audio_sha256", "clipped_samples", "kl_nats", "measures", "score"}
+BY_PROCESSOR = {"audio_sha256", "clipped_samples", "kl_nats", "measures", "unsteered_nll_nats"}
 # Names and places, which change no byte of a clip.
 NOT_IN_ID = {"id", "file", "duration_s", "model", "steering"}
 NOT_IN_STEERING = {"file", "gate_file", "concept", "labels"}

@@ -61,7 +61,7 @@ def test_single_takes_layers_one_by_one(
 def test_a_clip_is_what_generate_makes(
     musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
 ) -> None:
-    assert musicsteer(*grid(bundle, vectors, strategies="one-to-all"), "--out", "runs").code == 0
+    assert musicsteer(*grid(bundle, vectors, strategies="one-to-all"), "--kl", "--out", "runs").code == 0
     for record in records(tmp_path / "runs"):
         if record["seed"] == 1 and record["prompt"] == "organ":
             steering = [] if not record["steering"] else ["--steer", vectors, "--strategy", "one-to-all"]
@@ -70,12 +70,12 @@ def test_a_clip_is_what_generate_makes(
             out = f"{record['id']}.wav"
             done = musicsteer(
                 "generate", "--model", bundle, "--prompt", "organ", "--seed", "1", "--batch-size", "4",
-                *steering, *SHORT, "--out", out,
+                *steering, *SHORT, "--score", "--out", out,
             )  # fmt: skip
             assert done.code == 0, done.err
             assert (tmp_path / out).read_bytes() == (tmp_path / "runs" / record["file"]).read_bytes()
             single = json.loads((tmp_path / f"{record['id']}.json").read_text())
-            own = {"file", "id", "audio_sha256", "measures"}
+            own = {"file", "id", "audio_sha256", "measures", "unsteered_nll_nats"}
             assert {k: v for k, v in single.items() if k not in own} == {
                 k: v for k, v in record.items() if k not in own
             }
@@ -332,7 +332,7 @@ def test_batch_size_follows_the_memory(
         sizes.append(int(done.out.split("batches of ")[1].split(";")[0]))
     assert sizes[0] == 16 and sizes == sorted(sizes, reverse=True) and sizes[2] < 16
     done = musicsteer(*arguments, "--memory", "10KB", "--dry-run", "--out", "runs")
-    assert done.code == 1 and "one clip at a time needs about" in done.err
+    assert done.code == 1 and "this batch needs about" in done.errors[0]
 
 
 def start(arguments: list[str], folder: Path, cache: Path) -> subprocess.Popen[str]:

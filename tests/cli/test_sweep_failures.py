@@ -18,7 +18,7 @@ STEER = [*PIANO, "--steer", "{vectors}"]
 ARGUMENTS = {
     "no out": (["sweep", "--model", "{bundle}", "--prompt", "x"], 2, "--out"),
     "no model": (["sweep", "--prompt", "x", "--out", "runs"], 2, "--model is required"),
-    "empty grid": (BASE, 2, "nothing to sweep over"),
+    "empty grid": (BASE, 2, "no prompts"),
     "no alphas": (STEER, 2, "no strength is given"),
     "alphas without vector": ([*PIANO, "--alphas", "1"], 2, "need a vector"),
     "empty range": ([*STEER, "--alphas", "2:-2:0.5"], 2, "empty"),
@@ -73,7 +73,7 @@ PLANS = {
         {"prompts": ["x"], "vectors": [{"file": "v", "strength": 1}]}, 1, "vectors[0]: unknown key"),
     "wrong type": ({"prompts": "x"}, 1, "prompts: expected a list"),
     "no JSON": ("{", 1, "not JSON"),
-    "empty": ({"duration_s": 0.1}, 2, "nothing to sweep over"),
+    "empty": ({"duration_s": 0.1}, 2, "no prompts"),
     "batch size twice": ({"prompts": ["x"], "batch_size": 4}, 2, "--batch-size is given twice"),
 }  # fmt: skip
 

@@ -219,7 +219,7 @@ class Engine:
             capture_output=True,
             text=True,
             timeout=self.timeout_s,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "2000"},
             check=False,
         )
         assert done.returncode == 0, f"session_probe ended with {done.returncode}: {done.stderr.strip()}"

@@ -175,11 +175,15 @@ void keep_scores(const std::string& name, const json& run, const at::Tensor& cod
     musicsteer::ScoringOptions options;
     options.sampling = read_options(run).sampling;
     options.text_length = read_options(run).text_length;
-    options.batch_size = run.value("score_batch", options.batch_size);
+    const auto batch = run.value("score_batch", std::size_t{8});
+    options.batch_size = static_cast<std::int64_t>(batch);
     std::vector<double> kl, nll;
-    for (const musicsteer::ClipScore& score : musicsteer::score_clips(job.model, requests, options)) {
-        kl.push_back(score.kl_nats);
-        nll.push_back(score.nll_nats);
+    for (std::size_t first = 0; first < requests.size(); first += batch) {
+        const auto part = std::span(requests).subspan(first, std::min(batch, requests.size() - first));
+        for (const musicsteer::ClipScore& score : musicsteer::score_clips(job.model, part, options)) {
+            kl.push_back(score.kl_nats);
+            nll.push_back(score.nll_nats);
+        }
     }
     job.keep(name + ".kl", at::tensor(kl, at::kDouble));
     job.keep(name + ".nll", at::tensor(nll, at::kDouble));

@@ -31,16 +31,40 @@ std::size_t place_of(std::vector<std::string>& names, const std::string& name) {
     return names.size() - 1;
 }
 
-}  // namespace
+const char* method_name(PatchMethod method) {
+    switch (method) {
+        case PatchMethod::kReplace:
+            return "replace";
+        case PatchMethod::kAblateZero:
+            return "ablate-zero";
+        case PatchMethod::kAblateMean:
+            return "ablate-mean";
+    }
+    return "";
+}
 
-json patch_results_json(const PatchReport& report) {
+/// What an estimate is.
+const char* quantity(const PatchReport& report) {
+    return report.method == PatchMethod::kReplace ? "recovered" : "cost_nats";
+}
+
+json clip_json(const PatchedClip& clip) {
+    if (!clip.target) return {{"prompt", clip.source}, {"seed", clip.seed}, {"log_p", clip.log_p_source}};
+    return {{"source", clip.source},
+            {"target", *clip.target},
+            {"seed", clip.seed},
+            {"log_p_source", clip.log_p_source},
+            {"log_p_target", clip.log_p_target}};
+}
+
+json results_json(const PatchReport& report) {
     json list = json::array();
     for (const PatchResult& result : report.results) {
         const bool is_single = result.variant.layers.size() == 1;
         list.push_back({{"site", to_text(result.variant.site)},
                         {"layer", is_single ? json(result.variant.layers.front()) : json()},
                         {"layers", result.variant.layers},
-                        {report.quantity,
+                        {quantity(report),
                          {{"value", number_or_null(result.estimate.value)},
                           {"low", number_or_null(result.estimate.low)},
                           {"high", number_or_null(result.estimate.high)}}},
@@ -49,8 +73,34 @@ json patch_results_json(const PatchReport& report) {
     return list;
 }
 
-std::string patch_results_csv(const PatchReport& report) {
-    std::string csv = "layer,site," + report.quantity + ",low,high\n";
+}  // namespace
+
+json patch_json(const PatchReport& report) {
+    const ClipSettings& settings = report.settings;
+    json file = json::parse(format_stamp("musicsteer-patch"));
+    file.update({{"musicsteer", settings.version},
+                 {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},
+                 {"method", method_name(report.method)},
+                 {"window", report.window ? json(*report.window) : json()},
+                 {"duration_s", settings.duration_s},
+                 {"num_frames", settings.num_frames},
+                 {"guidance_scale", settings.sampling.guidance_scale},
+                 {"top_k", settings.sampling.top_k},
+                 {"top_p", settings.sampling.top_p},
+                 {"temperature", settings.sampling.temperature},
+                 {"execution",
+                  {{"batch_size", settings.batch_size},
+                   {"threads", settings.threads},
+                   {"device", settings.device},
+                   {"precision", settings.precision}}}});
+    json& clips = file[report.method == PatchMethod::kReplace ? "pairs" : "clips"] = json::array();
+    for (const PatchedClip& clip : report.clips) clips.push_back(clip_json(clip));
+    file["results"] = results_json(report);
+    return file;
+}
+
+std::string patch_csv(const PatchReport& report) {
+    std::string csv = std::string("layer,site,") + quantity(report) + ",low,high\n";
     for (const PatchResult& result : report.results) {
         csv += layer_name(result.variant) + "," + to_text(result.variant.site) + "," +
                text_or_nothing(result.estimate.value) + "," + text_or_nothing(result.estimate.low) + "," +

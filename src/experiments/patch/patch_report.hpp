@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "experiments/clip_record.hpp"
 #include "experiments/patch/patching.hpp"
 
 namespace musicsteer {
@@ -15,10 +18,25 @@ struct PatchResult {
     std::vector<double> log_p;  ///< of each pair's or clip's codes, in nats
 };
 
-/// All variants of a run, in the order of patch_variants.
+enum class PatchMethod { kReplace, kAblateZero, kAblateMean };
+
+/// A clip whose codes were scored.
+struct PatchedClip {
+    std::string source;                 ///< the prompt that its codes were played from
+    std::optional<std::string> target;  ///< none: it was ablated on
+    std::uint64_t seed = 0;
+    double log_p_source = 0.0;  ///< of its codes, in nats
+    double log_p_target = 0.0;
+};
+
+/// What `patch` found.
 struct PatchReport {
-    std::string quantity;  ///< what an estimate is: "recovered" or "cost_nats"
-    std::vector<PatchResult> results;
+    PatchMethod method = PatchMethod::kReplace;
+    std::optional<std::string> window;
+    ClipSettings settings;  ///< of the clips
+    std::vector<PatchedClip> clips;
+    at::Tensor codes;                  ///< of the clips, [R, K, N] int64
+    std::vector<PatchResult> results;  ///< of all variants, in the order of patch_variants
 };
 
 /// Sites down, layers across, then all layers at once.
@@ -28,11 +46,10 @@ struct PatchTable {
     std::vector<std::vector<double>> values;  ///< [site][layer]; NaN where there is none
 };
 
-/// A list with an object for each variant: `site`, `layer` (null for all layers at once), `layers`, the
-/// quantity as `value`, `low`, `high`, and `log_p`. What is not known is null.
-nlohmann::json patch_results_json(const PatchReport& report);
-/// The same without `log_p`: layer,site,QUANTITY,low,high with a header; layer is `all` for all at once.
-std::string patch_results_csv(const PatchReport& report);
+/// What --out holds (docs/formats.md). What is not known is null.
+nlohmann::json patch_json(const PatchReport& report);
+/// layer,site,QUANTITY,low,high with a header; layer is `all` for all at once.
+std::string patch_csv(const PatchReport& report);
 PatchTable patch_table(const PatchReport& report);
 
 }  // namespace musicsteer

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -12,7 +13,7 @@
 
 #include "base/statistics.hpp"
 #include "generation/activations.hpp"
-#include "generation/generation_session.hpp"
+#include "model/model.hpp"
 
 namespace musicsteer {
 
@@ -40,8 +41,9 @@ struct PatchPair {
 struct PatchOptions {
     std::vector<PatchVariant> variants;
     std::optional<PositionRange> positions;  ///< where activations are replaced; default: everywhere
-    std::int64_t batch_size = 16;            ///< variants scored together; short batches are filled up
-    std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< in decoder columns
+    std::int64_t batch_size = 0;             ///< variants scored together, see ClipRunOptions
+    std::function<void(double done, std::size_t total)> on_progress;  ///< in pairs or clips
+    std::function<void(const std::string&)> on_warning;
     std::stop_token stop;
 };
 
@@ -92,10 +94,5 @@ std::vector<AblationScores> score_ablations(const Model& model, std::span<const 
 /// What ablating a variant costs: mean over clips of (plain - ablated) / codes, in nats a code, with a
 /// bootstrap interval over clips. @param codes  of one clip, K N
 Estimate ablation_cost(std::span<const AblationScores> scores, std::size_t variant, std::int64_t codes);
-
-/// Plays the codes of prompts, without their sound: [R, K, N] int64.
-/// @param on_progress  in decoder columns
-at::Tensor play_codes(const Model& model, const std::vector<SessionRequest>& requests,
-                      const SessionOptions& session, std::int64_t batch_size, const PatchOptions& options);
 
 }  // namespace musicsteer

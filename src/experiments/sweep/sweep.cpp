@@ -1,7 +1,5 @@
 #include "experiments/sweep/sweep.hpp"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -9,10 +7,8 @@
 
 #include "audio/metrics.hpp"
 #include "base/errors.hpp"
-#include "generation/generator.hpp"
-#include "generation/scoring.hpp"
+#include "generation/clip_runner.hpp"
 #include "io/sha256.hpp"
-#include "model/memory.hpp"
 #include "steering/combination.hpp"
 #include "steering/resolve.hpp"
 
@@ -20,28 +16,27 @@ namespace musicsteer {
 namespace {
 
 using nlohmann::json;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kRecordBytes = 2'000;
 constexpr std::uint64_t kWavHeaderBytes = 44;
 
-/// Clips of one text length, and so of one shape; at most as many as a batch takes.
-using Batch = std::vector<const SweepClip*>;
+/// Clips of one text length, and so of one shape.
+struct Group {
+    std::int64_t text_length = 0;
+    std::vector<const SweepClip*> clips;
+};
 
-std::vector<Batch> batches_of(const std::vector<SweepClip>& clips, std::int64_t batch_size,
-                              const std::map<std::string, std::string>& records) {
-    std::map<std::int64_t, std::vector<Batch>> by_length;
-    for (const SweepClip& clip : clips) {
-        if (records.contains(clip.id)) continue;
-        std::vector<Batch>& batches = by_length[clip.spec.text_length];
-        if (batches.empty() || std::ssize(batches.back()) == batch_size) batches.emplace_back();
-        batches.back().push_back(&clip);
+/// The clips that are not there yet.
+std::vector<Group> groups_of(const std::vector<SweepClip>& clips,
+                             const std::map<std::string, std::string>& records) {
+    std::vector<Group> groups;
+    for (const SweepClip* clip : in_run_order(clips)) {
+        if (records.contains(clip->id)) continue;
+        const std::int64_t length = clip->spec.text_length;
+        if (groups.empty() || groups.back().text_length != length) groups.push_back({length, {}});
+        groups.back().clips.push_back(clip);
     }
-    std::vector<Batch> all;
-    for (auto& [length, batches] : by_length)
-        all.insert(all.end(), std::make_move_iterator(batches.begin()),
-                   std::make_move_iterator(batches.end()));
-    return all;
+    return groups;
 }
 
 /// The plan's vector files, each read once and held to its hash.
@@ -91,18 +86,16 @@ class Runner {
     }
 
     SweepOutcome run() {
-        const auto batches = batches_of(folder_.clips(), settings_.batch_size, folder_.records());
-        if (!batches.empty()) check_memory();
+        const std::vector<Group> groups = groups_of(folder_.clips(), folder_.records());
+        std::vector<ClipRunner> runners;  // all at once: what does not fit into memory fails now
+        for (const Group& group : groups)
+            runners.emplace_back(model_, run_options(), group.clips.size(), group.text_length);
         try {
-            for (const Batch& batch : batches) {
-                const std::int64_t made_before = outcome_.made;
-                cannot_write_ = false;
-                run_batch(batch);
-                if (outcome_.made == made_before && cannot_write_) break;  // a full disk: no use in going on
-            }
+            for (std::size_t i = 0; i < groups.size(); ++i) run_group(groups[i], runners[i]);
         } catch (const Interrupted&) {
             folder_.write_table();
             throw;
+        } catch (const DiskFull&) {
         }
         list_missing();
         folder_.write_table();
@@ -110,9 +103,25 @@ class Runner {
     }
 
   private:
-    void check_memory() const {
-        require_memory(batch_memory(folder_.plan(), model_.manifest(), settings_.batch_size),
-                       available_memory());
+    /// Ends the run: of a whole batch nothing could be written.
+    struct DiskFull {};
+
+    ClipRunOptions run_options() const {
+        ClipRunOptions run;
+        run.num_frames = settings_.num_frames;
+        run.sampling = settings_.sampling;
+        run.batch_size = settings_.batch_size;
+        run.threads = static_cast<int>(settings_.threads);
+        run.on_non_finite = NonFinitePolicy::kDropRequest;
+        run.scored = folder_.plan().kl ? ScoredClips::kSteered : ScoredClips::kNone;
+        run.stop = options_.stop;
+        run.on_progress = [this](double clips) {
+            if (!options_.on_progress) return;
+            const std::int64_t tried = outcome_.made + std::ssize(reasons_);
+            const double begun = static_cast<double>(tried_before_) + clips - static_cast<double>(tried);
+            options_.on_progress({outcome_.found + tried, outcome_.planned, begun});
+        };
+        return run;
     }
 
     SessionRequest request(const ClipSpec& spec) {
@@ -127,126 +136,64 @@ class Runner {
         return request;
     }
 
-    /// What one batch's clips are, before anything is measured.
-    struct Generated {
-        at::Tensor codes;                              ///< [R, K, N]
-        std::map<std::int64_t, std::string> failures;  ///< place in the batch -> why
-    };
-
-    Generated generate_batch(const Batch& batch) {
-        std::vector<SessionRequest> requests;
-        for (const SweepClip* clip : batch) requests.push_back(request(clip->spec));
-        SessionOptions session_options;
-        session_options.num_frames = settings_.num_frames;
-        session_options.sampling = settings_.sampling;
-        session_options.text_length = batch.front()->spec.text_length;
-        session_options.on_non_finite = NonFinitePolicy::kDropRequest;
-        GenerationSession session(model_, fill_batch(std::move(requests), settings_.batch_size),
-                                  session_options);
-        run_session(session, options_.stop, [&](std::int64_t) {
-            tell_progress(
-                static_cast<double>(session.position()) / static_cast<double>(session.num_positions()),
-                std::ssize(batch));
-        });
-        return {session.codes(), session.failures()};
+    void run_group(const Group& group, const ClipRunner& runner) {
+        tried_before_ = outcome_.made + std::ssize(reasons_);
+        runner.run(
+            group.clips.size(), [&](std::size_t i) { return request(group.clips[i]->spec); },
+            [&](const FinishedBatch& batch) { store(group, batch); });
     }
 
-    /// KL divergence by place in the batch, of the clips that did not fail; those that cannot be scored join
-    /// the failures. Always of the sweep's batch size, so that a score does not depend on companions.
-    std::map<std::int64_t, double> score_batch(const Batch& batch, Generated& generated) {
-        std::map<std::int64_t, double> scores;
-        std::vector<std::int64_t> places;
-        std::vector<SessionRequest> requests;
-        for (std::int64_t i = 0; i < std::ssize(batch); ++i) {
-            const ClipSpec& spec = batch[static_cast<std::size_t>(i)]->spec;
-            if (generated.failures.contains(i)) continue;
-            if (spec.steering.empty()) {
-                scores[i] = 0.0;
-                continue;
-            }
-            places.push_back(i);
-            requests.push_back(request(spec));
-            requests.back().forced_codes = generated.codes[i];
-        }
-        ScoringOptions scoring;
-        scoring.sampling = settings_.sampling;
-        scoring.batch_size = settings_.batch_size;
-        scoring.text_length = batch.front()->spec.text_length;
-        scoring.stop = options_.stop;
-        const std::vector<ScoreOrFailure> found = score_each_clip(model_, requests, scoring);
-        for (std::size_t i = 0; i < found.size(); ++i) {
-            if (found[i].score) {
-                scores[places[i]] = found[i].score->kl_nats;
-            } else {
-                generated.failures[places[i]] = found[i].failure;
-            }
-        }
-        return scores;
-    }
-
-    void run_batch(const Batch& batch) {
-        const auto start = Clock::now();
+    void store(const Group& group, const FinishedBatch& batch) {
         const std::int64_t made_before = outcome_.made;
-        Generated generated = generate_batch(batch);
-        const auto decoded = Clock::now();
-        std::map<std::int64_t, double> scores;
-        if (folder_.plan().kl) scores = score_batch(batch, generated);
-        for (std::int64_t i = 0; i < std::ssize(batch); ++i) {
-            if (options_.stop.stop_requested()) throw Interrupted("interrupted");
-            const SweepClip& clip = *batch[static_cast<std::size_t>(i)];
-            const auto failure = generated.failures.find(i);
-            if (failure != generated.failures.end()) {
-                fail(clip, failure->second);
+        bool cannot_write = false;
+        for (std::size_t i = 0; i < batch.clips.size(); ++i) {
+            const SweepClip& clip = *group.clips[batch.first + i];
+            if (!batch.clips[i].failure.empty()) {
+                fail(clip, batch.clips[i].failure);
                 continue;
             }
-            const auto score = scores.find(i);
-            finish(clip, generated.codes.narrow(0, i, 1),
-                   score == scores.end() ? std::nullopt : std::optional(score->second));
+            try {
+                store(clip, batch.audio(i), batch.clips[i].score);
+                ++outcome_.made;
+            } catch (const Interrupted&) {
+                throw;
+            } catch (const OutputError& error) {
+                cannot_write = true;
+                fail(clip, error.what());
+            } catch (const Error& error) {
+                fail(clip, error.what());
+            }
         }
-        const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - batch.start;
         folder_.log_timing({{"clips", outcome_.made - made_before},
                             {"batch_size", settings_.batch_size},
-                            {"seconds", seconds(Clock::now() - start)},
-                            {"decoder_seconds", seconds(decoded - start)}});
+                            {"seconds", seconds.count()},
+                            {"decoder_seconds", batch.decoder_s}});
+        if (outcome_.made == made_before && cannot_write) throw DiskFull();
     }
 
-    /// @param codes  [1, K, N]
-    void finish(const SweepClip& clip, const at::Tensor& codes, std::optional<double> kl_nats) {
-        try {
-            const Audio audio = decode_clip(model_, codes);
-            json record = clip_record(settings_, clip.spec);
-            record["id"] = clip.id;
-            record["clipped_samples"] = clipped_samples(audio);
-            record["measures"] =
-                measures_json(measure_audio(as_written(audio, sample_format_), {folder_.plan().tempo_prior}));
-            if (kl_nats) record["kl_nats"] = *kl_nats;
-            record["file"] = nullptr;
-            record["audio_sha256"] = nullptr;
-            if (folder_.plan().audio) {
-                const std::filesystem::path file = folder_.paths().clip(clip.id);
-                write_wav(file, audio, sample_format_, Overwrite::kAllow);
-                record["file"] = "clips/" + clip.id + ".wav";
-                record["audio_sha256"] = sha256_of_file(file);
-            }
-            folder_.store(clip.id, record);
-            ++outcome_.made;
-        } catch (const OutputError& error) {
-            cannot_write_ = true;
-            fail(clip, error.what());
-        } catch (const Error& error) {
-            fail(clip, error.what());
+    void store(const SweepClip& clip, const Audio& audio, const std::optional<ClipScore>& score) {
+        const AudioMeasures measures =
+            measure_audio(as_written(audio, sample_format_), {folder_.plan().tempo_prior});
+        json record = clip_record(settings_, clip.spec);
+        record["id"] = clip.id;
+        record["clipped_samples"] = measures.clipped_samples;
+        record["measures"] = measures_json(measures);
+        if (score) record["kl_nats"] = score->kl_nats;
+        record["file"] = nullptr;
+        record["audio_sha256"] = nullptr;
+        if (folder_.plan().audio) {
+            const std::filesystem::path file = folder_.paths().clip(clip.id);
+            write_wav(file, audio, sample_format_, Overwrite::kAllow);
+            record["file"] = "clips/" + clip.id + ".wav";
+            record["audio_sha256"] = sha256_of_file(file);
         }
+        folder_.store(clip.id, record);
     }
 
     void fail(const SweepClip& clip, const std::string& reason) {
         reasons_[clip.id] = reason;
         if (options_.on_message) options_.on_message("clip " + clip.id + " failed: " + reason);
-    }
-
-    void tell_progress(double share, std::int64_t batch_clips) const {
-        if (!options_.on_progress) return;
-        options_.on_progress(
-            {outcome_.found + outcome_.made + std::ssize(reasons_), outcome_.planned, share, batch_clips});
     }
 
     void list_missing() {
@@ -265,7 +212,7 @@ class Runner {
     VectorFiles vectors_;
     SweepOutcome outcome_;
     std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed
-    bool cannot_write_ = false;
+    std::int64_t tried_before_ = 0;               ///< before this group, in this run
 };
 
 }  // namespace
@@ -275,9 +222,11 @@ SweepEstimate estimate_sweep(const std::vector<SweepClip>& clips, const SweepPla
                              double seconds_per_clip) {
     SweepEstimate estimate;
     estimate.clips = std::ssize(clips);
-    for (const Batch& batch : batches_of(clips, plan.settings.batch_size, records)) {
-        ++estimate.batches_left;
-        estimate.clips_left += std::ssize(batch);
+    const std::int64_t batch_size = plan.settings.batch_size;
+    for (const Group& group : groups_of(clips, records)) {
+        const std::int64_t count = std::ssize(group.clips);
+        estimate.clips_left += count;
+        estimate.batches_left += (count + batch_size - 1) / batch_size;
     }
     const std::uint64_t samples = static_cast<std::uint64_t>(plan.settings.num_frames) *
                                   static_cast<std::uint64_t>(manifest.codec.hop_length) *

@@ -15,12 +15,9 @@ namespace musicsteer {
 struct SweepProgress {
     std::int64_t clips_done = 0;  ///< those that were there before included
     std::int64_t clips_total = 0;
-    double batch_share = 0.0;  ///< of the batch that is running, 0 to 1
-    std::int64_t batch_clips = 0;
+    double begun = 0.0;  ///< parts of those that are being made
 
-    double clips_done_and_begun() const {
-        return static_cast<double>(clips_done) + batch_share * static_cast<double>(batch_clips);
-    }
+    double clips_done_and_begun() const { return static_cast<double>(clips_done) + begun; }
 };
 
 struct SweepOptions {

@@ -9,12 +9,13 @@
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_conditions.hpp"
-#include "generation/generator.hpp"
-#include "generation/scoring.hpp"
+#include "generation/clip_runner.hpp"
 #include "model/memory.hpp"
 
 namespace musicsteer {
 namespace {
+
+constexpr double kDefaultDuration_s = 8.0;
 
 template <typename Value>
 std::vector<Value> without_repetition(const std::vector<Value>& values) {
@@ -26,23 +27,13 @@ std::vector<Value> without_repetition(const std::vector<Value>& values) {
     return result;
 }
 
-GeneratorOptions generator_options(const SweepRequest& request, const Manifest& manifest) {
-    GeneratorOptions options;
-    options.duration_s = request.duration_s.value_or(options.duration_s);
-    options.sampling.guidance_scale = request.guidance_scale.value_or(manifest.default_guidance_scale);
-    options.sampling.top_k = request.top_k.value_or(manifest.default_top_k);
-    options.sampling.top_p = request.top_p.value_or(options.sampling.top_p);
-    options.sampling.temperature = request.temperature.value_or(manifest.default_temperature);
-    options.validate(manifest);
-    return options;
-}
-
-std::int64_t padded_length(const Tokenizer& tokenizer, const std::string& prompt,
-                           const std::optional<std::string>& negative_prompt) {
-    SessionRequest request;
-    request.prompt = prompt;
-    request.negative_prompt = negative_prompt;
-    return text_length_for(tokenizer, {&request, 1});
+SamplingOptions sampling_of(const SweepRequest& request, const Manifest& manifest) {
+    SamplingOptions sampling;
+    sampling.guidance_scale = request.guidance_scale.value_or(manifest.default_guidance_scale);
+    sampling.top_k = request.top_k.value_or(manifest.default_top_k);
+    sampling.top_p = request.top_p.value_or(sampling.top_p);
+    sampling.temperature = request.temperature.value_or(manifest.default_temperature);
+    return sampling;
 }
 
 bool has_unsteered(const SweepPlan& plan) {
@@ -53,22 +44,31 @@ bool has_unsteered(const SweepPlan& plan) {
            });
 }
 
-/// As many clips as there are, at most 16, halved until they fit.
-std::int64_t batch_size_for(const SweepPlan& plan, const Manifest& manifest, std::uint64_t memory) {
+std::int64_t count_clips(const SweepPlan& plan) {
     std::int64_t of_a_seed = has_unsteered(plan) ? 1 : 0;
     for (const SweepCondition& condition : plan.conditions) {
         of_a_seed += std::count_if(condition.alphas.begin(), condition.alphas.end(),
                                    [](double alpha) { return alpha != 0.0; });
     }
-    const std::int64_t clips = std::ssize(plan.prompts) * std::ssize(plan.seeds) * of_a_seed;
-    std::int64_t batch_size = std::min(clips, kMaxDefaultBatch);
-    while (batch_size > 1 && batch_memory(plan, manifest, batch_size).total() > memory) batch_size /= 2;
-    const std::uint64_t least = batch_memory(plan, manifest, batch_size).total();
-    if (least > memory) {
-        throw ResourceError("one clip at a time needs about " + format_bytes(least) +
-                            " of memory beside the model, the budget is " + format_bytes(memory) +
-                            ": raise --memory or use a shorter --duration");
-    }
+    return std::ssize(plan.prompts) * std::ssize(plan.seeds) * of_a_seed;
+}
+
+/// Of generating its clips and scoring them.
+ClipNeeds needs_of(const SweepPlan& plan) {
+    ClipNeeds needs;
+    needs.frames = plan.settings.num_frames;
+    for (const SweepPrompt& prompt : plan.prompts)
+        needs.text_length = std::max(needs.text_length, prompt.text_length);
+    needs.guided = plan.settings.sampling.guided();
+    needs.scored = plan.kl;
+    needs.columns = plan.kl ? kScoringColumns : 1;
+    return needs;
+}
+
+std::int64_t batch_size_for(const SweepPlan& plan, const Manifest& manifest, std::uint64_t memory) {
+    const ClipNeeds needs = needs_of(plan);
+    const std::int64_t batch_size = default_batch_size(manifest, needs, count_clips(plan), memory);
+    require_memory(estimate_memory(manifest, needs, batch_size), memory);
     return batch_size;
 }
 
@@ -141,20 +141,6 @@ std::vector<SweepClip> SweepPlan::clips() const {
     return result;
 }
 
-MemoryEstimate batch_memory(const SweepPlan& plan, const Manifest& manifest, std::int64_t batch_size) {
-    BatchShape shape;
-    shape.rows = batch_size * (plan.settings.sampling.guided() ? 2 : 1);
-    shape.frames = plan.settings.num_frames;
-    for (const SweepPrompt& prompt : plan.prompts)
-        shape.text_length = std::max(shape.text_length, prompt.text_length);
-    if (plan.kl) {  // each clip steered and unsteered, many columns at a time
-        shape.rows *= 2;
-        shape.columns = kScoringColumns;
-    }
-    shape.texts = shape.rows;
-    return estimate_memory(manifest, shape);
-}
-
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available) {
     std::uint64_t weights = 0;
     for (const auto& [name, record] : manifest.files) weights += record.bytes;
@@ -164,10 +150,14 @@ std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available) 
 SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest, const Tokenizer& tokenizer,
                           const PlanOptions& options) {
     check_axes(request);
-    const GeneratorOptions options_of_clips = generator_options(request, manifest);
     SweepPlan plan;
     plan.model_path = request.model;
-    plan.settings = ClipSettings::of(manifest, options_of_clips.duration_s, options_of_clips.sampling);
+    plan.settings = ClipSettings::of(manifest, request.duration_s.value_or(kDefaultDuration_s),
+                                     sampling_of(request, manifest));
+    ClipRunOptions run;
+    run.num_frames = plan.settings.num_frames;
+    run.sampling = plan.settings.sampling;
+    run.validate(manifest);
     plan.settings.sample_format = request.sample_format.value_or(plan.settings.sample_format);
     (void)parse_sample_format(plan.settings.sample_format);
     plan.settings.device = options.device;
@@ -176,8 +166,11 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
     plan.audio = request.audio;
     plan.kl = request.kl;
-    for (const std::string& text : without_repetition(request.collect_prompts()))
-        plan.prompts.push_back({text, padded_length(tokenizer, text, request.negative_prompt)});
+    for (const std::string& text : without_repetition(request.collect_prompts())) {
+        plan.prompts.push_back({text, text_length_for(tokenizer, text, request.negative_prompt)});
+        const auto warning = warning_of_text_length(plan.prompts.back().text_length);
+        if (warning && options.on_warning) options.on_warning(*warning);
+    }
     plan.seeds = request.seeds.empty() ? std::vector<std::uint64_t>{0} : without_repetition(request.seeds);
     plan.conditions = resolve_conditions(request, manifest, options.on_warning);
     plan.settings.batch_size = request.batch_size.value_or(0) > 0

@@ -5,7 +5,7 @@
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
-#include "directions/prompt_set.hpp"
+#include "directions/prompt_choice.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
 #include "steering/setting_fields.hpp"
@@ -123,17 +123,7 @@ SweepRequest SweepRequest::parse(const std::string& json, const std::string& ori
 }
 
 std::vector<std::string> SweepRequest::collect_prompts() const {
-    std::vector<std::string> texts = prompts;
-    if (!prompts_file.empty()) {
-        std::vector<Prompt> from_file = load_prompt_list(prompts_file);
-        if (limit > 0 && static_cast<std::uint64_t>(limit) < from_file.size())
-            from_file.resize(static_cast<std::size_t>(limit));
-        for (Prompt& prompt : from_file) texts.push_back(std::move(prompt.text));
-    } else if (limit > 0) {
-        throw UsageError("a limit counts the prompts of a file, and no prompts file is given");
-    }
-    if (texts.empty()) throw UsageError("nothing to sweep over: give --prompt or --prompts-file");
-    return texts;
+    return musicsteer::collect_prompts({prompts, prompts_file, limit});
 }
 
 }  // namespace musicsteer

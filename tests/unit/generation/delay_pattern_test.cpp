@@ -109,6 +109,14 @@ INSTANTIATE_TEST_SUITE_P(Patterns, DelayRoundTrip,
                                          RoundTripCase{kMono, 50}, RoundTripCase{kStereo, 1},
                                          RoundTripCase{kStereo, 7}));
 
+TEST(DelayPattern, OneFrameIsThatOfAll) {
+    const DelayPattern pattern(kMono, kStart, 3);
+    const at::Tensor codes = counted_codes(2, 4, 3);
+    const at::Tensor sequence = pattern.delay(codes);
+    for (std::int64_t frame = 0; frame < 3; ++frame)
+        EXPECT_TRUE(at::equal(pattern.frame(sequence, frame), codes.select(2, frame)));
+}
+
 TEST(DelayPattern, UndelayGivesACopy) {
     const DelayPattern pattern(kMono, kStart, 2);
     at::Tensor sequence = pattern.delay(counted_codes(1, 4, 2));

@@ -164,7 +164,6 @@ TEST_F(HookRegistryTest, HooksAreToldTheContext) {
     context.position = 17;
     context.columns = 3;
     context.num_frames = 50;
-    context.phase = Phase::kForced;
     context.rows = rows;
     bool called = false;
     const HookHandle handle = registry_->observe(point_, [&](const at::Tensor&, const HookContext& told) {
@@ -173,7 +172,6 @@ TEST_F(HookRegistryTest, HooksAreToldTheContext) {
         EXPECT_EQ(told.position, 17);
         EXPECT_EQ(told.columns, 3);
         EXPECT_EQ(told.num_frames, 50);
-        EXPECT_EQ(told.phase, Phase::kForced);
         ASSERT_EQ(told.rows.size(), 2u);
         EXPECT_EQ(told.rows[1].request, 4);
         EXPECT_EQ(told.rows[1].role, RowRole::kNull);

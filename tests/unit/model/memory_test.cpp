@@ -33,13 +33,12 @@ Manifest small_manifest() {
 }
 
 TEST(EstimateMemory, ByHand) {
-    BatchShape shape;
-    shape.rows = 3;
-    shape.frames = 5;
-    shape.texts = 2;
-    shape.text_length = 7;
-    shape.columns = 4;
-    const MemoryEstimate estimate = estimate_memory(small_manifest(), shape);
+    ClipNeeds needs;
+    needs.frames = 5;
+    needs.text_length = 7;
+    needs.columns = 4;
+    needs.guided = false;
+    const MemoryEstimate estimate = estimate_memory(small_manifest(), needs, 3);
     // A position's keys and values: 2 x 2 layers x 8 wide x 4 bytes = 128.
     EXPECT_EQ(estimate.cache, 128u * 3 * (5 + 3));
     EXPECT_EQ(estimate.text, 128u * 3 * 7);
@@ -49,21 +48,57 @@ TEST(EstimateMemory, ByHand) {
     // Lowered weights keep the cache in float16, but not what is remembered of the text.
     Manifest lowered = small_manifest();
     lowered.precision["decoder"] = "int8";
-    EXPECT_EQ(estimate_memory(lowered, shape).cache, 64u * 3 * (5 + 3));
-    EXPECT_EQ(estimate_memory(lowered, shape).text, estimate.text);
+    EXPECT_EQ(estimate_memory(lowered, needs, 3).cache, 64u * 3 * (5 + 3));
+    EXPECT_EQ(estimate_memory(lowered, needs, 3).text, estimate.text);
 }
 
 TEST(EstimateMemory, GrowsAndNeverWrapsAround) {
-    BatchShape shape;
-    shape.rows = 1;
-    shape.frames = 1;
-    const std::uint64_t small = estimate_memory(small_manifest(), shape).total();
-    shape.rows = std::numeric_limits<std::int64_t>::max() / 2;
-    shape.frames = 1'000'000'000;
-    const MemoryEstimate huge = estimate_memory(small_manifest(), shape);
+    ClipNeeds needs;
+    needs.frames = 1;
+    const std::uint64_t small = estimate_memory(small_manifest(), needs, 1).total();
+    needs.frames = 1'000'000'000;
+    const MemoryEstimate huge =
+        estimate_memory(small_manifest(), needs, std::numeric_limits<std::int64_t>::max() / 2);
     EXPECT_GT(huge.cache, small);
     EXPECT_GT(huge.total(), std::uint64_t{1} << 59);
     EXPECT_THROW(require_memory(huge, std::uint64_t{1} << 59), ResourceError);
+}
+
+TEST(EstimateMemory, CountsEveryRow) {
+    ClipNeeds needs;
+    needs.frames = 5;
+    needs.text_length = 7;
+    needs.guided = false;
+    const auto cache = [&](std::int64_t clips) {
+        return estimate_memory(small_manifest(), needs, clips).cache;
+    };
+    const std::uint64_t row = cache(1);
+    needs.guided = true;  // a row without the prompt
+    EXPECT_EQ(cache(3), 6 * row);
+    needs.scored = true;  // and both without steering
+    EXPECT_EQ(cache(3), 12 * row);
+    needs.references = 2;
+    EXPECT_EQ(cache(3), 20 * row);
+    needs.decoded = false;
+    EXPECT_EQ(estimate_memory(small_manifest(), needs, 3).codec, 0u);
+}
+
+TEST(DefaultBatchSize, IsHalvedUntilItFits) {
+    ClipNeeds needs;
+    needs.frames = 500;
+    const auto size = [&](std::int64_t clips, std::uint64_t memory) {
+        return default_batch_size(small_manifest(), needs, clips, memory);
+    };
+    const auto total = [&](std::int64_t clips) {
+        return estimate_memory(small_manifest(), needs, clips).total();
+    };
+    EXPECT_EQ(size(1'000, kUnknown), 16);
+    EXPECT_EQ(size(5, kUnknown), 5);
+    EXPECT_EQ(size(0, kUnknown), 1);
+    EXPECT_EQ(size(16, total(16)), 16);
+    EXPECT_EQ(size(16, total(16) - 1), 8);
+    EXPECT_EQ(size(16, total(3)), 2);
+    EXPECT_EQ(size(16, 0), 1);
 }
 
 TEST(RequireMemory, ComparesTheTotal) {
@@ -78,8 +113,8 @@ TEST(RequireMemory, SaysWhatIsNeededWhatIsFreeAndWhatToDo) {
     const MemoryEstimate estimate{28'000'000'000, 900'000'000, 100'000'000, 2'000'000'000};
     EXPECT_THAT([&] { require_memory(estimate, 22'400'000'000); },
                 ThrowsMessage<ResourceError>(StrEq(
-                    "this batch needs about 31.0 GB of memory (cache 28.0 GB, codec 2.0 GB), 22.4 GB are "
-                    "free: use a smaller --batch-size or a shorter --duration")));
+                    "this batch needs about 31.0 GB of memory (cache 28.0 GB, codec 2.0 GB) and may take "
+                    "22.4 GB: use a smaller --batch-size or a shorter --duration")));
 }
 
 TEST(FormatBytes, PicksAUnit) {

@@ -42,16 +42,15 @@ TEST(RecoveredShare, HasNoIntervalWhereResamplesHaveNothingToRecover) {
 
 TEST(PatchReport, WhatIsNotKnownIsNullOrEmpty) {
     PatchReport report;
-    report.quantity = "recovered";
     for (const PatchVariant& variant : patch_variants({0, 1}, {Site::kMlpOut}))
         report.results.emplace_back().variant = variant;
     report.results[0].estimate = {0.25, 0.125, 0.5, 4};
     report.results[1].estimate.value = 0.5;
-    const nlohmann::json results = patch_results_json(report);
+    const nlohmann::json results = patch_json(report)["results"];
     EXPECT_EQ(results[0]["recovered"], (nlohmann::json{{"value", 0.25}, {"low", 0.125}, {"high", 0.5}}));
     EXPECT_EQ(results[1]["recovered"].dump(), R"({"high":null,"low":null,"value":0.5})");
     EXPECT_TRUE(results[2]["recovered"]["value"].is_null() && results[2]["layer"].is_null());
-    EXPECT_EQ(patch_results_csv(report),
+    EXPECT_EQ(patch_csv(report),
               "layer,site,recovered,low,high\n0,mlp_out,0.25,0.125,0.5\n1,mlp_out,0.5,,\nall,mlp_out,,,\n");
 }
 

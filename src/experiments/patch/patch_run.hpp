@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "experiments/patch/patch_report.hpp"
+#include "generation/sampler.hpp"
+#include "model/model.hpp"
+
+namespace musicsteer {
+
+/// What `patch` is asked for: pairs of prompts, or prompts to ablate on.
+struct PatchRequest {
+    std::vector<PatchPair> pairs;      ///< whose codes are not known yet
+    std::optional<Ablation> ablation;  ///< in place of patching: then `clips` are used
+    std::vector<AblationClip> clips;
+    std::string layers = "all";  ///< as parse_layers reads it
+    std::vector<Site> sites;
+    std::optional<std::string> window;  ///< "0-2", in seconds; default: the whole clip
+    double duration_s = 8.0;
+    SamplingOptions sampling;
+    std::int64_t batch_size = 0;  ///< default 16
+    std::string device = "cpu";
+
+    /// What can be said before a model is loaded. @throws UsageError
+    void validate(const Manifest& manifest) const;
+};
+
+struct PatchRunOptions {
+    /// @param stage  "playing", "patching" or "ablating"; @param clips  that are done, parts included
+    std::function<void(const std::string& stage, double clips, std::size_t total)> on_progress;
+    std::function<void(const std::string&)> on_warning;
+    std::stop_token stop;
+};
+
+/// Plays the codes of each source prompt, or prompt to ablate on, and scores them with every site of every
+/// layer replaced. @throws UsageError, ModelError, ResourceError, Interrupted
+PatchReport run_patch(const Model& model, PatchRequest request, const PatchRunOptions& options);
+
+}  // namespace musicsteer
