@@ -3,173 +3,122 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/errors.hpp"
+#include "base/student_t.hpp"
+
 namespace musicsteer {
 namespace {
 
-std::vector<double> values_of(const BySeed& by_seed) {
-    std::vector<double> values;
-    for (const auto& [seed, value] : by_seed) values.push_back(value);
-    return values;
+constexpr double kConfidence = 0.95;         // of the intervals
+constexpr double kNormalQuantile = 0.84162;  // of kStudyPower
+constexpr double kMaxTimes = 16.0;           // worth proposing in place of what was done
+
+/// The standard error that an interval was made from.
+double standard_error(const Estimate& estimate) {
+    const double freedom = static_cast<double>(estimate.units) - 1.0;
+    return 0.5 * (estimate.high - estimate.low) / student_t_quantile(0.5 + kConfidence / 2.0, freedom);
 }
 
-Estimate estimate_of(const BySeed& by_seed) {
-    return by_seed.empty() ? Estimate{} : bootstrap_mean(values_of(by_seed));
+double standard_deviation(std::span<const double> values) {
+    double squares = 0.0;
+    for (const double value : values) squares += std::pow(value - mean(values), 2);
+    return std::sqrt(squares / (static_cast<double>(values.size()) - 1.0));
 }
 
-bool has_in_all(const std::vector<BySeed>& sets, std::uint64_t seed) {
-    return std::all_of(sets.begin(), sets.end(), [&](const BySeed& set) { return set.contains(seed); });
+/// How far beyond their mean one more of m values lies at kStudyLevel, in standard deviations.
+double prediction_quantile(std::size_t m) {
+    const auto count = static_cast<double>(m);
+    return student_t_quantile(1.0 - kStudyLevel, count - 1.0) * std::sqrt(1.0 + 1.0 / count);
 }
 
-/// Changes of `b` over those of `a`, on the seeds that both have.
-std::vector<double> steps(const BySeed& a, const BySeed& b) {
-    std::vector<double> result;
-    for (const auto& [seed, value] : b)
-        if (a.contains(seed)) result.push_back(value - a.at(seed));
-    return result;
-}
+/// What the random vectors did, each in its direction.
+struct Controls {
+    std::vector<double> effects;
+    double mean_squared_error = 0.0;  ///< of their effects, within each
 
-/// Whether going on from `from` moves the measure back by more than its noise.
-bool turns_back(const DosePoint& from, const DosePoint& to, double towards) {
-    const std::vector<double> moved = steps(from.change, to.change);
-    if (moved.empty()) return true;
-    const Estimate step = bootstrap_mean(moved);
-    return towards > 0.0 ? step.high < 0.0 : step.low > 0.0;
-}
-
-/// How far the points on one side of 0 are usable. @param outwards  their order @param sign  of the slope
-double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl, double sign) {
-    double end = 0.0;
-    double moved = 0.0;
-    const DosePoint* farthest = nullptr;  // that moved the measure
-    for (const DosePoint* point : outwards) {
-        const double towards = point->alpha > 0.0 ? sign : -sign;
-        if (!(point->kl_nats <= max_kl) || point->change.empty()) break;
-        if (farthest && turns_back(*farthest, *point, towards)) break;
-        const Estimate change = point->mean();
-        if (!change.excludes_zero() || !(towards * change.value > moved)) continue;
-        moved = towards * change.value;
-        end = point->alpha;
-        farthest = point;
+    double spread() const {
+        return std::sqrt(std::max(std::pow(standard_deviation(effects), 2), mean_squared_error));
     }
-    return end;
-}
-
-/// Slopes of the vector and the random ones on the seeds that all of them have.
-struct SharedSlopes {
-    std::vector<double> vector;               ///< [seed]
-    std::vector<std::vector<double>> random;  ///< [draw][seed]
 };
 
-SharedSlopes shared_slopes(const DoseResponse& vector, const std::vector<DoseResponse>& random) {
-    std::vector<BySeed> all{vector.slopes()};
-    for (const DoseResponse& response : random) all.push_back(response.slopes());
-    SharedSlopes shared;
-    shared.random.resize(random.size());
-    for (const auto& [seed, slope] : all.front()) {
-        if (!has_in_all(all, seed)) continue;
-        shared.vector.push_back(slope);
-        for (std::size_t i = 0; i < random.size(); ++i) shared.random[i].push_back(all[i + 1].at(seed));
+Controls usable_controls(std::span<const HeldOutResponse> all, double max_kl) {
+    Controls controls;
+    double squared_errors = 0.0;
+    for (const HeldOutResponse& control : all) {
+        const Estimate effect = control.response.effect(max_kl);
+        if (!effect.has_interval()) continue;
+        controls.effects.push_back(control.sign * effect.value);
+        squared_errors += std::pow(standard_error(effect), 2);
     }
-    return shared;
+    if (!controls.effects.empty())
+        controls.mean_squared_error = squared_errors / static_cast<double>(controls.effects.size());
+    return controls;
 }
 
-double drawn_mean(const std::vector<double>& values, const std::vector<std::size_t>& drawn) {
-    double sum = 0.0;
-    for (const std::size_t unit : drawn) sum += values[unit];
-    return sum / static_cast<double>(drawn.size());
-}
-
-Estimate advantage_of(const SharedSlopes& slopes) {
-    const std::vector<std::size_t> counts{slopes.vector.size(), slopes.random.size()};
-    return bootstrap(counts, [&](const DrawnUnits& drawn) {
-        double random = 0.0;
-        for (const std::size_t draw : drawn[1]) random += std::abs(drawn_mean(slopes.random[draw], drawn[0]));
-        return std::abs(drawn_mean(slopes.vector, drawn[0])) - random / static_cast<double>(drawn[1].size());
-    });
+/// How many times as many clips would find an effect of this size: of a random vector's spread, the part
+/// that is noise gets smaller.
+std::optional<double> times_to_decide(double effect, double error, const Controls& controls) {
+    const double noise = controls.mean_squared_error;
+    const double real = std::max(0.0, std::pow(standard_deviation(controls.effects), 2) - noise);
+    const double quantile = prediction_quantile(controls.effects.size());
+    for (double times = 1.25; times <= kMaxTimes; times *= 1.25) {
+        const double bound = mean(controls.effects) + quantile * std::sqrt(real + noise / times);
+        const double needed = std::max(bound, student_t_quantile(0.975, 8.0) * error / std::sqrt(times));
+        if (effect >= needed + kNormalQuantile * error / std::sqrt(times)) return times;
+    }
+    return std::nullopt;
 }
 
 }  // namespace
 
-Estimate DosePoint::mean() const {
-    return estimate_of(change);
-}
-
-BySeed DoseResponse::slopes() const {
-    BySeed result;
-    std::vector<double> alphas{0.0};
-    std::vector<BySeed> changes;
-    for (const DosePoint& point : points) {
-        if (point.change.empty()) continue;
-        alphas.push_back(point.alpha);
-        changes.push_back(point.change);
+WayChoice choose_way(std::span<const DoseResponse> ways, double max_kl) {
+    if (ways.empty()) throw UsageError("there is no way of steering to choose from");
+    WayChoice choice;
+    double farthest = -1.0;
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+        const double effect = ways[i].effect(max_kl).value;
+        const double reach = std::isfinite(effect) ? std::abs(effect) : 0.0;
+        if (reach <= farthest) continue;
+        farthest = reach;
+        choice.way = i;
+        choice.sign = effect < 0.0 ? -1.0 : 1.0;
     }
-    if (changes.empty()) return result;
-    for (const auto& [seed, first] : changes.front()) {
-        if (!has_in_all(changes, seed)) continue;
-        std::vector<double> values{0.0};
-        for (const BySeed& change : changes) values.push_back(change.at(seed));
-        result[seed] = least_squares_slope(alphas, values);
-    }
-    return result;
+    choice.alpha = ways[choice.way].next_alpha(max_kl);
+    return choice;
 }
 
-Estimate DoseResponse::slope() const {
-    return estimate_of(slopes());
-}
-
-double DoseResponse::alpha_at_kl(double max_kl) const {
-    double squares = 0.0;
-    double cost = 0.0;
-    for (const DosePoint& point : points) {
-        if (!std::isfinite(point.kl_nats)) continue;
-        squares += point.alpha * point.alpha;
-        cost += point.kl_nats;
-    }
-    return cost > 0.0 ? std::sqrt(max_kl * squares / cost) : 0.0;
-}
-
-double DoseResponse::reach(double max_kl) const {
-    const double change = std::abs(slope().value) * alpha_at_kl(max_kl);
-    return std::isfinite(change) ? change : 0.0;
-}
-
-AlphaRange usable_range(const DoseResponse& response, double max_kl) {
-    const double sign = response.slope().value < 0.0 ? -1.0 : 1.0;
-    std::vector<const DosePoint*> above, below;
-    for (const DosePoint& point : response.points) (point.alpha > 0.0 ? above : below).push_back(&point);
-    const auto outwards = [](const DosePoint* a, const DosePoint* b) {
-        return std::abs(a->alpha) < std::abs(b->alpha);
-    };
-    std::sort(above.begin(), above.end(), outwards);
-    std::sort(below.begin(), below.end(), outwards);
-    return {usable_end(below, max_kl, sign), usable_end(above, max_kl, sign)};
-}
-
-Verdict judge(const DoseResponse& vector, const std::vector<DoseResponse>& random) {
+Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> all_controls, double max_kl) {
     Verdict verdict;
-    const SharedSlopes slopes = shared_slopes(vector, random);
-    if (slopes.vector.size() < 2 || random.empty()) {
-        verdict.reason = "too few clips could be measured";
+    verdict.sign = vector.sign;
+    const Controls controls = usable_controls(all_controls, max_kl);
+    verdict.controls = controls.effects;
+    verdict.controls_left_out = all_controls.size() - controls.effects.size();
+    verdict.effect = vector.response.effect(max_kl);
+    verdict.unit = cluster_unit(vector.response.slopes());
+    if (!verdict.effect.has_interval()) return verdict;
+    if (controls.effects.size() < kMinControls) {
+        verdict.reason = VerdictReason::kFewControls;
         return verdict;
     }
-    verdict.slope = bootstrap_mean(slopes.vector);
-    double steepest = 0.0;
-    for (const std::vector<double>& of_draw : slopes.random) {
-        verdict.random_slopes.push_back(mean(of_draw));
-        steepest = std::max(steepest, std::abs(verdict.random_slopes.back()));
-    }
-    verdict.advantage = advantage_of(slopes);
-    if (!verdict.slope.excludes_zero()) {
-        verdict.reason = "the interval of its slope holds zero";
-    } else if (std::abs(verdict.slope.value) <= steepest) {
-        verdict.reason = "a random vector of the same norm moves the measure as much";
-    } else if (!(verdict.advantage.low > 0.0)) {
-        verdict.reason = "the interval of its advantage over random vectors holds zero";
+    const double effect = vector.sign * verdict.effect.value;
+    const double error = standard_error(verdict.effect);
+    verdict.bound = mean(controls.effects) + prediction_quantile(controls.effects.size()) * controls.spread();
+    verdict.detectable = std::max(*verdict.bound, 0.0) + kNormalQuantile * error;
+    if (effect < 0.0 && verdict.effect.excludes_zero()) {
+        verdict.reason = VerdictReason::kOtherWay;
+    } else if (!verdict.effect.excludes_zero()) {
+        verdict.reason = VerdictReason::kHoldsZero;
+    } else if (!(effect > *verdict.bound)) {
+        verdict.reason = VerdictReason::kLikeRandom;
     } else {
-        verdict.steers = true;
-        verdict.reason = "its slope is steeper than that of every random vector of the same norm";
+        verdict.reason = VerdictReason::kBeyondRandom;
     }
+    if (!verdict.steers() && effect > 0.0) verdict.more_clips = times_to_decide(effect, error, controls);
     return verdict;
+}
+
+double detectable_spread(std::size_t pairs, std::size_t controls) {
+    return (prediction_quantile(controls) + kNormalQuantile) / std::sqrt(static_cast<double>(pairs));
 }
 
 }  // namespace musicsteer

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "audio/metrics.hpp"
 #include "base/errors.hpp"
@@ -196,6 +197,7 @@ class Runner {
             const SweepClip& clip = *batch[static_cast<std::size_t>(i)];
             const auto failure = generated.failures.find(i);
             if (failure != generated.failures.end()) {
+                overflowed_.insert(clip.id);
                 fail(clip, failure->second);
                 continue;
             }
@@ -253,7 +255,8 @@ class Runner {
         for (const SweepClip& clip : folder_.clips()) {
             if (folder_.records().contains(clip.id)) continue;
             const auto reason = reasons_.find(clip.id);
-            outcome_.missing.push_back({clip.id, reason == reasons_.end() ? "not tried" : reason->second});
+            outcome_.missing.push_back({clip.id, reason == reasons_.end() ? "not tried" : reason->second,
+                                        overflowed_.contains(clip.id)});
         }
     }
 
@@ -265,6 +268,7 @@ class Runner {
     VectorFiles vectors_;
     SweepOutcome outcome_;
     std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed
+    std::set<std::string> overflowed_;
     bool cannot_write_ = false;
 };
 
