@@ -97,7 +97,7 @@ Outcome run_patching(const Job& job, std::vector<PatchPair> pairs) {
     const Estimate& any = outcome.report.results.front().estimate;
     if (std::isfinite(any.value) && any.units > 1 && !any.has_interval()) {
         log_warn(
-            "no intervals: drawn anew, these pairs too often have nothing to recover; use more pairs or "
+            "no intervals: that there is anything to recover can't be told from chance; use more pairs or "
             "longer clips");
     }
     return outcome;

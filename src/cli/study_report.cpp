@@ -112,7 +112,8 @@ void print_wrapped(std::ostream& out, const std::string& text) {
 
 void print_verdict(std::ostream& out, const Study& study) {
     const Verdict& verdict = *study.verdict;
-    std::string text = "Random vectors, each in the setting chosen for it:";
+    std::string text =
+        "Random vectors, each in the setting in which it stands out most, in terms of this one:";
     for (const double effect : verdict.controls) text += " " + change(study, verdict.sign * effect) + ",";
     if (verdict.controls.empty()) text += " none,";
     text.back() = ';';

@@ -30,12 +30,6 @@ std::vector<double> both_signs(double alpha) {
     return {-rounded, rounded};
 }
 
-std::vector<DoseResponse> responses(const std::vector<StudyWay>& ways) {
-    std::vector<DoseResponse> result;
-    for (const StudyWay& way : ways) result.push_back(way.response);
-    return result;
-}
-
 class StudyRun {
   public:
     StudyRun(const Model& model, const StudyRequest& request, const fs::path& folder,
@@ -53,8 +47,7 @@ class StudyRun {
         if (study_.tried_layers.empty()) return conclude(StudyEnd::kNullVector);
         if (!run_stage_of(study_.layers, layer_stage())) return conclude(StudyEnd::kClipsFailed);
         if (!run_stage_of(study_.strategies, strategy_stage())) return conclude(StudyEnd::kClipsFailed);
-        for (const std::vector<StudyWay>& ways : study_.strategies->vectors)
-            choices_.push_back(choose_way(responses(ways), cap_));
+        choices_ = choose_ways(responses(*study_.strategies), cap_);
         note_what_can_be_found();
         AlphaRange range;
         if (!find_range(range)) return conclude(StudyEnd::kClipsFailed);
@@ -136,17 +129,43 @@ class StudyRun {
         return plan;
     }
 
-    /// Each vector's best layer alone, its vector in all layers, and each layer's own vector, all of them at
-    /// about the cap.
+    /// What a way adds at alpha 1, as a share of the norms of the activations that it is added to; guidance
+    /// makes more of what is added to the conditional rows alone.
+    double push_of(const SteeringSetting& way) const {
+        double squares = 0.0;
+        for (const std::int64_t layer : way.layers->numbers) {
+            const bool own = *way.strategy == Strategy::kPerLayer;
+            const double norm = stats_of(own ? layer : *way.source_layer).norm;
+            const double residual = stats_of(layer).mean_residual_norm;
+            squares += std::pow(residual > 0.0 ? norm / residual : norm, 2);
+        }
+        const SamplingOptions sampling = sampling_options();
+        const bool is_amplified = sampling.guided() && *way.rows == SteeredRows::kConditional;
+        return std::sqrt(squares) * (is_amplified ? sampling.guidance_scale : 1.0);
+    }
+
+    std::vector<std::vector<WayResponse>> responses(const StudyStage& stage) const {
+        std::vector<std::vector<WayResponse>> result;
+        for (const std::vector<StudyWay>& ways : stage.vectors) {
+            std::vector<WayResponse>& of_vector = result.emplace_back();
+            for (const StudyWay& way : ways) of_vector.push_back({way.response, push_of(way.steering)});
+        }
+        return result;
+    }
+
+    /// The layer in which each vector stands out most alone, its vector in all layers, and each layer's own
+    /// vector, all of them at about the cap.
     StagePlan strategy_stage() const {
         StagePlan plan = screening_stage("strategies");
+        const std::vector<std::vector<WayResponse>> of_layers = responses(*study_.layers);
+        const std::vector<WayChoice> best = choose_ways(of_layers, cap_);
         for (std::size_t i = 0; i < vectors_.size(); ++i)
-            plan.vectors.push_back(strategies_of(i, responses(study_.layers->vectors[i])));
+            plan.vectors.push_back(strategies_of(i, of_layers[i], best[i]));
         return plan;
     }
 
-    std::vector<SweepCondition> strategies_of(std::size_t vector,
-                                              const std::vector<DoseResponse>& of_layers) const {
+    std::vector<SweepCondition> strategies_of(std::size_t vector, const std::vector<WayResponse>& of_layers,
+                                              const WayChoice& best) const {
         std::vector<SweepCondition> ways;
         const SamplingOptions sampling = sampling_options();
         const auto add = [&](Strategy strategy, const std::optional<std::int64_t>& layer, double alpha) {
@@ -155,10 +174,10 @@ class StudyRun {
             ways.push_back(condition(vector, strategy, layer, SteeredRows::kConditional,
                                      both_signs(alpha / sampling.guidance_scale)));
         };
-        const WayChoice best = choose_way(of_layers, cap_);
         const std::int64_t layer = study_.tried_layers[best.way].layer;
         double weakest = best.alpha;
-        for (const DoseResponse& of_layer : of_layers) weakest = std::min(weakest, of_layer.next_alpha(cap_));
+        for (const WayResponse& of_layer : of_layers)
+            weakest = std::min(weakest, of_layer.response.next_alpha(cap_));
         const double many = std::sqrt(num_layers_);
         add(Strategy::kSingle, layer, best.alpha);
         add(Strategy::kOneToAll, layer, best.alpha / many);
@@ -239,10 +258,13 @@ class StudyRun {
     Study judge_confirmed() {
         std::vector<HeldOutResponse> held_out;
         for (std::size_t i = 0; i < vectors_.size(); ++i) {
-            const DoseResponse& response = study_.confirm->vectors[i].front().response;
-            held_out.push_back({response.at(both_signs(choices_[i].alpha)), choices_[i].sign});
+            const StudyWay& way = study_.confirm->vectors[i].front();
+            HeldOutResponse of_vector{way.response.at(both_signs(choices_[i].alpha)), push_of(way.steering),
+                                      choices_[i]};
+            of_vector.choice.alpha = rounded_to_digits(choices_[i].alpha, kDigits);  // as it was played
+            held_out.push_back(std::move(of_vector));
         }
-        study_.verdict = judge(held_out.front(), std::span(held_out).subspan(1), cap_);
+        study_.verdict = judge(held_out.front(), std::span(held_out).subspan(1));
         if (!study_.verdict->steers()) return conclude(StudyEnd::kNotConfirmed);
         const StudyWay& way = study_.confirm->vectors.front().front();
         const AlphaRange range = usable_range(way.response, cap_);

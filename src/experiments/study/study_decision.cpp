@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/errors.hpp"
 #include "base/student_t.hpp"
@@ -31,89 +32,140 @@ double prediction_quantile(std::size_t m) {
     return student_t_quantile(1.0 - kStudyLevel, count - 1.0) * std::sqrt(1.0 + 1.0 / count);
 }
 
-/// What the random vectors did, each in its direction.
-struct Controls {
-    std::vector<double> effects;
-    double mean_squared_error = 0.0;  ///< of their effects, within each
-
-    double spread() const {
-        return std::sqrt(std::max(std::pow(standard_deviation(effects), 2), mean_squared_error));
-    }
+/// A vector's effect at push 1, in the direction that was chosen, with its standard error.
+struct PushEffect {
+    double effect = 0.0;
+    double error = 0.0;
+    double usual = 0.0;  ///< never 0
 };
 
-Controls usable_controls(std::span<const HeldOutResponse> all, double max_kl) {
-    Controls controls;
-    double squared_errors = 0.0;
-    for (const HeldOutResponse& control : all) {
-        const Estimate effect = control.response.effect(max_kl);
-        if (!effect.has_interval()) continue;
-        controls.effects.push_back(control.sign * effect.value);
-        squared_errors += std::pow(standard_error(effect), 2);
-    }
-    if (!controls.effects.empty())
-        controls.mean_squared_error = squared_errors / static_cast<double>(controls.effects.size());
-    return controls;
+PushEffect push_effect(const HeldOutResponse& held_out, const Estimate& slope) {
+    return {held_out.choice.sign * slope.value / held_out.push, standard_error(slope) / held_out.push,
+            held_out.choice.usual};
+}
+
+/// Slopes of responses whose points are all usable.
+Estimate usable_slope(const DoseResponse& response) {
+    return response.is_usable() ? response.slope() : Estimate{};
+}
+
+double mean_square(std::span<const double> values) {
+    double sum = 0.0;
+    for (const double value : values) sum += value * value;
+    return values.empty() ? 0.0 : sum / static_cast<double>(values.size());
+}
+
+/// How far a vector stands out from the others: skewed as it is, on a scale where it is about normal.
+double standing(const PushEffect& vector) {
+    return std::asinh(vector.effect / vector.usual);
 }
 
 /// How many times as many clips would find an effect of this size: of a random vector's spread, the part
 /// that is noise gets smaller.
-std::optional<double> times_to_decide(double effect, double error, const Controls& controls) {
-    const double noise = controls.mean_squared_error;
-    const double real = std::max(0.0, std::pow(standard_deviation(controls.effects), 2) - noise);
-    const double quantile = prediction_quantile(controls.effects.size());
+std::optional<double> times_to_decide(const PushEffect& vector, const std::vector<PushEffect>& controls) {
+    std::vector<double> multiples, errors;
+    for (const PushEffect& control : controls) {
+        multiples.push_back(control.effect / control.usual);
+        errors.push_back(control.error / control.usual);
+    }
+    const double noise = mean_square(errors);
+    const double real = std::max(0.0, std::pow(standard_deviation(multiples), 2) - noise);
+    const double quantile = prediction_quantile(controls.size());
     for (double times = 1.25; times <= kMaxTimes; times *= 1.25) {
-        const double bound = mean(controls.effects) + quantile * std::sqrt(real + noise / times);
-        const double needed = std::max(bound, student_t_quantile(0.975, 8.0) * error / std::sqrt(times));
-        if (effect >= needed + kNormalQuantile * error / std::sqrt(times)) return times;
+        const double error = vector.error / vector.usual / std::sqrt(times);
+        const double bound = mean(multiples) + quantile * std::sqrt(real + noise / times);
+        const double needed = std::max(bound, student_t_quantile(0.975, 8.0) * error);
+        if (vector.effect / vector.usual >= needed + kNormalQuantile * error) return times;
     }
     return std::nullopt;
 }
 
-}  // namespace
+/// [vector] effects at push 1 in one way; 0 where clips are missing.
+struct WayEffects {
+    std::vector<double> effects;
+    double noise = 0.0;  ///< standard error, pooled
 
-WayChoice choose_way(std::span<const DoseResponse> ways, double max_kl) {
-    if (ways.empty()) throw UsageError("there is no way of steering to choose from");
-    WayChoice choice;
-    double farthest = -1.0;
-    for (std::size_t i = 0; i < ways.size(); ++i) {
-        const double effect = ways[i].effect(max_kl).value;
-        const double reach = std::isfinite(effect) ? std::abs(effect) : 0.0;
-        if (reach <= farthest) continue;
-        farthest = reach;
-        choice.way = i;
-        choice.sign = effect < 0.0 ? -1.0 : 1.0;
+    /// Root mean square of the others' effects, no less than their noise.
+    double usual_beside(std::size_t vector) const {
+        const double all = mean_square(effects) * static_cast<double>(effects.size());
+        const double others =
+            (all - effects[vector] * effects[vector]) / static_cast<double>(effects.size() - 1);
+        return std::max({std::sqrt(std::max(0.0, others)), noise, std::numeric_limits<double>::min()});
     }
-    choice.alpha = ways[choice.way].next_alpha(max_kl);
-    return choice;
+};
+
+WayEffects effects_in_way(const std::vector<std::vector<WayResponse>>& vectors, std::size_t way) {
+    WayEffects in_way;
+    std::vector<double> errors;
+    for (const std::vector<WayResponse>& ways : vectors) {
+        const Estimate slope = usable_slope(ways.at(way).response);
+        const bool is_known = std::isfinite(slope.value);
+        in_way.effects.push_back(is_known ? slope.value / ways[way].push : 0.0);
+        if (slope.has_interval()) errors.push_back(standard_error(slope) / ways[way].push);
+    }
+    in_way.noise = std::sqrt(mean_square(errors));
+    return in_way;
 }
 
-Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> all_controls, double max_kl) {
+}  // namespace
+
+std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& vectors, double max_kl) {
+    if (vectors.size() < 2 || vectors.front().empty())
+        throw UsageError("there are no ways of steering, or no vectors, to choose from");
+    std::vector<WayChoice> choices(vectors.size());
+    std::vector<double> farthest(vectors.size(), -1.0);
+    for (std::size_t way = 0; way < vectors.front().size(); ++way) {
+        const WayEffects in_way = effects_in_way(vectors, way);
+        for (std::size_t i = 0; i < vectors.size(); ++i) {
+            const double usual = in_way.usual_beside(i);
+            const double effect = in_way.effects[i];
+            if (!(std::abs(effect) / usual > farthest[i])) continue;
+            farthest[i] = std::abs(effect) / usual;
+            choices[i] = {way, vectors[i][way].response.next_alpha(max_kl), effect < 0.0 ? -1.0 : 1.0, usual};
+        }
+    }
+    return choices;
+}
+
+Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> all_controls) {
     Verdict verdict;
-    verdict.sign = vector.sign;
-    const Controls controls = usable_controls(all_controls, max_kl);
-    verdict.controls = controls.effects;
-    verdict.controls_left_out = all_controls.size() - controls.effects.size();
-    verdict.effect = vector.response.effect(max_kl);
+    verdict.sign = vector.choice.sign;
+    verdict.alpha = vector.choice.alpha;
+    std::vector<PushEffect> controls;
+    for (const HeldOutResponse& control : all_controls) {
+        const Estimate slope = usable_slope(control.response);
+        if (slope.has_interval()) controls.push_back(push_effect(control, slope));
+    }
+    verdict.controls_left_out = all_controls.size() - controls.size();
+    const Estimate slope = usable_slope(vector.response);
     verdict.unit = cluster_unit(vector.response.slopes());
-    if (!verdict.effect.has_interval()) return verdict;
-    if (controls.effects.size() < kMinControls) {
+    if (!slope.has_interval()) return verdict;
+    const double alpha = vector.choice.alpha;
+    verdict.effect = {slope.value * alpha, slope.low * alpha, slope.high * alpha, slope.units};
+    const PushEffect own = push_effect(vector, slope);
+    const double push = alpha * vector.push;
+    for (const PushEffect& control : controls)
+        verdict.controls.push_back(control.effect / control.usual * own.usual * push);
+    if (controls.size() < kMinControls) {
         verdict.reason = VerdictReason::kFewControls;
         return verdict;
     }
-    const double effect = vector.sign * verdict.effect.value;
-    const double error = standard_error(verdict.effect);
-    verdict.bound = mean(controls.effects) + prediction_quantile(controls.effects.size()) * controls.spread();
-    verdict.detectable = std::max(*verdict.bound, 0.0) + kNormalQuantile * error;
-    if (effect < 0.0 && verdict.effect.excludes_zero()) {
+    std::vector<double> of_controls;
+    for (const PushEffect& control : controls) of_controls.push_back(standing(control));
+    const double bound =
+        mean(of_controls) + prediction_quantile(controls.size()) * standard_deviation(of_controls);
+    verdict.bound = push * own.usual * std::sinh(bound);
+    verdict.detectable = std::max(*verdict.bound, 0.0) + kNormalQuantile * own.error * push;
+    if (own.effect < 0.0 && slope.excludes_zero()) {
         verdict.reason = VerdictReason::kOtherWay;
-    } else if (!verdict.effect.excludes_zero()) {
+    } else if (!slope.excludes_zero()) {
         verdict.reason = VerdictReason::kHoldsZero;
-    } else if (!(effect > *verdict.bound)) {
+    } else if (!(standing(own) > bound)) {
         verdict.reason = VerdictReason::kLikeRandom;
     } else {
         verdict.reason = VerdictReason::kBeyondRandom;
     }
-    if (!verdict.steers() && effect > 0.0) verdict.more_clips = times_to_decide(effect, error, controls);
+    if (!verdict.steers() && own.effect > 0.0) verdict.more_clips = times_to_decide(own, controls);
     return verdict;
 }
 

@@ -1,6 +1,7 @@
 #include "experiments/study/study_json.hpp"
 
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "experiments/clip_record.hpp"
@@ -84,6 +85,7 @@ json stage_json(const StudyStage& stage, double max_kl) {
 
 json verdict_json(const Verdict& verdict) {
     return {{"steers", verdict.steers()},
+            {"alpha", verdict.alpha},
             {"effect", estimate_json(verdict.effect)},
             {"over", unit_name(verdict.unit)},
             {"sign", verdict.sign},
@@ -112,10 +114,16 @@ std::string signed_change(const Study& study, double change) {
     return change_text(change, study.request.measure);
 }
 
+std::string short_text(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3g", value);
+    return text;
+}
+
 std::string effect_text(const Study& study) {
     const Estimate& effect = study.verdict->effect;
     return signed_change(study, effect.value) + " [" + signed_change(study, effect.low) + ", " +
-           signed_change(study, effect.high) + "] at the KL cap";
+           signed_change(study, effect.high) + "] at alpha " + short_text(study.verdict->alpha);
 }
 
 /// What a vector has to exceed, in its direction.
@@ -130,7 +138,8 @@ std::string unconfirmed_reason(const Study& study) {
             return "the interval of its effect, " + effect_text(study) + ", holds zero";
         case VerdictReason::kLikeRandom:
             return "its effect is " + effect_text(study) +
-                   ", and a random vector with the same choice of settings may come to " + bound_text(study);
+                   ", and a random vector that stands out as far as chance lets it would come to " +
+                   bound_text(study);
         default:
             return "on held-out clips it moves the measure the other way than when it was chosen: " +
                    effect_text(study);
@@ -166,7 +175,7 @@ std::string study_sentence(const Study& study) {
     switch (study.end) {
         case StudyEnd::kSteers:
             return "it steers " + measure + ": " + effect_text(study) + ", beyond the " + bound_text(study) +
-                   " that a random vector with the same choice of settings may come to";
+                   " of a random vector that stands out as far as chance lets it";
         case StudyEnd::kNoSteadyStrength:
             return "it moves " + measure + ", " + effect_text(study) +
                    ", but on held-out clips no strength does so steadily within the KL cap";

@@ -18,9 +18,8 @@ TEST(PairComparison, ChangesAreSharesOfTheUnsteeredMean) {
     EXPECT_DOUBLE_EQ(gap_noise({&outcome, 1}), 0.5 * (outcome.gap.high - outcome.gap.low));
 }
 
-// A third of the resamples draw none of the one unsteered clip that has onsets: there, percent of 0 are
-// asked.
-TEST(PairComparison, ResamplesWithoutAScaleLeaveNoInterval) {
+// One unsteered clip in four has onsets: percent of what may be nothing have no interval.
+TEST(PairComparison, AScaleThatMayBeNothingLeavesNoInterval) {
     const std::vector<double> plain{0.0, 0.0, 0.0, 2.0}, steered{1.0, 1.0, 1.0, 1.0};
     const TargetOutcome outcome = compare_pairs(MeasureTarget::parse("onsets=+20%"), plain, steered);
     EXPECT_DOUBLE_EQ(outcome.change.value, 1.0);
