@@ -43,10 +43,10 @@ std::string name_of(const SteeringSetting& way) {
     return "each layer's own" + rows;
 }
 
-void print_row(std::ostream& out, const std::string& name, const std::string& alpha, const std::string& kl,
+void print_row(std::ostream& out, const std::string& name, const std::string& alpha,
                const std::string& effect, const std::string& random) {
-    out << "  " << std::left << std::setw(34) << name << std::right << std::setw(8) << alpha << std::setw(8)
-        << kl << "  " << std::left << std::setw(30) << effect << "  " << random << '\n';
+    out << "  " << std::left << std::setw(36) << name << std::right << std::setw(8) << alpha << "  "
+        << std::left << std::setw(random.empty() ? 0 : 32) << effect << random << '\n';
 }
 
 /// The random vectors' strongest in the same place of the list.
@@ -61,12 +61,12 @@ std::string largest_random(const Study& study, const StudyStage& stage, std::siz
 
 void print_ways(std::ostream& out, const Study& study, const StudyStage& stage, const std::string& title) {
     out << title << " (change at the KL cap, for a positive alpha)\n";
-    print_row(out, "", "alpha", "", "vector", "random, largest");
+    print_row(out, "", "alpha", "vector", "random, largest");
     for (std::size_t i = 0; i < stage.vectors.front().size(); ++i) {
         const StudyWay& way = stage.vectors.front()[i];
         const DoseResponse& response = way.response;
         const double alpha = response.alpha_at_kl(study.request.max_kl_nats);
-        print_row(out, name_of(way.steering), response.is_usable() ? shortest(alpha) : "-", "",
+        print_row(out, name_of(way.steering), response.is_usable() ? shortest(alpha) : "-",
                   response.is_usable() ? interval(study, response.effect(study.request.max_kl_nats))
                                        : "clips overflowed",
                   largest_random(study, stage, i));
@@ -88,11 +88,10 @@ void print_points(std::ostream& out, const Study& study, const StudyStage& stage
         out << "; unsteered " << shortest(stage.unsteered_mean, 4) << ' '
             << measure_unit(study.request.measure);
     out << '\n';
-    print_row(out, "", "alpha", "KL", "change", "");
+    print_row(out, "KL, nats a code", "alpha", "change", "");
     for (const DosePoint& point : way.response.points)
-        print_row(out, "", shortest(point.alpha),
-                  std::isfinite(point.kl_nats) ? shortest(point.kl_nats, 2) : "-", point_text(study, point),
-                  "");
+        print_row(out, std::isfinite(point.kl_nats) ? shortest(point.kl_nats, 2) : "-", shortest(point.alpha),
+                  point_text(study, point), "");
 }
 
 /// Broken at spaces, going on two columns in.

@@ -153,19 +153,27 @@ class StudyRun {
         return result;
     }
 
-    /// The layer in which each vector stands out most alone, its vector in all layers, and each layer's own
+    /// The layer in which each vector does most at the cap, its vector in all layers, and each layer's own
     /// vector, all of them at about the cap.
     StagePlan strategy_stage() const {
         StagePlan plan = screening_stage("strategies");
         const std::vector<std::vector<WayResponse>> of_layers = responses(*study_.layers);
-        const std::vector<WayChoice> best = choose_ways(of_layers, cap_);
         for (std::size_t i = 0; i < vectors_.size(); ++i)
-            plan.vectors.push_back(strategies_of(i, of_layers[i], best[i]));
+            plan.vectors.push_back(strategies_of(i, of_layers[i]));
         return plan;
     }
 
-    std::vector<SweepCondition> strategies_of(std::size_t vector, const std::vector<WayResponse>& of_layers,
-                                              const WayChoice& best) const {
+    /// With the largest effect at the cap.
+    std::size_t strongest(const std::vector<WayResponse>& ways) const {
+        const auto reach = [&](const WayResponse& way) {
+            const double effect = way.response.effect(cap_).value;
+            return std::isfinite(effect) ? std::abs(effect) : 0.0;
+        };
+        return static_cast<std::size_t>(std::ranges::max_element(ways, {}, reach) - ways.begin());
+    }
+
+    std::vector<SweepCondition> strategies_of(std::size_t vector,
+                                              const std::vector<WayResponse>& of_layers) const {
         std::vector<SweepCondition> ways;
         const SamplingOptions sampling = sampling_options();
         const auto add = [&](Strategy strategy, const std::optional<std::int64_t>& layer, double alpha) {
@@ -174,13 +182,15 @@ class StudyRun {
             ways.push_back(condition(vector, strategy, layer, SteeredRows::kConditional,
                                      both_signs(alpha / sampling.guidance_scale)));
         };
-        const std::int64_t layer = study_.tried_layers[best.way].layer;
-        double weakest = best.alpha;
+        const std::size_t best = strongest(of_layers);
+        const std::int64_t layer = study_.tried_layers[best].layer;
+        const double alone = of_layers[best].response.next_alpha(cap_);
+        double weakest = alone;
         for (const WayResponse& of_layer : of_layers)
             weakest = std::min(weakest, of_layer.response.next_alpha(cap_));
         const double many = std::sqrt(num_layers_);
-        add(Strategy::kSingle, layer, best.alpha);
-        add(Strategy::kOneToAll, layer, best.alpha / many);
+        add(Strategy::kSingle, layer, alone);
+        add(Strategy::kOneToAll, layer, alone / many);
         add(Strategy::kPerLayer, std::nullopt, weakest / many);
         return ways;
     }
