@@ -11,7 +11,7 @@ import numpy as np
 from report.conditions import Condition, Settings, Term, labels_of
 from report.loading import Clip, Sweep
 from report.measures import KL, MEASURES
-from report.statistics import Estimate, Floats, estimate_change, estimate_mean, resampling_weights
+from report.statistics import Estimate, Floats, estimate_change, estimate_mean
 
 Pair = tuple[str | None, int]
 
@@ -83,14 +83,13 @@ def curves_of(sweep: Sweep, keys: list[str]) -> list[Curve]:
         if not condition.others and condition.settings in unsteered:
             by_alpha.setdefault(0.0, unsteered[condition.settings])
         pairs = list(dict.fromkeys(clip.pair for clips in by_alpha.values() for clip in clips))
-        weights = resampling_weights(len(pairs))
         values = {alpha: _values(clips, pairs, keys) for alpha, clips in by_alpha.items()}
         zero = values.get(0.0)
         points = [
             Point(
                 alpha,
-                estimate_mean(values[alpha], weights),
-                None if zero is None else estimate_change(values[alpha], zero, ratio, weights),
+                estimate_mean(values[alpha]),
+                None if zero is None else estimate_change(values[alpha], zero, ratio),
             )
             for alpha in sorted(values)
         ]

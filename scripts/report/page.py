@@ -20,7 +20,7 @@ from report.loading import Clip, Sweep
 from report.measures import KL, MEASURES, default_measure
 from report.output import GENERATOR
 from report.patches import Patch, patch_data
-from report.statistics import FEW_PAIRS, RESAMPLES, Estimate
+from report.statistics import FEW_PAIRS, Estimate
 
 SCRIPTS = ("data", "theme", "audio", "levels", "spectrogram", "listen", "charts", "tables", "patches", "main")
 
@@ -163,7 +163,7 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str]
     if len(pairs) < FEW_PAIRS:
         remarks.append(
             f"There are only {len(pairs)} pairs of prompt and seed. "
-            f"With fewer than {FEW_PAIRS}, the intervals are narrower than they should be."
+            f"With fewer than {FEW_PAIRS}, a few odd clips decide where an interval lies."
         )
     return remarks + of_patches
 
@@ -203,6 +203,4 @@ def render(
         data=script_json(page_data(sweep, patches, unreadable, codec_type)),
         plotly=plotly,
         inline_clips=inline_clips,
-        resamples=RESAMPLES,
-        few_pairs=FEW_PAIRS,
     )

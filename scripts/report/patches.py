@@ -96,7 +96,7 @@ class Patch:
             more = "prompts" if self.quantity == "cost_nats" else "pairs or longer clips"
             yield f"{self.name} has no intervals: it takes more {more}."
         elif len(self.clips) < FEW_PAIRS:
-            yield f"{self.name} rests on {self.counted}: its intervals are narrower than they should be."
+            yield f"{self.name} rests on {self.counted}, few to judge by."
 
 
 def read_patches(paths: list[Path]) -> list[Patch]:

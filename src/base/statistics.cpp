@@ -4,7 +4,6 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <random>
 #include <string>
 
 #include "base/errors.hpp"
@@ -29,15 +28,22 @@ void validate_confidence(double confidence) {
         throw UsageError("the confidence of an interval lies between 0 and 1");
 }
 
-void validate(const BootstrapOptions& options) {
-    if (options.resamples < 1) throw UsageError("a bootstrap needs at least 1 resample");
-    validate_confidence(options.confidence);
+void require_finite(std::span<const double> values) {
+    if (!std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
+        throw UsageError("mean: a value is not finite");
 }
 
-/// std::uniform_int_distribution draws differently from library to library; the remainder is off by 1 in 2^60
-/// at worst.
-std::size_t draw_below(std::size_t count, std::mt19937_64& random) {
-    return static_cast<std::size_t>(random() % count);
+/// Of the two means: sum of products of deviations / (n (n - 1)).
+double covariance_of_means(std::span<const double> a, std::span<const double> b) {
+    const double mean_a = mean(a), mean_b = mean(b);
+    double sum = 0.0;
+    for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - mean_a) * (b[i] - mean_b);
+    const auto count = static_cast<double>(a.size());
+    return sum / (count * (count - 1.0));
+}
+
+double quantile_of_interval(std::size_t units, double confidence) {
+    return student_t_quantile(0.5 + confidence / 2.0, static_cast<double>(units) - 1.0);
 }
 
 }  // namespace
@@ -100,66 +106,45 @@ std::vector<double> unit_means(std::span<const double> values, std::span<const s
     return means;
 }
 
-Estimate bootstrap(std::span<const std::size_t> unit_counts,
-                   const std::function<double(const DrawnUnits&)>& statistic,
-                   const BootstrapOptions& options) {
-    validate(options);
-    DrawnUnits drawn;
-    for (const std::size_t count : unit_counts) {
-        if (count == 0) throw UsageError("bootstrap: there are no units");
-        drawn.emplace_back(count);
-        std::iota(drawn.back().begin(), drawn.back().end(), std::size_t{0});
-    }
-    if (drawn.empty()) throw UsageError("bootstrap: there are no units");
-    Estimate estimate;
-    const double value = statistic(drawn);
-    estimate.units = unit_counts.front();
-    if (!std::isfinite(value)) return estimate;
-    estimate.value = value;
-    if (estimate.units < 2) return estimate;
-    std::mt19937_64 random(options.seed);
-    std::vector<double> resampled;
-    for (std::int64_t i = 0; i < options.resamples; ++i) {
-        for (std::vector<std::size_t>& kind : drawn)
-            for (std::size_t& unit : kind) unit = draw_below(kind.size(), random);
-        const double of_drawn = statistic(drawn);
-        if (std::isfinite(of_drawn)) resampled.push_back(of_drawn);
-    }
-    const double tail = (1.0 - options.confidence) / 2.0;
-    const auto undefined = static_cast<double>(options.resamples) - static_cast<double>(resampled.size());
-    if (undefined > tail * static_cast<double>(options.resamples)) return estimate;
-    estimate.low = quantile(resampled, tail);
-    estimate.high = quantile(resampled, 1.0 - tail);
-    return estimate;
-}
-
-Estimate bootstrap_mean(std::span<const double> unit_values, const BootstrapOptions& options) {
-    const std::size_t counts[] = {unit_values.size()};
-    return bootstrap(
-        counts,
-        [&](const DrawnUnits& drawn) {
-            double sum = 0.0;
-            for (const std::size_t unit : drawn.front()) sum += unit_values[unit];
-            return sum / static_cast<double>(unit_values.size());
-        },
-        options);
-}
-
 Estimate mean_interval_t(std::span<const double> values, double confidence) {
     validate_confidence(confidence);
-    if (!std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); }))
-        throw UsageError("mean: a value is not finite");
+    require_finite(values);
     Estimate estimate;
     estimate.value = mean(values);
     estimate.units = values.size();
     if (values.size() < 2) return estimate;
-    const double freedom = static_cast<double>(values.size()) - 1.0;
-    double squares = 0.0;
-    for (const double value : values) squares += (value - estimate.value) * (value - estimate.value);
-    const double standard_error = std::sqrt(squares / freedom / static_cast<double>(values.size()));
-    const double half_width = student_t_quantile(0.5 + confidence / 2.0, freedom) * standard_error;
+    const double half_width =
+        quantile_of_interval(values.size(), confidence) * std::sqrt(covariance_of_means(values, values));
     estimate.low = estimate.value - half_width;
     estimate.high = estimate.value + half_width;
+    return estimate;
+}
+
+Estimate ratio_interval_t(std::span<const double> numerators, std::span<const double> denominators,
+                          double confidence) {
+    validate_confidence(confidence);
+    require_equal_sizes(numerators.size(), denominators.size(), "ratio");
+    require_finite(numerators);
+    require_finite(denominators);
+    Estimate estimate;
+    estimate.units = numerators.size();
+    const double below = mean(denominators);
+    if (!(below > 0.0)) return estimate;
+    const double ratio = mean(numerators) / below;
+    estimate.value = ratio;
+    if (estimate.units < 2) return estimate;
+    const double t = quantile_of_interval(estimate.units, confidence);
+    const double var_above = covariance_of_means(numerators, numerators);
+    const double var_below = covariance_of_means(denominators, denominators);
+    const double covariance = covariance_of_means(numerators, denominators);
+    const double g = t * t * var_below / (below * below);
+    if (g >= 1.0) return estimate;
+    const double slope = var_below > 0.0 ? covariance / var_below : 0.0;
+    const double variance = var_above - 2.0 * ratio * covariance + ratio * ratio * var_below -
+                            g * (var_above - slope * covariance);
+    const double half_width = t / below * std::sqrt(std::max(0.0, variance));
+    estimate.low = (ratio - g * slope - half_width) / (1.0 - g);
+    estimate.high = (ratio - g * slope + half_width) / (1.0 - g);
     return estimate;
 }
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
@@ -16,16 +15,10 @@ struct Estimate {
     double high = std::numeric_limits<double>::quiet_NaN();
     std::size_t units = 0;  ///< the independent observations that it rests on
 
-    /// False with fewer than two units, or where a bootstrap can't tell.
+    /// False with fewer than two units, or where they can't tell.
     bool has_interval() const { return std::isfinite(low) && std::isfinite(high); }
     /// True if the whole interval lies on one side of zero.
     bool excludes_zero() const { return low > 0.0 || high < 0.0; }
-};
-
-struct BootstrapOptions {
-    std::int64_t resamples = 2000;
-    std::uint64_t seed = 0;  ///< the same seed gives the same interval, on any machine
-    double confidence = 0.95;
 };
 
 /// @throws UsageError if there are none
@@ -52,31 +45,17 @@ std::vector<double> paired_differences(std::span<const double> a, std::span<cons
 /// @param units  the unit of each value @throws UsageError if sizes differ
 std::vector<double> unit_means(std::span<const double> values, std::span<const std::uint64_t> units);
 
-/// For each kind of unit, which units were drawn: as many as there are, some more than once.
-using DrawnUnits = std::vector<std::vector<std::size_t>>;
-
-/// Percentile bootstrap (Efron and Tibshirani 1993, chapter 13): the statistic of the units as they are, and
-/// the quantiles of what it comes to when each kind's units are drawn with replacement, independently of the
-/// other kinds.
-///
-/// A statistic may be undefined (not finite) on some resamples, as a ratio whose denominator is 0 there.
-/// These are left out, unless they are more than would fit into one tail of the interval, 2.5 % at 95 %: its
-/// ends could then lie anywhere, and there is no interval. Nor is there one if the statistic itself is
-/// undefined.
-/// @param unit_counts  how many units each kind has (seeds alone: one kind; seeds and directions: two)
-/// @throws UsageError if a kind has no units, or the options make no sense
-Estimate bootstrap(std::span<const std::size_t> unit_counts,
-                   const std::function<double(const DrawnUnits&)>& statistic,
-                   const BootstrapOptions& options = {});
-
-/// The mean of independent values with its interval. The slope of a mean line is the mean of the units'
-/// slopes, and a mean difference that of their differences, so both go through here.
-Estimate bootstrap_mean(std::span<const double> unit_values, const BootstrapOptions& options = {});
-
 /// The mean of independent values with Student's t interval, mean +- t s / sqrt(n) with n - 1 degrees of
-/// freedom. Of few values a percentile bootstrap is too narrow (at 4 it covers 80 %); this one covers what it
-/// says if they are about normal. Of paired differences it is the interval of the paired t-test.
+/// freedom. Of paired differences it is the interval of the paired t-test. docs/report.md has how often it
+/// covers the truth, for few and for skewed values.
 /// @throws UsageError if there are no values, one is not finite, or the confidence is not between 0 and 1
 Estimate mean_interval_t(std::span<const double> values, double confidence = 0.95);
+
+/// The ratio of two means over the same units, with Fieller's interval (Fieller 1954; Cochran, Sampling
+/// Techniques, 6.7). Undefined where the denominators' mean is not above 0; without an interval where that
+/// mean can't be told from 0, as then no finite one would do.
+/// @throws UsageError as mean_interval_t, or if sizes differ
+Estimate ratio_interval_t(std::span<const double> numerators, std::span<const double> denominators,
+                          double confidence = 0.95);
 
 }  // namespace musicsteer

@@ -10,11 +10,15 @@
 
 #include "base/errors.hpp"
 #include "base/logging.hpp"
+#include "calibrate_clips.hpp"
 #include "calibrate_report.hpp"
 #include "cli.hpp"
 #include "directions/prompt_choice.hpp"
+#include "experiments/calibrate/clip_log.hpp"
 #include "experiments/sweep/sweep_plan.hpp"
 #include "experiments/trials.hpp"
+#include "io/utf8_path.hpp"
+#include "model/memory.hpp"
 #include "model_options.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
@@ -36,10 +40,11 @@ third prompt (of two, the second) is held out: the search uses the others, with 
 it found is checked once on the held-out prompts with the seeds that follow. A single prompt serves for both.
 Pairs are added until chance is small beside the tolerance: --max-pairs bounds the time that this may take.
 Strengths are tried as far as the cap on KL allows: the mean change of the model's predictions along the
-steered clips.
+steered clips. With --out, what is measured is kept beside it, and the same command resumes a killed one.
 
-The exit code is 1, and no steering file is written, if a target can't be reached within the cap, or if the held-out
-clips are further off than the tolerance; the report says how far it came.
+The exit code is 1, and no steering file is written, if a target can't be reached within the cap, if the held-out
+clips are further off than the tolerance, or if their interval is so wide that it says nothing; the report says
+how far it came.
 
 Examples:
   musicsteer calibrate --model bundle --steer tempo.safetensors:rows=conditional --target tempo=+20% \
@@ -137,90 +142,6 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
     return setup;
 }
 
-/// Makes the clips that the search asks for.
-class ClipObserver {
-  public:
-    ClipObserver(const Model& model, const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors,
-                 TrialOptions options)
-        : setup_(setup),
-          vectors_(vectors),
-          manifest_(model.manifest()),
-          runner_(model, with_progress(std::move(options))),
-          expected_(setup.options.expected_clips(vectors.size())) {}
-
-    std::int64_t batch_size() const { return runner_.batch_size(); }
-    /// For showing progress.
-    void expect(std::int64_t clips) { expected_ = clips; }
-
-    std::vector<Observation> operator()(const std::vector<std::vector<double>>& strengths, PairRange pairs) {
-        std::vector<SessionRequest> requests;
-        for (const std::vector<double>& of_vectors : strengths) {
-            const SteeringPlan plan = plan_at(of_vectors);
-            for (std::size_t i = 0; i < pairs.count; ++i) requests.push_back(request(pairs.first + i, plan));
-        }
-        const std::vector<Trial> trials = runner_.run(requests);
-        done_ += static_cast<double>(requests.size());
-        std::vector<Observation> observations;
-        for (std::size_t k = 0; k < strengths.size(); ++k)
-            observations.push_back(observation({trials.data() + k * pairs.count, pairs.count}));
-        return observations;
-    }
-
-  private:
-    TrialOptions with_progress(TrialOptions options) {
-        options.on_progress = [this](double clips) {
-            const double done = done_ + clips;
-            progress_.update_units(done, std::max(static_cast<std::int64_t>(done), expected_), "clips");
-        };
-        return options;
-    }
-
-    SteeringPlan plan_at(const std::vector<double>& strengths) const {
-        std::vector<AppliedVector> vectors = vectors_;  // tensors are shared
-        for (std::size_t j = 0; j < vectors.size(); ++j) {
-            vectors[j].setting.alpha = strengths[j];
-            vectors[j].resolve(manifest_);
-        }
-        return combined_plan(vectors);
-    }
-
-    SessionRequest request(std::size_t pair, const SteeringPlan& plan) const {
-        const bool is_search = pair < setup_.options.max_pairs;
-        const std::vector<std::string>& prompts = is_search ? setup_.search_prompts : setup_.check_prompts;
-        SessionRequest request;
-        request.prompt = prompts[pair % prompts.size()];
-        request.negative_prompt = setup_.negative_prompt;
-        request.seed = setup_.first_seed + pair;
-        request.steering = plan;
-        return request;
-    }
-
-    Observation observation(std::span<const Trial> trials) const {
-        Observation result;
-        for (const Trial& trial : trials) {
-            result.kl.push_back(trial.measures ? trial.kl_nats : std::numeric_limits<double>::infinity());
-        }
-        for (const MeasureTarget& target : setup_.targets) {
-            std::vector<double>& values = result.values.emplace_back();
-            for (const Trial& trial : trials) {
-                const nlohmann::json value =
-                    trial.measures ? measures_json(*trial.measures).at(target.measure) : nlohmann::json();
-                values.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
-                                                 : value.get<double>());
-            }
-        }
-        return result;
-    }
-
-    const CalibrationSetup& setup_;
-    const std::vector<AppliedVector>& vectors_;
-    const Manifest& manifest_;
-    TrialRunner runner_;
-    std::int64_t expected_;
-    double done_ = 0.0;
-    Progress progress_{"calibrating"};
-};
-
 std::int64_t text_length(const Model& model, const CalibrationSetup& setup) {
     std::vector<SessionRequest> requests;
     for (const auto* prompts : {&setup.search_prompts, &setup.check_prompts}) {
@@ -231,6 +152,23 @@ std::int64_t text_length(const Model& model, const CalibrationSetup& setup) {
         }
     }
     return text_length_for(model.tokenizer, requests);
+}
+
+/// All that determines the figures of a clip, by its strengths and pair.
+nlohmann::json progress_identity(const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors) {
+    nlohmann::json steering = nlohmann::json::array();
+    for (const AppliedVector& vector : vectors) {
+        SteeringSetting setting = vector.resolved.setting;
+        setting.alpha.reset();
+        steering.push_back(setting_identity(setting));
+    }
+    nlohmann::json measures = nlohmann::json::array();
+    for (const MeasureTarget& target : setup.targets) measures.push_back(target.measure);
+    return {{"musicsteer", setup.clips.version},      {"weights_sha256", setup.clips.weights_sha256},
+            {"precision", setup.clips.precision},     {"settings", settings_json(setup)},
+            {"steering", std::move(steering)},        {"measures", std::move(measures)},
+            {"search_prompts", setup.search_prompts}, {"check_prompts", setup.check_prompts},
+            {"first_seed", setup.first_seed},         {"first_check_pair", setup.options.max_pairs}};
 }
 
 Calibration search(const CalibrateFlags& options, const Model& model, CalibrationSetup& setup,
@@ -246,19 +184,36 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     trials.stop = stop;
     ClipObserver observer(model, setup, vectors, trials);
     setup.clips.batch_size = observer.batch_size();
+    std::optional<ClipLog> log;
+    if (!options.out.empty()) {
+        log.emplace(options.out + ".progress", progress_identity(setup, vectors));
+        if (log->size() > 0) log_info("resuming: " + std::to_string(log->size()) + " clips are there");
+        observer.keep_in(*log);
+    }
     CalibrationOptions watched = setup.options;
     watched.on_step = [&](const CalibrationStep& step) {
         observer.expect(step.expected_clips);
-        log_info(step_text(step, setup.targets));
+        const std::optional<double> left = observer.seconds_left();
+        log_info(step_text(step, setup.targets) +
+                 (left && step.stage != "check" ? "; about " + format_duration(*left) + " left" : ""));
     };
-    return calibrate(setup.targets, watched,
-                     [&](const auto& strengths, PairRange pairs) { return observer(strengths, pairs); });
+    Calibration found = calibrate(setup.targets, watched, [&](const auto& strengths, PairRange pairs) {
+        return observer(strengths, pairs);
+    });
+    if (log) log->remove();
+    return found;
+}
+
+void require_utf8_paths(const CalibrateFlags& options, const std::vector<AppliedVector>& vectors) {
+    for (const std::string& file : vector_files(vectors)) require_utf8_path(file);
+    require_utf8_path(options.out);
 }
 
 void run(const CalibrateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     CalibrationSetup setup = make_setup(options);
     std::vector<AppliedVector> vectors = load_vectors(steer_settings(options));
+    require_utf8_paths(options, vectors);
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<std::string> inputs = vector_files(vectors);
     inputs.push_back(options.prompts_file);
@@ -270,7 +225,15 @@ void run(const CalibrateFlags& options, const Context& context) {
                                    options.sampling.resolve(model.manifest()));
     setup.clips.threads = at::get_num_threads();
     setup.clips.device = options.model.device;
-    const Calibration found = search(options, model, setup, vectors, context.stop);
+    const Calibration found = [&] {
+        try {
+            return search(options, model, setup, vectors, context.stop);
+        } catch (const Interrupted&) {
+            throw Interrupted(options.out.empty()
+                                  ? "interrupted; with --out, the same command would resume it"
+                                  : "interrupted; the same command resumes it");
+        }
+    }();
 
     std::optional<std::string> written;
     if (found.met && !options.out.empty()) {
@@ -284,6 +247,7 @@ void run(const CalibrateFlags& options, const Context& context) {
         if (written) std::cout << *written << '\n';
     }
     std::cout.flush();
+    if (const std::string warning = calibration_warning(found, setup); !warning.empty()) log_warn(warning);
     if (!found.met) throw Error(calibration_failure(found, setup));
 }
 

@@ -3,10 +3,13 @@
 #include <cmath>
 #include <cstdio>
 
+#include "experiments/calibrate/pair_comparison.hpp"
+
 namespace musicsteer::cli {
-namespace {
 
 using nlohmann::json;
+
+namespace {
 
 std::string shortest(double value) {
     char text[32];
@@ -46,12 +49,30 @@ std::string tolerance_text(const MeasureTarget& target, const CalibrationOptions
     return shortest(100.0 * options.tolerance) + " points";
 }
 
-bool is_met(const TargetOutcome& outcome, const CalibrationOptions& options) {
-    return std::abs(outcome.gap.value) <= options.tolerance;
+const char* status_text(TargetStatus status) {
+    switch (status) {
+        case TargetStatus::kMet:
+            return "met";
+        case TargetStatus::kUnsure:
+            return "too uncertain to be met";
+        case TargetStatus::kMissed:
+            break;
+    }
+    return "not met";
+}
+
+std::string counted(std::size_t count, const std::string& what) {
+    return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+json finite_or_null(double value) {
+    return std::isfinite(value) ? json(value) : json();
 }
 
 json estimate_json(const Estimate& estimate) {
-    return {{"value", estimate.value}, {"low", estimate.low}, {"high", estimate.high}};
+    return {{"value", finite_or_null(estimate.value)},
+            {"low", finite_or_null(estimate.low)},
+            {"high", finite_or_null(estimate.high)}};
 }
 
 json outcome_json(const MeasureTarget& target, const TargetOutcome& outcome,
@@ -63,7 +84,8 @@ json outcome_json(const MeasureTarget& target, const TargetOutcome& outcome,
             {"value", estimate_json(outcome.value)},
             {"change", estimate_json(outcome.change)},
             {"undefined_pairs", outcome.undefined},
-            {"met", is_met(outcome, options)}};
+            {"met", status_of(outcome, options.tolerance) == TargetStatus::kMet},
+            {"unsure", status_of(outcome, options.tolerance) == TargetStatus::kUnsure}};
 }
 
 json outcomes_json(const CalibrationStep& step, const CalibrationSetup& setup) {
@@ -76,21 +98,6 @@ json outcomes_json(const CalibrationStep& step, const CalibrationSetup& setup) {
 json pairs_json(const CalibrationSetup& setup, PairRange pairs, const std::vector<std::string>& prompts) {
     const std::uint64_t first = setup.first_seed + pairs.first;
     return {{"pairs", pairs.count}, {"seeds", {first, first + pairs.count - 1}}, {"prompts", prompts}};
-}
-
-json settings_json(const CalibrationSetup& setup) {
-    const ClipSettings& clips = setup.clips;
-    json settings = {{"duration_s", clips.duration_s},
-                     {"guidance_scale", clips.sampling.guidance_scale},
-                     {"top_k", clips.sampling.top_k},
-                     {"top_p", clips.sampling.top_p},
-                     {"temperature", clips.sampling.temperature},
-                     {"batch_size", clips.batch_size},
-                     {"threads", clips.threads},
-                     {"device", clips.device},
-                     {"tempo_prior", setup.tempo_prior.text()}};
-    if (setup.negative_prompt) settings["negative_prompt"] = *setup.negative_prompt;
-    return settings;
 }
 
 json evidence_json(const Calibration& found, const CalibrationSetup& setup) {
@@ -119,6 +126,21 @@ json steps_json(const Calibration& found, const CalibrationSetup& setup) {
 
 }  // namespace
 
+json settings_json(const CalibrationSetup& setup) {
+    const ClipSettings& clips = setup.clips;
+    json settings = {{"duration_s", clips.duration_s},
+                     {"guidance_scale", clips.sampling.guidance_scale},
+                     {"top_k", clips.sampling.top_k},
+                     {"top_p", clips.sampling.top_p},
+                     {"temperature", clips.sampling.temperature},
+                     {"batch_size", clips.batch_size},
+                     {"threads", clips.threads},
+                     {"device", clips.device},
+                     {"tempo_prior", setup.tempo_prior.text()}};
+    if (setup.negative_prompt) settings["negative_prompt"] = *setup.negative_prompt;
+    return settings;
+}
+
 SteeringFile calibration_file(const Calibration& found, const CalibrationSetup& setup,
                               const std::vector<AppliedVector>& vectors) {
     SteeringFile file;
@@ -144,6 +166,7 @@ json calibration_json(const Calibration& found, const CalibrationSetup& setup,
         steering.push_back(std::move(entry));
     }
     return {{"met", found.met},
+            {"unsure", found.unsure},
             {"reachable", found.reachable},
             {"alphas", found.strengths},
             {"steering", std::move(steering)},
@@ -166,7 +189,7 @@ void print_calibration(std::ostream& out, const Calibration& found, const Calibr
         const TargetOutcome& outcome = step.outcomes[i];
         out << target.text << "  " << shortest(outcome.unsteered) << " -> " << shortest(outcome.value.value)
             << ", " << achieved(target, outcome) << ", "
-            << (is_met(outcome, setup.options) ? "met" : "not met") << " within "
+            << status_text(status_of(outcome, setup.options.tolerance)) << " within "
             << tolerance_text(target, setup.options) << '\n';
     }
     out << "cost  " << shortest(step.kl_nats) << " nats a code, cap " << shortest(setup.options.max_kl)
@@ -176,7 +199,18 @@ void print_calibration(std::ostream& out, const Calibration& found, const Calibr
     out << "on  " << step.pairs.count
         << (held_out ? " held-out pairs of clips" : " pairs of clips of the search") << ", seeds " << first
         << " to " << first + step.pairs.count - 1 << ", "
-        << (held_out ? setup.check_prompts : setup.search_prompts).size() << " prompts\n";
+        << counted((held_out ? setup.check_prompts : setup.search_prompts).size(), "prompt") << '\n';
+}
+
+std::string calibration_warning(const Calibration& found, const CalibrationSetup& setup) {
+    for (std::size_t i = 0; found.met && i < found.checked.outcomes.size(); ++i) {
+        const double width = half_width(found.checked.outcomes[i]);
+        if (width <= setup.options.tolerance) continue;
+        return setup.targets[i].text + ": the interval is wider than the tolerance of " +
+               tolerance_text(setup.targets[i], setup.options) +
+               ", so that the target may be met by luck; more pairs (--max-pairs, --check-pairs) narrow it";
+    }
+    return "";
 }
 
 std::string calibration_failure(const Calibration& found, const CalibrationSetup& setup) {
@@ -191,6 +225,11 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
     if (!found.reachable) {
         return "not reachable within " + shortest(setup.options.max_kl) + " nats a code: at the nearest, " +
                came_to + at + "; raise --max-kl, or steer other layers or rows; no steering file was written";
+    }
+    if (found.unsure) {
+        return "too uncertain: on held-out clips " + came_to + at +
+               ", and an interval that wide could be anything; use more pairs (--pairs, --check-pairs, "
+               "--max-pairs) or a larger --tolerance; no steering file was written";
     }
     return "found in the search, but not confirmed: on held-out clips " + came_to + at +
            "; more pairs (--pairs, --max-pairs) make the search more precise; no steering file was written";

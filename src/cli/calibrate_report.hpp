@@ -29,12 +29,16 @@ struct CalibrationSetup {
 /// The vectors at the strengths found, with what was seen as evidence.
 SteeringFile calibration_file(const Calibration& found, const CalibrationSetup& setup,
                               const std::vector<AppliedVector>& vectors);
+/// Sampling and execution of the clips.
+nlohmann::json settings_json(const CalibrationSetup& setup);
 /// Everything, for machines. @param written  where the steering file was written, if it was
 nlohmann::json calibration_json(const Calibration& found, const CalibrationSetup& setup,
                                 const std::vector<AppliedVector>& vectors,
                                 const std::optional<std::string>& written);
 void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
                        const std::vector<AppliedVector>& vectors);
+/// What keeps a met target from being trusted; empty if nothing does.
+std::string calibration_warning(const Calibration& found, const CalibrationSetup& setup);
 /// Why there is no steering file, as one sentence.
 std::string calibration_failure(const Calibration& found, const CalibrationSetup& setup);
 

@@ -1,33 +1,38 @@
 #include "experiments/study/study.hpp"
 
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "cli.hpp"
+#include "experiments/measure_target.hpp"
+#include "experiments/study/study_json.hpp"
+#include "io/utf8_path.hpp"
 #include "model_options.hpp"
 #include "progress.hpp"
+#include "steering/resolve.hpp"
+#include "study_report.hpp"
 
 namespace musicsteer::cli {
 namespace {
 
-using nlohmann::json;
-
 constexpr const char* kStudyExample = R"(
-Four sweeps in folders of --out, killed and gone on with as any sweep: layers, strategies and strength on the
-first half of seeds and prompts, confirm on the other. "It steers" is said only where the slope on the held-out
-clips is beyond that of random vectors of the same norm. Then DIR/steering.json is written, for generate --steer.
-Otherwise it says "no setting steers ...", and the exit code is 0 as well: that is a result.
+Four sweeps in folders of --out, resumed after a kill as any sweep: layers, strategies and strength on the first
+half of seeds and prompts, confirm on the other. Random vectors of the same norm have the same choice of layer,
+strategy and rows as the vector. "It steers" is said only where its effect on the held-out clips is beyond what
+one more random vector comes to, at a level of 5 %. Then DIR/steering.json is written, for generate --steer.
+Otherwise it says "no setting steers ...", and the exit code is 0 as well: that is a result. Where clips could not
+be made, nothing is judged, and the exit code is 1.
 
 Example:
   musicsteer study --model bundle --vector brightness.safetensors --measure spectral_centroid_hz \
-      --prompts-file prompts/neutral.json --limit 4 --seeds 0:16 --out study/brightness)";
+      --prompts-file prompts/neutral.json --limit 8 --seeds 0:8 --out study/brightness)";
 
 struct StudyFlags {
     ModelOptions model;
@@ -65,6 +70,9 @@ class Forecast {
 StudyRequest request_of(const StudyFlags& flags) {
     flags.sampling.validate();
     StudyRequest request = flags.request;
+    request.measure = parse_measure_name(request.measure);
+    require_utf8_path(request.vector);
+    require_utf8_path(flags.out);
     SweepRequest& clips = request.clips;
     clips.model = flags.model.model;
     clips.prompts = clips.collect_prompts();
@@ -85,67 +93,15 @@ StudyRequest request_of(const StudyFlags& flags) {
     return request;
 }
 
-std::string number(const json& value) {
-    if (value.is_null()) return "-";
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%.4g", value.get<double>());
-    return text.data();
-}
-
-std::string interval(const json& estimate) {
-    if (estimate["low"].is_null() || estimate["high"].is_null())
-        return number(estimate["value"]) + " (no interval)";
-    return number(estimate["value"]) + " [" + number(estimate["low"]) + ", " + number(estimate["high"]) + "]";
-}
-
-std::string name_of(const json& way) {
-    std::string text = way["strategy"].get<std::string>();
-    if (way["strategy"] == "one-to-all") text += " from layer " + way["source_layer"].dump();
-    if (way["strategy"] == "single") text += " layer " + way["layers"][0].dump();
-    return text + ", rows " + way["rows"].get<std::string>();
-}
-
-void print_ways(const json& stage, const std::string& title) {
-    std::cout << title << "\n";
-    for (const json& way : stage["ways"]) {
-        std::cout << "  " << name_of(way);
-        if (way.contains("effect_size")) std::cout << "; effect size " << number(way["effect_size"]);
-        std::cout << ": slope " << interval(way["slope"]) << ", alpha " << number(way["alpha_at_max_kl"])
-                  << " and change " << number(way["reach"]) << " at the KL cap";
-        for (const json& random : way["random"])
-            std::cout << "; random vector's slope " << interval(random["slope"]);
-        std::cout << "\n";
-    }
-}
-
-void print_points(const json& stage, const std::string& title) {
-    const json& way = stage["ways"][0];
-    std::cout << title << " (" << name_of(way) << "; unsteered " << number(stage["unsteered_mean"]) << ")\n";
-    for (std::size_t i = 0; i < way["points"].size(); ++i) {
-        const json& point = way["points"][i];
-        std::cout << "  alpha " << number(point["alpha"]) << ": change " << interval(point["change"])
-                  << ", KL " << number(point["kl_nats"]) << " nats; random vectors'";
-        for (const json& random : way["random"])
-            std::cout << " " << number(random["points"][i]["change"]["value"]);
-        std::cout << "\n";
-    }
-}
-
-void print(const json& study, const std::string& out) {
-    if (study.contains("layers")) print_ways(study["layers"], "Layers, each alone");
-    if (study.contains("strategies")) print_ways(study["strategies"], "Strategies");
-    if (study.contains("strength")) print_points(study["strength"], "Strength");
-    if (study.contains("confirm")) {
-        print_points(study["confirm"], "Held-out clips");
-        std::cout << "  slope " << interval(study["verdict"]["slope"]) << "; random vectors'";
-        for (const json& slope : study["verdict"]["random_slopes"]) std::cout << " " << number(slope);
-        std::cout << "; beyond them by " << interval(study["verdict"]["advantage"]) << "\n";
-    }
-    std::cout << study["sentence"].get<std::string>() << "\n";
-    const json& best = study["recommendation"];
-    if (best.is_null()) return;
-    std::cout << "recommended: " << name_of(best) << ", alpha " << number(best["alpha_range"][0]) << " to "
-              << number(best["alpha_range"][1]) << "; generate --steer " << out << "/steering.json\n";
+void say_size(const StudyRequest& request, std::int64_t max_clips) {
+    const std::size_t pairs = held_out_pairs(request);
+    const auto controls = static_cast<std::size_t>(request.controls);
+    log_info("a study of at most " + std::to_string(max_clips) + " clips, each generated and scored");
+    char text[16];
+    std::snprintf(text, sizeof text, "%.2g", detectable_spread(pairs, controls));
+    log_info("its level is 5 %; on " + std::to_string(pairs) + " held-out pairs of clips, an effect of " +
+             text + " times the spread of single pairs is found 4 times in 5, half of that with " +
+             std::to_string(4 * request.seeds.size()) + " seeds");
 }
 
 void run(const StudyFlags& flags, const Context& context) {
@@ -158,13 +114,17 @@ void run(const StudyFlags& flags, const Context& context) {
     everywhere.file = request.vector;
     const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
     claim_study_folder(request, bundle.manifest(), flags.out);
-    const std::int64_t max_clips = max_study_clips(request, std::ssize(resolved.layers->numbers));
-    log_info("a study of at most " + std::to_string(max_clips) + " clips, each generated and scored");
+    SamplingOptions sampling;
+    sampling.guidance_scale = request.clips.guidance_scale.value_or(bundle.manifest().default_guidance_scale);
+    const std::int64_t max_clips =
+        max_study_clips(request, std::ssize(resolved.layers->numbers), sampling.guided());
+    say_size(request, max_clips);
     const Model model = load_model(flags.model, std::move(bundle));
 
     StudyOptions options;
     options.stop = context.stop;
     options.on_message = log_warn;
+    options.on_note = log_info;
     Forecast forecast(max_clips);
     std::unique_ptr<Progress> progress;
     std::string shown;
@@ -173,18 +133,21 @@ void run(const StudyFlags& flags, const Context& context) {
         progress->update_units(now.clips_done_and_begun(), now.clips_total, "clips");
         forecast.look(now);
     };
-    json study;
+    std::optional<Study> study;
     try {
         study = run_study(model, request, flags.out, options);
     } catch (const Interrupted&) {
-        throw Interrupted("interrupted; the same command goes on from there");
+        throw Interrupted("interrupted; the same command resumes it");
     }
     progress.reset();
+    save_study(*study, flags.out);
     if (flags.json) {
-        std::cout << study.dump() << "\n";
+        std::cout << study_json(*study).dump() << "\n";
     } else {
-        print(study, flags.out);
+        print_study(std::cout, *study, flags.out);
     }
+    std::cout.flush();
+    if (study->end == StudyEnd::kClipsFailed) throw Error(study_sentence(*study));
 }
 
 void add_flags(CLI::App& command, StudyFlags& flags) {
@@ -192,8 +155,9 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     add_model_options(command, flags.model);
     command.add_option("--vector", request.vector, "Vector file to study")->required();
     command
-        .add_option("--measure", request.measure,
-                    "What it should move: tempo_bpm, spectral_centroid_hz, ... as in `musicsteer measure`")
+        .add_option(
+            "--measure", request.measure,
+            "What it should move: tempo, onsets, centroid, loudness, ..., as in `musicsteer calibrate`")
         ->required();
     command.add_option("--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
@@ -207,7 +171,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
         .add_option("--max-kl", request.max_kl_nats,
                     "KL divergence from unsteered predictions that is acceptable, in nats a code")
         ->capture_default_str();
-    command.add_option("--controls", request.controls, "Random vectors that the verdict compares with")
+    command.add_option("--controls", request.controls, "Random vectors that the vector is held against")
         ->capture_default_str();
     add_sampling_flags(command, flags.sampling);
     command.get_option("--duration")->default_val(4.0);
@@ -215,7 +179,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     add_tempo_prior(command, flags.tempo_prior);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag("--json", flags.json, "Print study.json instead of tables");
-    command.add_option("--out", flags.out, "Folder of the study; the same study is gone on with there")
+    command.add_option("--out", flags.out, "Folder of the study; the same study is resumed there")
         ->required();
 }
 

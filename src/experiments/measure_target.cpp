@@ -2,9 +2,9 @@
 
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "base/errors.hpp"
@@ -14,18 +14,42 @@ namespace {
 
 constexpr double kFullScaleDb = 20.0;
 
-constexpr std::array<std::pair<const char*, const char*>, 10> kShortNames = {{
-    {"tempo", "tempo_bpm"},
-    {"onsets", "onset_rate_hz"},
-    {"centroid", "spectral_centroid_hz"},
-    {"rolloff", "spectral_rolloff_hz"},
-    {"bandwidth", "spectral_bandwidth_hz"},
-    {"flatness", "spectral_flatness"},
-    {"rms", "rms"},
-    {"loudness", "loudness_lufs"},
-    {"peak", "true_peak_dbtp"},
-    {"silence", "silence_share"},
+/// A measure that can be steered towards.
+struct MeasureTraits {
+    const char* short_name;
+    const char* name;
+    const char* unit;
+    ChangeScale scale;
+    std::optional<double> (*of)(const AudioMeasures& measures);
+};
+
+constexpr auto kRatio = ChangeScale::kLogRatio;
+constexpr auto kDifference = ChangeScale::kDifference;
+
+template <auto kMember>
+std::optional<double> value_of(const AudioMeasures& measures) {
+    return measures.*kMember;
+}
+
+using M = AudioMeasures;
+constexpr std::array<MeasureTraits, 10> kMeasures = {{
+    {"tempo", "tempo_bpm", "BPM", kRatio, value_of<&M::tempo_bpm>},
+    {"onsets", "onset_rate_hz", "a second", kDifference, value_of<&M::onset_rate_hz>},
+    {"centroid", "spectral_centroid_hz", "Hz", kRatio, value_of<&M::spectral_centroid_hz>},
+    {"rolloff", "spectral_rolloff_hz", "Hz", kRatio, value_of<&M::spectral_rolloff_hz>},
+    {"bandwidth", "spectral_bandwidth_hz", "Hz", kRatio, value_of<&M::spectral_bandwidth_hz>},
+    {"flatness", "spectral_flatness", "", kRatio, value_of<&M::spectral_flatness>},
+    {"rms", "rms", "", kRatio, value_of<&M::rms>},
+    {"loudness", "loudness_lufs", "LUFS", kDifference, value_of<&M::loudness_lufs>},
+    {"peak", "true_peak_dbtp", "dBTP", kDifference, value_of<&M::true_peak_dbtp>},
+    {"silence", "silence_share", "", kDifference, value_of<&M::silence_share>},
 }};
+
+const MeasureTraits& traits_of(const std::string& measure) {
+    for (const MeasureTraits& traits : kMeasures)
+        if (measure == traits.name) return traits;
+    throw UsageError("unknown measure " + in_quotes(measure));
+}
 
 std::optional<double> plain_number(const std::string& text) {
     if (text.empty() || text.find_first_not_of("+-.0123456789eE") != std::string::npos) return std::nullopt;
@@ -41,13 +65,43 @@ std::optional<double> plain_number(const std::string& text) {
 
 }  // namespace
 
+ChangeScale change_scale(const std::string& measure) {
+    return traits_of(measure).scale;
+}
+
+double change_of(double unsteered, double steered, ChangeScale scale) {
+    return scale == ChangeScale::kLogRatio ? std::log(steered / unsteered) : steered - unsteered;
+}
+
+std::string change_text(double change, const std::string& measure, bool with_sign) {
+    const MeasureTraits& traits = traits_of(measure);
+    if (traits.scale == ChangeScale::kLogRatio) {
+        char text[48];
+        std::snprintf(text, sizeof text, with_sign ? "%+.1f %%" : "%.1f %%", 100.0 * std::expm1(change));
+        return text;
+    }
+    char text[48];
+    std::snprintf(text, sizeof text, with_sign ? "%+.3g" : "%.3g", change);
+    const bool in_decibels = traits.unit == std::string("LUFS") || traits.unit == std::string("dBTP");
+    const std::string unit = in_decibels ? "dB" : traits.unit;
+    return unit.empty() ? text : text + (" " + unit);
+}
+
+std::string measure_unit(const std::string& measure) {
+    return traits_of(measure).unit;
+}
+
+std::optional<double> measured(const AudioMeasures& measures, const std::string& measure) {
+    return traits_of(measure).of(measures);
+}
+
 std::string parse_measure_name(const std::string& name) {
     std::vector<std::string> known;
     std::string list;
-    for (const auto& [short_name, measure] : kShortNames) {
-        if (name == short_name || name == measure) return measure;
-        known.insert(known.end(), {short_name, measure});
-        list += (list.empty() ? "" : ", ") + std::string(short_name);
+    for (const MeasureTraits& traits : kMeasures) {
+        if (name == traits.short_name || name == traits.name) return traits.name;
+        known.insert(known.end(), {traits.short_name, traits.name});
+        list += (list.empty() ? "" : ", ") + std::string(traits.short_name);
     }
     throw UsageError("unknown measure " + in_quotes(name) + " (known: " + list + ")" +
                      did_you_mean(name, known));

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
 #include <string>
+
+#include "audio/metrics.hpp"
 
 namespace musicsteer {
 
@@ -22,6 +25,23 @@ struct MeasureTarget {
     /// True for loudness and peaks, which can't be asked to change by a share.
     bool is_in_decibels() const;
 };
+
+/// In what a change of a clip's measure is taken.
+enum class ChangeScale {
+    kLogRatio,    ///< log(steered / unsteered), of what is always more than 0: tempo, centroid, ...
+    kDifference,  ///< of decibels, and of what may be 0: onsets, silence
+};
+
+/// @param measure  a JSON name, as in all that follows
+ChangeScale change_scale(const std::string& measure);
+/// Of one clip. Of kLogRatio, both are more than 0.
+double change_of(double unsteered, double steered, ChangeScale scale);
+/// "+12.3 %" or "-0.41 a second".
+std::string change_text(double change, const std::string& measure, bool with_sign = true);
+/// "BPM", "Hz", "a second", "LUFS", "dBTP"; empty where there is none.
+std::string measure_unit(const std::string& measure);
+/// What was measured; nothing where it is not defined.
+std::optional<double> measured(const AudioMeasures& measures, const std::string& measure);
 
 /// The JSON name of a measure that can be steered towards, from that or a short name: tempo, onsets,
 /// centroid, rolloff, bandwidth, flatness, rms, loudness, peak, silence.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from program import Runner
+from program import PROGRAM, Runner, environment
 
 SHORT = ["--duration", "0.1", "--threads", "1"]
 FEW = ["--pairs", "4", "--check-pairs", "4"]
@@ -65,7 +69,7 @@ def test_json_and_text_reports(musicsteer: Runner, bundle: Path, vectors: Path, 
     text = musicsteer(*calibrate(bundle, vectors, *EASY))
     assert text.code == 0, text.err
     assert re.search(r"^centroid=\+1%  .* met within 30 points$", text.out, re.MULTILINE)
-    assert re.search(r"^on  4 held-out pairs of clips, seeds 4 to 7, 1 prompts$", text.out, re.MULTILINE)
+    assert re.search(r"^on  4 held-out pairs of clips, seeds 4 to 7, 1 prompt$", text.out, re.MULTILINE)
     assert "ladder: alpha" in text.err and list(tmp_path.iterdir()) == []
     report = json.loads(musicsteer(*calibrate(bundle, vectors, *EASY, "--json", "--log-level", "off")).out)
     assert report["met"] is True and report["steering_file"] is None
@@ -107,6 +111,63 @@ def test_out_of_reach(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path:
     assert "not met" in done.out
     report = json.loads(musicsteer(*arguments, "--json").out)
     assert report["reachable"] is False and report["met"] is False and report["steering_file"] is None
+
+
+def test_a_killed_calibration_is_resumed(
+    musicsteer: Runner, bundle: Path, vectors: Path, cache: Path, tmp_path: Path
+) -> None:
+    arguments = calibrate(bundle, vectors, *EASY, "--pairs", "32", "--check-pairs", "32", "--batch-size", "4")
+    whole = musicsteer(*arguments, "--out", "whole.json")
+    assert whole.code == 0, whole.err
+    log = tmp_path / "p.json.progress"
+    with subprocess.Popen(
+        [PROGRAM, *map(str, arguments), "--out", "p.json"],
+        cwd=tmp_path, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (log.exists() and len(log.read_bytes().splitlines()) > 40):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    kept = len(log.read_text().splitlines()) - 1
+    assert kept >= 40 and not (tmp_path / "p.json").exists()
+
+    other = musicsteer(*arguments, "--seed", "1", "--out", "p.json")
+    assert other.code == 1 and "a calibration with other settings" in other.errors[0]
+    done = musicsteer(*arguments, "--out", "p.json")
+    assert done.code == 0, done.err
+    assert f"resuming: {kept} clips are there" in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.json", "whole.json"]
+    assert (tmp_path / "p.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert re.search(r"ladder: .* about .* left$", whole.err, re.MULTILINE)
+
+
+def test_an_interval_that_could_be_anything_is_not_met(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """Two pairs say next to nothing: t is 12.7."""
+    target = ["--target", "centroid=+1%", "--tolerance", "30", "--pairs", "2", "--check-pairs", "2"]
+    done = musicsteer(*calibrate(bundle, vectors, *target, "--duration", "0.5", "--out", "p.json"))
+    report = json.loads(musicsteer(*calibrate(bundle, vectors, *target, "--duration", "0.5", "--json")).out)
+    outcome = report["evidence"]["targets"][0]
+    change = outcome["change"]
+    wide = change["low"] is None or change["high"] - change["low"] > 0.6
+    if not report["reachable"] or not wide:
+        pytest.skip("this bundle's clips agree too well, or not at all")
+    assert report["unsure"] is True and report["met"] is False and outcome["met"] is False
+    assert done.code == 1 and not (tmp_path / "p.json").exists()
+    assert "could be anything" in done.errors[0]
+    assert "too uncertain to be met" in done.out
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_the_search(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    odd = os.path.join(os.fsencode(tmp_path), b"t\xe9mpo.safetensors")
+    with open(odd, "wb") as file:
+        file.write(vectors.read_bytes())
+    done = musicsteer(*calibrate(bundle, os.fsdecode(odd), *EASY, "--out", "p.json"), errors="replace")
+    assert done.code == 2 and "not UTF-8" in done.errors[0]
+    assert "ladder" not in done.err and not (tmp_path / "p.json.progress").exists()
 
 
 BAD = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import resource
 import signal
 import subprocess
 import time
@@ -18,13 +21,13 @@ from sweeps import contents, records
 
 
 def study(bundle: Path, vector: Path | str, /, **changes: str) -> list[str]:
-    """Arguments of a small study: 2 prompts, 8 seeds, 2 random vectors, clips of 20 frames."""
+    """Arguments of a small study: 2 prompts, 8 seeds, 4 random vectors, clips of 20 frames."""
     flags = {
         "model": str(bundle),
         "vector": str(vector),
         "measure": "spectral_centroid_hz",
         "seeds": "0:8",
-        "controls": "2",
+        "controls": "4",
         "duration": "0.05",
         "threads": "1",
         "max-kl": "0.5",
@@ -62,13 +65,17 @@ def test_a_study_and_the_same_after_kills(
     result = json.loads(done.out)
     assert result == json.loads((tmp_path / "whole" / "study.json").read_text())
     assert [way["layers"] for way in result["layers"]["ways"]] == [[0], [1], [2]]
-    assert all(len(way["random"]) == 1 and way["slope"]["seeds"] == 4 for way in result["layers"]["ways"])
-    assert len(result["strategies"]["ways"]) == 7
-    if "confirm" in result:
-        check_held_out(result)
-        assert len(result["verdict"]["random_slopes"]) == 2
-        alphas = {point["alpha"] for point in result["confirm"]["ways"][0]["points"]}
-        assert len(records(tmp_path / "whole" / "confirm")) == 4 * (1 + 3 * len(alphas))
+    assert [len(ways) for ways in result["layers"]["random"]] == [3] * 4, "the same choice of layers"
+    assert [len(ways) for ways in result["strategies"]["random"]] == [6] * 4
+    assert len(result["strategies"]["ways"]) == 6
+    assert result["verdict"]["over"] == "seeds" and result["verdict"]["effect"]["units"] == 4
+    assert len(result["verdict"]["random_effects"]) == 4 and result["verdict"]["level"] == 0.05
+    check_held_out(result)
+    alphas = {point["alpha"] for point in result["confirm"]["ways"][0]["points"]}
+    held_out = records(tmp_path / "whole" / "confirm")
+    assert len(held_out) == 4 * (1 + len(alphas) + 4 * 2) == result["confirm"]["clips"]["made"]
+    for ways in result["confirm"]["random"]:  # each in its own way, at its own strength
+        assert len(ways) == 1 and len(ways[0]["points"]) == 2
     assert result["steers"] == (tmp_path / "whole" / "steering.json").exists()
     assert result["steers"] == (result["recommendation"] is not None)
     assert all(record["kl_nats"] >= 0 for record in records(tmp_path / "whole" / "layers"))
@@ -89,6 +96,11 @@ def test_a_study_and_the_same_after_kills(
     assert found.keys() == expected.keys()
     for name, content in expected.items():  # presets and tables name no folder; records name the controls
         assert found[name].replace(b"killed/random", b"whole/random") == content, name
+
+    printed = musicsteer(*study(bundle, vectors), "--out", "whole").out
+    assert max(map(len, printed.splitlines())) <= 100
+    assert not re.search(r"\de-\d", printed), "numbers that nobody can read"
+    assert "random, largest" in printed and " %" in printed
 
     other = musicsteer(*study(bundle, vectors, measure="rms"), "--out", "whole")
     assert other.code == 1 and "belongs to another study: measure" in other.errors[0]
@@ -132,6 +144,67 @@ def test_controls_are_random_and_as_long(
                 assert abs(cosine.item()) < 0.6  # 48 dimensions: 0.14 is one standard deviation
 
 
+def limit_file_size() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def test_clips_that_cannot_be_made_are_not_judged(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """What is left of a stage would be survivors; the study says so and goes on when there is room."""
+    arguments = [*study(bundle, vectors), "--json", "--out", "study"]
+    done = musicsteer(*arguments, preexec_fn=limit_file_size)
+    assert done.code == 1, done.err
+    assert "not judged" in done.errors[-1] or "too large" in done.errors[-1].lower(), done.err
+    assert not (tmp_path / "study" / "steering.json").exists()
+    again = musicsteer(*arguments)
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["clips"]["failed"] == 0
+
+
+def test_strengths_that_overflow_are_out_of_range(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """A layer whose push overflows is counted, and never chosen."""
+    huge = tmp_path / "huge.safetensors"
+    with safe_open(vectors, "pt") as file:
+        metadata = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    layers = json.loads(metadata["layers"])
+    layers["decoder.1.resid_post"]["mean_residual_norm"] = 1e38  # so that it is pushed to infinity
+    metadata["layers"] = json.dumps(layers)
+    save_file(tensors, huge, metadata)
+    done = musicsteer(*study(bundle, huge), "--json", "--out", "study")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    way = result["layers"]["ways"][1]
+    assert way["layers"] == [1] and way["effect"]["value"] is None
+    assert all(point["overflowed"] == point["clips"] and not point["usable"] for point in way["points"])
+    assert result["layers"]["clips"]["overflowed"] >= 16 and result["clips"]["failed"] == 0
+    assert [entry["layers"] for entry in result["strategies"]["ways"][:2]] != [[1], [1]]
+    text = musicsteer(*study(bundle, huge), "--out", "study").out
+    assert "clips overflowed" in text and "overflowed, 0 failed" in text
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_the_search(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    odd = os.path.join(os.fsencode(tmp_path), b"t\xe9mpo.safetensors")
+    with open(odd, "wb") as file:
+        file.write(vectors.read_bytes())
+    done = musicsteer(*study(bundle, os.fsdecode(odd)), "--out", "study", errors="replace")
+    assert done.code == 2 and "not UTF-8" in done.errors[0]
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_prompt_that_is_given_twice_is_no_other_prompt(
+    musicsteer: Runner, bundle: Path, vectors: Path
+) -> None:
+    done = musicsteer(*study(bundle, vectors), "--prompt", "piano", "--out", "study")
+    assert done.code == 2 and "'piano' is given twice" in done.errors[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
@@ -139,7 +212,7 @@ def test_controls_are_random_and_as_long(
         ({"measure": "duration_s"}, 2, "unknown measure"),
         ({"seeds": "0:3"}, 2, "at least 8 seeds"),
         ({"max_kl": "0"}, 2, "KL cap"),
-        ({"controls": "1"}, 2, "random vectors"),
+        ({"controls": "3"}, 2, "4 to 1000 random vectors"),
         ({"vector": "none.safetensors"}, 1, "none.safetensors"),
     ],
 )

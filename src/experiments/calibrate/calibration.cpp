@@ -296,9 +296,16 @@ class Calibrator {
                                  std::clamp(pairs_, options_.check_pairs, options_.max_check_pairs)};
         const std::vector<Observation> seen = seen_at({zero_, result_.strengths}, held_out);
         result_.checked = keep("check", result_.strengths, seen[0], seen[1], held_out);
-        result_.checked_kl = bootstrap_mean(seen[1].kl);
-        result_.met = max_gap(result_.checked.outcomes) <= options_.tolerance &&
-                      result_.checked.kl_nats <= options_.max_kl;
+        const double cost = result_.checked.kl_nats;
+        if (std::isfinite(cost)) result_.checked_kl = mean_interval_t(seen[1].kl);
+        bool missed = !(cost <= options_.max_kl);
+        for (const TargetOutcome& outcome : result_.checked.outcomes) {
+            const TargetStatus status = status_of(outcome, options_.tolerance);
+            missed = missed || status == TargetStatus::kMissed;
+            result_.unsure = result_.unsure || status == TargetStatus::kUnsure;
+        }
+        result_.unsure = result_.unsure && !missed;
+        result_.met = !missed && !result_.unsure;
     }
 
     const std::vector<MeasureTarget>& targets_;

@@ -76,6 +76,7 @@ struct Calibration {
     std::vector<std::pair<double, double>> ranges;  ///< [vector] strengths within the cap, each alone
     bool reachable = false;                         ///< within the cap, as far as the search can tell
     bool met = false;                               ///< on the pairs of the check, cap included
+    bool unsure = false;                            ///< not missed, but for intervals that could be anything
     CalibrationStep searched;                       ///< at the best strengths of the search
     CalibrationStep checked;                        ///< on held-out pairs; empty where unreachable
     Estimate checked_kl;

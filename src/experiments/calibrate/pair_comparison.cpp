@@ -29,16 +29,13 @@ PairedValues paired(std::span<const double> plain, std::span<const double> steer
     return result;
 }
 
-/// Undefined for a resample of clips without a scale, such as clips without an onset where percent are asked
-/// for.
-double share_of_scale(double difference, double scale) {
-    return scale > 0.0 ? difference / scale : std::numeric_limits<double>::quiet_NaN();
-}
-
-double mean_of_drawn(std::span<const double> values, std::span<const std::size_t> drawn) {
-    double sum = 0.0;
-    for (const std::size_t unit : drawn) sum += values[unit];
-    return sum / static_cast<double>(drawn.size());
+/// (steered - reference) / scale, where the scale is the unsteered mean or, where there is none, fixed.
+Estimate share(const PairedValues& values, const std::vector<double>& above, const MeasureTarget& target,
+               double unsteered) {
+    if (!target.is_in_decibels() && unsteered > 0.0) return ratio_interval_t(above, values.plain);
+    std::vector<double> shares = above;
+    for (double& value : shares) value /= target.scale(unsteered);
+    return mean_interval_t(shares);
 }
 
 }  // namespace
@@ -59,19 +56,26 @@ TargetOutcome compare_pairs(const MeasureTarget& target, std::span<const double>
     if (scale <= 0.0)
         throw InputError(target.text + ": the unsteered clips' " + target.measure +
                          " is 0, which has no percentages; give a value to reach");
-    const std::size_t units[] = {values.plain.size()};
-    outcome.value =
-        bootstrap(units, [&](const DrawnUnits& drawn) { return mean_of_drawn(values.steered, drawn[0]); });
-    outcome.change = bootstrap(units, [&](const DrawnUnits& drawn) {
-        const double before = mean_of_drawn(values.plain, drawn[0]);
-        return share_of_scale(mean_of_drawn(values.steered, drawn[0]) - before, target.scale(before));
-    });
-    outcome.gap = bootstrap(units, [&](const DrawnUnits& drawn) {
-        const double before = mean_of_drawn(values.plain, drawn[0]);
-        return share_of_scale(mean_of_drawn(values.steered, drawn[0]) - target.wanted(before),
-                              target.scale(before));
-    });
+    outcome.value = mean_interval_t(values.steered);
+    outcome.change =
+        share(values, paired_differences(values.steered, values.plain), target, outcome.unsteered);
+    std::vector<double> missing = values.steered;
+    for (std::size_t i = 0; i < missing.size(); ++i)
+        missing[i] -= target.is_relative ? values.plain[i] * (1.0 + target.value) : target.value;
+    outcome.gap = share(values, missing, target, outcome.unsteered);
     return outcome;
+}
+
+double half_width(const TargetOutcome& outcome) {
+    if (!outcome.gap.has_interval()) return std::numeric_limits<double>::infinity();
+    return 0.5 * (outcome.gap.high - outcome.gap.low);
+}
+
+TargetStatus status_of(const TargetOutcome& outcome, double tolerance) {
+    if (!(std::abs(outcome.gap.value) <= tolerance)) return TargetStatus::kMissed;
+    const double wanted_change = std::abs(outcome.change.value - outcome.gap.value);
+    return half_width(outcome) > std::max(tolerance, 0.5 * wanted_change) ? TargetStatus::kUnsure
+                                                                          : TargetStatus::kMet;
 }
 
 double max_gap(std::span<const TargetOutcome> outcomes) {
@@ -82,10 +86,7 @@ double max_gap(std::span<const TargetOutcome> outcomes) {
 
 double gap_noise(std::span<const TargetOutcome> outcomes) {
     double widest = 0.0;
-    for (const TargetOutcome& outcome : outcomes) {
-        if (!outcome.gap.has_interval()) return std::numeric_limits<double>::infinity();
-        widest = std::max(widest, 0.5 * (outcome.gap.high - outcome.gap.low));
-    }
+    for (const TargetOutcome& outcome : outcomes) widest = std::max(widest, half_width(outcome));
     return widest;
 }
 

@@ -113,7 +113,7 @@ class PatchRun {
         const Estimate& any = report_.results.front().estimate;
         if (std::isfinite(any.value) && any.units > 1 && !any.has_interval()) {
             warn(
-                "no intervals: drawn anew, these pairs too often have nothing to recover; use more pairs or "
+                "no intervals: that there is anything to recover can't be told from chance; use more pairs or "
                 "longer clips");
         }
     }

@@ -242,22 +242,19 @@ std::vector<AblationScores> score_ablations(const Model& model, std::span<const 
 }
 
 Estimate recovered_share(std::span<const PatchScores> scores, std::size_t variant) {
-    const std::size_t counts[] = {scores.size()};
-    return bootstrap(counts, [&](const DrawnUnits& drawn) {
-        double gained = 0.0, whole = 0.0;
-        for (const std::size_t i : drawn.front()) {
-            gained += scores[i].patched.at(variant) - scores[i].target;
-            whole += scores[i].source - scores[i].target;
-        }
-        return whole > 0.0 ? gained / whole : std::numeric_limits<double>::quiet_NaN();
-    });
+    std::vector<double> gained, whole;
+    for (const PatchScores& of_pair : scores) {
+        gained.push_back(of_pair.patched.at(variant) - of_pair.target);
+        whole.push_back(of_pair.source - of_pair.target);
+    }
+    return ratio_interval_t(gained, whole);
 }
 
 Estimate ablation_cost(std::span<const AblationScores> scores, std::size_t variant, std::int64_t codes) {
     std::vector<double> costs;
     for (const AblationScores& of_clip : scores)
         costs.push_back((of_clip.plain - of_clip.ablated.at(variant)) / static_cast<double>(codes));
-    return bootstrap_mean(costs);
+    return mean_interval_t(costs);
 }
 
 }  // namespace musicsteer

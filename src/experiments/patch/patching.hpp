@@ -63,9 +63,9 @@ std::vector<PatchScores> score_patches(const Model& model, std::span<const Patch
                                        const PatchOptions& options);
 
 /// What one variant's activations bring back of the difference between the prompts:
-/// sum over pairs of (patched - target) / sum of (source - target); 1 is all of it. Its interval is a
-/// bootstrap over pairs. Undefined if the sources' prompts make their own codes no likelier; without an
-/// interval if that is so in more than 2.5 % of the resamples.
+/// sum over pairs of (patched - target) / sum of (source - target); 1 is all of it. Its interval is over
+/// pairs. Undefined if the sources' prompts make their own codes no likelier; without an interval if that
+/// can't be told from chance.
 Estimate recovered_share(std::span<const PatchScores> scores, std::size_t variant);
 
 /// What takes an activation's place.
@@ -91,8 +91,8 @@ struct AblationScores {
 std::vector<AblationScores> score_ablations(const Model& model, std::span<const AblationClip> clips,
                                             Ablation ablation, const PatchOptions& options);
 
-/// What ablating a variant costs: mean over clips of (plain - ablated) / codes, in nats a code, with a
-/// bootstrap interval over clips. @param codes  of one clip, K N
+/// What ablating a variant costs: mean over clips of (plain - ablated) / codes, in nats a code, with
+/// an interval over clips. @param codes  of one clip, K N
 Estimate ablation_cost(std::span<const AblationScores> scores, std::size_t variant, std::int64_t codes);
 
 }  // namespace musicsteer

@@ -2,209 +2,241 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "directions/random_directions.hpp"
+#include "experiments/measure_target.hpp"
 #include "experiments/study/study_split.hpp"
 #include "experiments/study/study_stage.hpp"
-#include "io/file_format.hpp"
+#include "io/atomic_file.hpp"
 #include "io/sha256.hpp"
-#include "steering/resolve.hpp"
-#include "steering/setting_json.hpp"
-#include "steering/steering_file.hpp"
+#include "steering/applied_vector.hpp"
 
 namespace musicsteer {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
 constexpr std::ptrdiff_t kMaxStrengths = 7;  // on either side of 0
 constexpr double kFirstPush = 0.25;          // of the mean residual norm: before anything is known
 constexpr double kWidening = 1.5;
-
-/// Two digits are enough to choose by, and can be typed.
-double rounded(double alpha) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.2g", alpha);
-    return std::strtod(text, nullptr);
-}
+constexpr int kDigits = 2;  // enough to choose by, and can be typed
 
 std::vector<double> both_signs(double alpha) {
-    return {-rounded(alpha), rounded(alpha)};
+    const double rounded = rounded_to_digits(alpha, kDigits);
+    return {-rounded, rounded};
 }
 
-SteeringAxes way(Strategy strategy, const std::optional<std::int64_t>& source,
-                 const std::optional<std::int64_t>& layer, SteeredRows rows, double alpha) {
-    SteeringAxes axes;
-    axes.values["strategy"] = {to_text(strategy)};
-    if (source) axes.values["source_layer"] = {std::to_string(*source)};
-    if (layer) axes.values["layers"] = {std::to_string(*layer)};
-    axes.values["rows"] = {to_text(rows)};
-    axes.alphas = both_signs(alpha);
-    return axes;
-}
-
-class Study {
+class StudyRun {
   public:
-    Study(const Model& model, const StudyRequest& request, const fs::path& folder,
-          const StudyOptions& options)
-        : model_(model), request_(request), folder_(folder), options_(options), split_(request) {
-        vectors_ = VectorFile::load(request.vector);
-        result_ = FileFormat{"musicsteer-study"}.stamp();
-        result_["model"] = {{"name", model.manifest().model_name},
-                            {"weights_sha256", model.manifest().weights_sha256}};
-        result_["vector"] = {{"file", request.vector}, {"sha256", sha256_of_file(request.vector)}};
-        result_["measure"] = request.measure;
-        result_["max_kl_nats"] = request.max_kl_nats;
-        result_["prompts_held_out"] = request.clips.prompts.size() > 1;
-        result_["steers"] = false;
-        result_["recommendation"] = nullptr;
+    StudyRun(const Model& model, const StudyRequest& request, const fs::path& folder,
+             const StudyOptions& options)
+        : model_(model), folder_(folder), options_(options), split_(request), cap_(request.max_kl_nats) {
+        study_.request = request;
+        study_.model_name = model.manifest().model_name;
+        study_.weights_sha256 = model.manifest().weights_sha256;
+        study_.vector_sha256 = sha256_of_file(request.vector);
     }
 
-    json run() {
-        write_controls();
-        if (study_layers()) {
-            const StudyWay chosen = study_strategies();
-            const AlphaRange range = study_strength(chosen);
-            if (range.empty()) {
-                conclude("no strength moves it steadily within the KL cap");
-            } else {
-                confirm(chosen.steering, range);
-            }
-        } else {
-            conclude("the vector is zero at every layer");
-        }
-        write_file_atomically(folder_ / "study.json", result_.dump(2) + "\n", Overwrite::kAllow);
-        return result_;
+    Study run() {
+        load_vectors();
+        find_layers();
+        if (study_.tried_layers.empty()) return conclude(StudyEnd::kNullVector);
+        if (!run_stage_of(study_.layers, layer_stage())) return conclude(StudyEnd::kClipsFailed);
+        if (!run_stage_of(study_.strategies, strategy_stage())) return conclude(StudyEnd::kClipsFailed);
+        choices_ = choose_ways(responses(*study_.strategies), cap_);
+        note_what_can_be_found();
+        AlphaRange range;
+        if (!find_range(range)) return conclude(StudyEnd::kClipsFailed);
+        if (!run_stage_of(study_.confirm, confirm_stage(range))) return conclude(StudyEnd::kClipsFailed);
+        return judge_confirmed();
     }
 
   private:
-    void write_controls() {
-        for (std::int64_t i = 0; i < request_.controls; ++i) {
+    Study conclude(StudyEnd end) {
+        study_.end = end;
+        return std::move(study_);
+    }
+
+    /// The vector, then the random ones.
+    void load_vectors() {
+        SteeringSetting setting;
+        setting.file = study_.request.vector;
+        vectors_.push_back(AppliedVector::load(setting));
+        for (std::int64_t i = 0; i < study_.request.controls; ++i) {
             const fs::path file = folder_ / "random" / (std::to_string(i) + ".safetensors");
-            matched_random(vectors_, static_cast<std::uint64_t>(i)).save(file, Overwrite::kAllow);
-            controls_.push_back(file.string());
+            matched_random(vectors_.front().vectors, static_cast<std::uint64_t>(i))
+                .save(file, Overwrite::kAllow);
+            setting.file = file.string();
+            vectors_.push_back(AppliedVector::load(setting));
         }
     }
 
-    StudyStage run_and_store(const StagePlan& plan) {
-        StudyStage stage = run_stage(model_, request_, folder_, plan, options_);
-        result_[plan.name] = stage_json(stage, plan, request_.max_kl_nats);
-        return stage;
+    /// Those that are tried alone: with a vector that is not zero.
+    void find_layers() {
+        AppliedVector& vector = vectors_.front();
+        vector.resolve(model_.manifest());
+        const SteeringSetting& everywhere = vector.resolved.setting;
+        std::vector<std::int64_t> layers;
+        for (const std::int64_t layer : everywhere.layers->numbers)
+            if (stats_of(layer).norm > 0.0) layers.push_back(layer);
+        num_layers_ = static_cast<double>(layers.size());
+        for (const std::int64_t layer : layers_to_try(layers))
+            study_.tried_layers.push_back({layer, stats_of(layer)});
     }
 
-    /// Each layer alone, pushed by the same share of its residual norm. False: there is nothing to push with.
-    bool study_layers() {
-        SteeringSetting everywhere;
-        everywhere.file = request_.vector;
-        const SteeringSetting resolved =
-            resolve_steering(vectors_, everywhere, model_.manifest().decoder).setting;
-        StagePlan plan{"layers", {}, split_.choosing_prompts, split_.screening_seeds, {controls_.front()}};
-        for (const std::int64_t layer : resolved.layers->numbers) {
-            const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, *resolved.site).name());
-            if (!(stats.norm > 0.0)) continue;
-            const double residual = stats.mean_residual_norm > 0.0 ? stats.mean_residual_norm : stats.norm;
-            plan.ways.push_back(way(Strategy::kSingle, std::nullopt, layer, SteeredRows::kBoth,
-                                    kFirstPush * residual / stats.norm));
+    const DirectionStats& stats_of(std::int64_t layer) const {
+        const AppliedVector& vector = vectors_.front();
+        return vector.vectors.stats.at(HookPoint::at(layer, *vector.resolved.setting.site).name());
+    }
+
+    /// False: clips failed, and nothing can be concluded.
+    bool run_stage_of(std::optional<StudyStage>& stage, const StagePlan& plan) {
+        stage = run_stage(model_, study_.request, folder_, plan, options_);
+        return stage->clips.failed == 0;
+    }
+
+    SweepCondition condition(std::size_t vector, Strategy strategy, std::optional<std::int64_t> layer,
+                             SteeredRows rows, std::vector<double> alphas) const {
+        AppliedVector applied = vectors_[vector];  // tensors are shared
+        applied.setting.strategy = strategy;
+        if (strategy == Strategy::kOneToAll) applied.setting.source_layer = layer;
+        if (strategy == Strategy::kSingle) applied.setting.layers = LayerList{.numbers = {*layer}};
+        applied.setting.rows = rows;
+        applied.resolve(model_.manifest());
+        return {applied.resolved.setting, std::move(alphas)};
+    }
+
+    StagePlan screening_stage(const std::string& name) const {
+        return {name, split_.screening_prompts, split_.screening_seeds, {}};
+    }
+
+    /// Each layer alone, pushed by the same share of its residual norm.
+    StagePlan layer_stage() const {
+        StagePlan plan = screening_stage("layers");
+        for (std::size_t i = 0; i < vectors_.size(); ++i) {
+            std::vector<SweepCondition>& ways = plan.vectors.emplace_back();
+            for (const auto& [layer, stats] : study_.tried_layers) {
+                const double residual =
+                    stats.mean_residual_norm > 0.0 ? stats.mean_residual_norm : stats.norm;
+                ways.push_back(condition(i, Strategy::kSingle, layer, SteeredRows::kBoth,
+                                         both_signs(kFirstPush * residual / stats.norm)));
+            }
         }
-        if (plan.ways.empty()) return false;
-        layers_ = run_and_store(plan).ways;
-        for (std::size_t i = 0; i < layers_.size(); ++i) {
-            const std::int64_t layer = layers_[i].steering.layers->numbers.front();
-            const DirectionStats& stats = vectors_.stats.at(HookPoint::at(layer, *resolved.site).name());
-            json& entry = result_["layers"]["ways"][i];
-            entry["effect_size"] = stats.effect_size;
-            entry["norm"] = stats.norm;
-            entry["mean_residual_norm"] = stats.mean_residual_norm;
+        return plan;
+    }
+
+    /// What a way adds at alpha 1, as a share of the norms of the activations that it is added to; guidance
+    /// makes more of what is added to the conditional rows alone.
+    double push_of(const SteeringSetting& way) const {
+        double squares = 0.0;
+        for (const std::int64_t layer : way.layers->numbers) {
+            const bool own = *way.strategy == Strategy::kPerLayer;
+            const double norm = stats_of(own ? layer : *way.source_layer).norm;
+            const double residual = stats_of(layer).mean_residual_norm;
+            squares += std::pow(residual > 0.0 ? norm / residual : norm, 2);
         }
-        const double cap = request_.max_kl_nats;
-        std::stable_sort(layers_.begin(), layers_.end(), [&](const StudyWay& a, const StudyWay& b) {
-            return a.response.reach(cap) > b.response.reach(cap);
-        });
-        return true;
-    }
-
-    /// Where a layer alone reaches the cap; what was tried, where it cost nothing.
-    double strength_of(const StudyWay& layer) const {
-        const double tried = layer.response.points.back().alpha;
-        const double found = layer.response.alpha_at_kl(request_.max_kl_nats);
-        return found > 0.0 ? std::clamp(found, tried / 16.0, tried * 16.0) : tried;
-    }
-
-    StudyWay study_strategies() {
-        StagePlan plan{
-            "strategies", {}, split_.choosing_prompts, split_.screening_seeds, {controls_.front()}};
         const SamplingOptions sampling = sampling_options();
-        const double many = std::sqrt(static_cast<double>(layers_.size()));
-        double weakest = strength_of(layers_.front());
-        for (const StudyWay& layer : layers_) weakest = std::min(weakest, strength_of(layer));
-        const auto add = [&](Strategy strategy, const StudyWay* source, double alpha) {
-            const auto layer =
-                source ? std::optional(source->steering.layers->numbers.front()) : std::nullopt;
-            const bool single = strategy == Strategy::kSingle;
-            const auto from = single ? std::nullopt : layer;
-            const auto into = single ? layer : std::nullopt;
-            plan.ways.push_back(way(strategy, from, into, SteeredRows::kBoth, alpha));
-            if (!sampling.guided()) return;
-            plan.ways.push_back(
-                way(strategy, from, into, SteeredRows::kConditional, alpha / sampling.guidance_scale));
-        };
-        add(Strategy::kSingle, &layers_.front(), strength_of(layers_.front()));
-        add(Strategy::kOneToAll, &layers_.front(), strength_of(layers_.front()) / many);
-        add(Strategy::kPerLayer, nullptr, weakest / many);
-        if (layers_.size() > 1) {
-            plan.ways.push_back(way(Strategy::kOneToAll, layers_[1].steering.layers->numbers.front(),
-                                    std::nullopt, SteeredRows::kBoth, strength_of(layers_[1]) / many));
+        const bool is_amplified = sampling.guided() && *way.rows == SteeredRows::kConditional;
+        return std::sqrt(squares) * (is_amplified ? sampling.guidance_scale : 1.0);
+    }
+
+    std::vector<std::vector<WayResponse>> responses(const StudyStage& stage) const {
+        std::vector<std::vector<WayResponse>> result;
+        for (const std::vector<StudyWay>& ways : stage.vectors) {
+            std::vector<WayResponse>& of_vector = result.emplace_back();
+            for (const StudyWay& way : ways) of_vector.push_back({way.response, push_of(way.steering)});
         }
-        return run_and_store(plan).best(request_.max_kl_nats);
+        return result;
+    }
+
+    /// The layer in which each vector does most at the cap, its vector in all layers, and each layer's own
+    /// vector, all of them at about the cap.
+    StagePlan strategy_stage() const {
+        StagePlan plan = screening_stage("strategies");
+        const std::vector<std::vector<WayResponse>> of_layers = responses(*study_.layers);
+        for (std::size_t i = 0; i < vectors_.size(); ++i)
+            plan.vectors.push_back(strategies_of(i, of_layers[i]));
+        return plan;
+    }
+
+    /// With the largest effect at the cap.
+    std::size_t strongest(const std::vector<WayResponse>& ways) const {
+        const auto reach = [&](const WayResponse& way) {
+            const double effect = way.response.effect(cap_).value;
+            return std::isfinite(effect) ? std::abs(effect) : 0.0;
+        };
+        return static_cast<std::size_t>(std::ranges::max_element(ways, {}, reach) - ways.begin());
+    }
+
+    std::vector<SweepCondition> strategies_of(std::size_t vector,
+                                              const std::vector<WayResponse>& of_layers) const {
+        std::vector<SweepCondition> ways;
+        const SamplingOptions sampling = sampling_options();
+        const auto add = [&](Strategy strategy, const std::optional<std::int64_t>& layer, double alpha) {
+            ways.push_back(condition(vector, strategy, layer, SteeredRows::kBoth, both_signs(alpha)));
+            if (!sampling.guided()) return;
+            ways.push_back(condition(vector, strategy, layer, SteeredRows::kConditional,
+                                     both_signs(alpha / sampling.guidance_scale)));
+        };
+        const std::size_t best = strongest(of_layers);
+        const std::int64_t layer = study_.tried_layers[best].layer;
+        const double alone = of_layers[best].response.next_alpha(cap_);
+        double weakest = alone;
+        for (const WayResponse& of_layer : of_layers)
+            weakest = std::min(weakest, of_layer.response.next_alpha(cap_));
+        const double many = std::sqrt(num_layers_);
+        add(Strategy::kSingle, layer, alone);
+        add(Strategy::kOneToAll, layer, alone / many);
+        add(Strategy::kPerLayer, std::nullopt, weakest / many);
+        return ways;
     }
 
     SamplingOptions sampling_options() const {
         SamplingOptions sampling;
         sampling.guidance_scale =
-            request_.clips.guidance_scale.value_or(model_.manifest().default_guidance_scale);
+            study_.request.clips.guidance_scale.value_or(model_.manifest().default_guidance_scale);
         return sampling;
     }
 
-    static SteeringAxes axes_of(const SteeringSetting& steering, std::vector<double> alphas) {
-        SteeringAxes axes;
-        axes.values["strategy"] = {to_text(*steering.strategy)};
-        axes.values["layers"] = {to_text(steering.layers->numbers)};
-        if (steering.strategy == Strategy::kOneToAll) axes.values["source_layer"] = {std::to_string(*steering.source_layer)};
-        axes.values["rows"] = {to_text(*steering.rows)};
-        axes.alphas = std::move(alphas);
-        return axes;
+    const StudyWay& chosen(std::size_t vector) const {
+        return study_.strategies->vectors[vector][choices_[vector].way];
     }
 
-    /// A ladder around the strength that should come to the cap, longer as long as its ends are usable.
-    AlphaRange study_strength(const StudyWay& chosen) {
-        const double cap = request_.max_kl_nats;
-        double top = chosen.response.alpha_at_kl(cap);
-        if (!(top > 0.0)) top = chosen.response.points.back().alpha;
+    void note_what_can_be_found() const {
+        const double spread = chosen(0).response.pair_spread(cap_);
+        if (!options_.on_note || !std::isfinite(spread)) return;
+        const std::size_t pairs = held_out_pairs(study_.request);
+        const double found = spread * detectable_spread(pairs, vectors_.size() - 1);
+        options_.on_note("changes of " + change_text(found, study_.request.measure, /*with_sign=*/false) +
+                         " at the KL cap would be found 4 times in 5 on " + std::to_string(pairs) +
+                         " held-out pairs of clips, half of that on four times as many, unless random "
+                         "vectors move the measure too");
+    }
+
+    /// A ladder of the vector alone, around the strength that should come to the cap, longer as long as its
+    /// ends are usable. False: clips failed.
+    bool find_range(AlphaRange& range) {
         std::set<double> alphas = strengths_begun();
         for (const double share : {0.25, 0.5, 1.0})
-            for (const double alpha : both_signs(share * top)) alphas.insert(alpha);
+            for (const double alpha : both_signs(share * choices_.front().alpha)) alphas.insert(alpha);
         for (;;) {
-            const StagePlan plan{"strength",
-                                 {axes_of(chosen.steering, {alphas.begin(), alphas.end()})},
-                                 split_.choosing_prompts,
-                                 split_.choosing_seeds,
-                                 {controls_.front()}};
-            const AlphaRange range = usable_range(run_and_store(plan).ways.front().response, cap);
+            const SweepCondition way{chosen(0).steering, {alphas.begin(), alphas.end()}};
+            const StagePlan plan{"strength", split_.choosing_prompts, split_.choosing_seeds, {{way}}};
+            if (!run_stage_of(study_.strength, plan)) return false;
+            range = usable_range(study_.strength->vectors.front().front().response, cap_);
             const auto positive = std::distance(alphas.upper_bound(0.0), alphas.end());
             const auto negative = std::ssize(alphas) - positive;
             const std::size_t before = alphas.size();
+            const auto wider = [](double end) { return rounded_to_digits(kWidening * end, kDigits); };
             const double low = *alphas.begin();
             const double high = *alphas.rbegin();
-            if (range.low == low && negative < kMaxStrengths) alphas.insert(rounded(kWidening * low));
-            if (range.high == high && positive < kMaxStrengths) alphas.insert(rounded(kWidening * high));
-            if (alphas.size() == before) return range;
+            if (range.low == low && negative < kMaxStrengths) alphas.insert(wider(low));
+            if (range.high == high && positive < kMaxStrengths) alphas.insert(wider(high));
+            if (alphas.size() == before) return true;
         }
     }
 
@@ -219,77 +251,65 @@ class Study {
         return alphas;
     }
 
-    /// The one verdict, on clips that had no part in any choice.
-    void confirm(const SteeringSetting& steering, const AlphaRange& range) {
-        std::set<double> alphas;
-        for (const double end : {range.low, range.high})
-            if (end != 0.0) alphas.insert({rounded(end / 2.0), end});
-        const StagePlan plan{"confirm",
-                             {axes_of(steering, {alphas.begin(), alphas.end()})},
-                             split_.confirming_prompts,
-                             split_.confirming_seeds,
-                             controls_};
-        const StudyStage stage = run_and_store(plan);
-        const StudyWay& way = stage.ways.front();
-        const Verdict verdict = judge(way.response, way.random);
-        result_["verdict"] = {{"slope", estimate_json(verdict.slope)},
-                              {"random_slopes", verdict.random_slopes},
-                              {"advantage", estimate_json(verdict.advantage)},
-                              {"reason", verdict.reason}};
-        const AlphaRange held = usable_range(way.response, request_.max_kl_nats);
-        result_["steers"] = verdict.steers;
-        if (verdict.steers && held.empty()) {
-            result_["steers"] = false;
-            conclude("on held-out clips no strength moves it steadily within the KL cap");
-        } else if (verdict.steers) {
-            recommend(steering, held);
-        } else {
-            conclude(verdict.reason);
+    /// Every vector in the way and at the strength that were chosen for it, on clips that had no part in any
+    /// choice; the studied one also at the ends of its range, and half way.
+    StagePlan confirm_stage(const AlphaRange& range) const {
+        StagePlan plan{"confirm", split_.confirming_prompts, split_.confirming_seeds, {}};
+        for (std::size_t i = 0; i < vectors_.size(); ++i) {
+            const std::vector<double> judged = both_signs(choices_[i].alpha);
+            std::set<double> alphas(judged.begin(), judged.end());
+            for (const double end : {range.low, range.high})
+                if (i == 0 && end != 0.0) alphas.insert({rounded_to_digits(end / 2.0, kDigits), end});
+            plan.vectors.push_back({{chosen(i).steering, {alphas.begin(), alphas.end()}}});
         }
+        return plan;
     }
 
-    void recommend(SteeringSetting steering, const AlphaRange& range) {
-        steering.file = request_.vector;
+    Study judge_confirmed() {
+        std::vector<HeldOutResponse> held_out;
+        for (std::size_t i = 0; i < vectors_.size(); ++i) {
+            const StudyWay& way = study_.confirm->vectors[i].front();
+            HeldOutResponse of_vector{way.response.at(both_signs(choices_[i].alpha)), push_of(way.steering),
+                                      choices_[i]};
+            of_vector.choice.alpha = rounded_to_digits(choices_[i].alpha, kDigits);  // as it was played
+            held_out.push_back(std::move(of_vector));
+        }
+        study_.verdict = judge(held_out.front(), std::span(held_out).subspan(1));
+        if (!study_.verdict->steers()) return conclude(StudyEnd::kNotConfirmed);
+        const StudyWay& way = study_.confirm->vectors.front().front();
+        const AlphaRange range = usable_range(way.response, cap_);
+        if (range.empty()) return conclude(StudyEnd::kNoSteadyStrength);
+        SteeringSetting steering = way.steering;
         steering.alpha = range.high > 0.0 ? range.high : range.low;
         steering.alpha_range = range;
-        json entry = setting_json(steering);
-        entry["alpha_range"] = {range.low, range.high};
-        result_["recommendation"] = entry;
-        result_["sentence"] =
-            "it steers " + request_.measure + ": " + result_["verdict"]["reason"].get<std::string>();
-        SteeringFile file;
-        file.program_version = program_version();
-        file.model_name = model_.manifest().model_name;
-        file.weights_sha256 = model_.manifest().weights_sha256;
-        file.settings = {steering};
-        file.evidence = {{"command", "study"},
-                         {"measure", request_.measure},
-                         {"max_kl_nats", request_.max_kl_nats},
-                         {"verdict", result_["verdict"]}};
-        file.save(folder_ / "steering.json", Overwrite::kAllow);
-    }
-
-    void conclude(const std::string& reason) {
-        result_["sentence"] = "no setting steers " + request_.measure + ": " + reason;
+        study_.recommendation = std::move(steering);
+        return conclude(StudyEnd::kSteers);
     }
 
     const Model& model_;
-    const StudyRequest& request_;
     fs::path folder_;
     const StudyOptions& options_;
-    VectorFile vectors_;
     StudySplit split_;
-    std::vector<std::string> controls_;
-    std::vector<StudyWay> layers_;  ///< farthest reach first
-    json result_;
+    double cap_;
+    std::vector<AppliedVector> vectors_;  ///< the studied one first
+    double num_layers_ = 0.0;             ///< with a vector
+    std::vector<WayChoice> choices_;      ///< [vector] among its strategies
+    Study study_;
 };
 
 }  // namespace
 
-json run_study(const Model& model, const StudyRequest& request, const fs::path& folder,
-               const StudyOptions& options) {
+std::vector<const StudyStage*> Study::stages() const {
+    std::vector<const StudyStage*> reached;
+    for (const auto* stage : {&layers, &strategies, &strength, &confirm})
+        if (*stage) reached.push_back(&**stage);
+    return reached;
+}
+
+Study run_study(const Model& model, const StudyRequest& request, const fs::path& folder,
+                const StudyOptions& options) {
     request.validate();
-    return Study(model, request, folder, options).run();
+    return StudyRun(model, request, folder, options).run();
 }
 
 }  // namespace musicsteer

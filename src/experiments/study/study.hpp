@@ -3,13 +3,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "directions/vector_file.hpp"
 #include "experiments/calibrate/calibration.hpp"
+#include "experiments/study/dose_response.hpp"
+#include "experiments/study/study_decision.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "experiments/sweep/sweep_request.hpp"
 #include "model/model.hpp"
@@ -20,23 +22,84 @@ namespace musicsteer {
 struct StudyRequest {
     SweepRequest clips;  ///< model, prompts, sampling and execution of every clip; all else is decided here
     std::string vector;
-    std::string measure;               ///< a name of kMeasureNames
+    std::string measure;               ///< as parse_measure_name gives it
     std::vector<std::uint64_t> seeds;  ///< the first half chooses, the second confirms
     double max_kl_nats = kDefaultMaxKl;
-    std::int64_t controls = 8;  ///< random vectors that the verdict compares with
+    std::int64_t controls = 6;  ///< random vectors, each with the same choice of ways as the vector
 
-    /// @throws UsageError for an unknown measure, fewer than 8 seeds, ...
+    /// @throws UsageError for an unknown measure, fewer than 8 seeds, a prompt that is given twice, ...
     void validate() const;
 };
 
 struct StudyOptions {
     std::function<void(const std::string& stage, const SweepProgress&)> on_progress;
-    std::function<void(const std::string&)> on_message;
+    std::function<void(const std::string&)> on_message;  ///< what went wrong
+    std::function<void(const std::string&)> on_note;     ///< what is known by now
     std::stop_token stop;
 };
 
-/// The most clips that a study of so many layers makes.
-std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers);
+/// A way of steering with what it did.
+struct StudyWay {
+    SteeringSetting steering;  ///< resolved; its alpha means nothing
+    DoseResponse response;
+};
+
+/// Clips of a stage.
+struct StageClips {
+    std::size_t planned = 0;
+    std::size_t made = 0;
+    std::size_t overflowed = 0;  ///< steering drove them to infinity
+    std::size_t failed = 0;      ///< for another reason
+    std::size_t unmeasured = 0;  ///< made, without a value of the measure
+};
+
+struct StudyStage {
+    std::string name;  ///< of its folder
+    std::vector<std::string> prompts;
+    std::vector<std::uint64_t> seeds;
+    double unsteered_mean = 0.0;  ///< of the measure; NaN if it is defined on no clip
+    StageClips clips;
+    std::string failure;                         ///< why the first of those that failed did
+    std::vector<std::vector<StudyWay>> vectors;  ///< [vector][way], the studied vector first
+};
+
+/// What the vector file says of a layer.
+struct StudiedLayer {
+    std::int64_t layer = 0;
+    DirectionStats stats;
+};
+
+enum class StudyEnd {
+    kSteers,
+    kNullVector,        ///< the vector is zero at every layer
+    kNotConfirmed,      ///< the verdict says why
+    kNoSteadyStrength,  ///< it steers, but no strength moves the measure steadily within the KL cap
+    kClipsFailed,       ///< nothing is judged
+};
+
+/// What a study came to.
+struct Study {
+    StudyRequest request;
+    std::string model_name;
+    std::string weights_sha256;
+    std::string vector_sha256;
+    std::vector<StudiedLayer> tried_layers;
+    std::optional<StudyStage> layers, strategies, strength, confirm;  ///< those that were reached
+    std::optional<Verdict> verdict;
+    /// With alpha and alpha_range; only where it steers.
+    std::optional<SteeringSetting> recommendation;
+    StudyEnd end = StudyEnd::kNullVector;
+
+    bool prompts_held_out() const { return request.clips.prompts.size() > 1; }
+    std::vector<const StudyStage*> stages() const;
+};
+
+/// The most clips that a study makes with a model of so many layers.
+std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers, bool guided);
+/// Pairs of clips that the verdict rests on.
+std::size_t held_out_pairs(const StudyRequest& request);
+/// The layers that are tried alone: all, or 12 of them, evenly spaced.
+std::vector<std::int64_t> layers_to_try(const std::vector<std::int64_t>& layers);
 
 /// Makes the folder a study's, or finds it the same study's. @throws InputError if it is another study's;
 /// @throws OutputError if it holds something else
@@ -44,9 +107,8 @@ void claim_study_folder(const StudyRequest& request, const Manifest& manifest,
                         const std::filesystem::path& folder);
 
 /// Layers, strategies, strength and the verdict, each a sweep in a folder of its own; what is there is kept.
-/// Writes study.json, and steering.json if a setting steers (docs/formats.md).
-/// @return what study.json holds @throws Interrupted; what sweeps throw
-nlohmann::json run_study(const Model& model, const StudyRequest& request, const std::filesystem::path& folder,
-                         const StudyOptions& options);
+/// @throws Interrupted; what sweeps throw
+Study run_study(const Model& model, const StudyRequest& request, const std::filesystem::path& folder,
+                const StudyOptions& options);
 
 }  // namespace musicsteer

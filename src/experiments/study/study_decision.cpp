@@ -2,174 +2,175 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "base/errors.hpp"
+#include "base/student_t.hpp"
 
 namespace musicsteer {
 namespace {
 
-std::vector<double> values_of(const BySeed& by_seed) {
-    std::vector<double> values;
-    for (const auto& [seed, value] : by_seed) values.push_back(value);
-    return values;
+constexpr double kConfidence = 0.95;         // of the intervals
+constexpr double kNormalQuantile = 0.84162;  // of kStudyPower
+constexpr double kMaxTimes = 16.0;           // worth proposing in place of what was done
+
+/// The standard error that an interval was made from.
+double standard_error(const Estimate& estimate) {
+    const double freedom = static_cast<double>(estimate.units) - 1.0;
+    return 0.5 * (estimate.high - estimate.low) / student_t_quantile(0.5 + kConfidence / 2.0, freedom);
 }
 
-Estimate estimate_of(const BySeed& by_seed) {
-    return by_seed.empty() ? Estimate{} : bootstrap_mean(values_of(by_seed));
+double standard_deviation(std::span<const double> values) {
+    double squares = 0.0;
+    for (const double value : values) squares += std::pow(value - mean(values), 2);
+    return std::sqrt(squares / (static_cast<double>(values.size()) - 1.0));
 }
 
-bool has_in_all(const std::vector<BySeed>& sets, std::uint64_t seed) {
-    return std::all_of(sets.begin(), sets.end(), [&](const BySeed& set) { return set.contains(seed); });
+/// How far beyond their mean one more of m values lies at kStudyLevel, in standard deviations.
+double prediction_quantile(std::size_t m) {
+    const auto count = static_cast<double>(m);
+    return student_t_quantile(1.0 - kStudyLevel, count - 1.0) * std::sqrt(1.0 + 1.0 / count);
 }
 
-/// Changes of `b` over those of `a`, on the seeds that both have.
-std::vector<double> steps(const BySeed& a, const BySeed& b) {
-    std::vector<double> result;
-    for (const auto& [seed, value] : b)
-        if (a.contains(seed)) result.push_back(value - a.at(seed));
-    return result;
-}
-
-/// Whether going on from `from` moves the measure back by more than its noise.
-bool turns_back(const DosePoint& from, const DosePoint& to, double towards) {
-    const std::vector<double> moved = steps(from.change, to.change);
-    if (moved.empty()) return true;
-    const Estimate step = bootstrap_mean(moved);
-    return towards > 0.0 ? step.high < 0.0 : step.low > 0.0;
-}
-
-/// How far the points on one side of 0 are usable. @param outwards  their order @param sign  of the slope
-double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl, double sign) {
-    double end = 0.0;
-    double moved = 0.0;
-    const DosePoint* farthest = nullptr;  // that moved the measure
-    for (const DosePoint* point : outwards) {
-        const double towards = point->alpha > 0.0 ? sign : -sign;
-        if (!(point->kl_nats <= max_kl) || point->change.empty()) break;
-        if (farthest && turns_back(*farthest, *point, towards)) break;
-        const Estimate change = point->mean();
-        if (!change.excludes_zero() || !(towards * change.value > moved)) continue;
-        moved = towards * change.value;
-        end = point->alpha;
-        farthest = point;
-    }
-    return end;
-}
-
-/// Slopes of the vector and the random ones on the seeds that all of them have.
-struct SharedSlopes {
-    std::vector<double> vector;               ///< [seed]
-    std::vector<std::vector<double>> random;  ///< [draw][seed]
+/// A vector's effect at push 1, in the direction that was chosen, with its standard error.
+struct PushEffect {
+    double effect = 0.0;
+    double error = 0.0;
+    double usual = 0.0;  ///< never 0
 };
 
-SharedSlopes shared_slopes(const DoseResponse& vector, const std::vector<DoseResponse>& random) {
-    std::vector<BySeed> all{vector.slopes()};
-    for (const DoseResponse& response : random) all.push_back(response.slopes());
-    SharedSlopes shared;
-    shared.random.resize(random.size());
-    for (const auto& [seed, slope] : all.front()) {
-        if (!has_in_all(all, seed)) continue;
-        shared.vector.push_back(slope);
-        for (std::size_t i = 0; i < random.size(); ++i) shared.random[i].push_back(all[i + 1].at(seed));
-    }
-    return shared;
+PushEffect push_effect(const HeldOutResponse& held_out, const Estimate& slope) {
+    return {held_out.choice.sign * slope.value / held_out.push, standard_error(slope) / held_out.push,
+            held_out.choice.usual};
 }
 
-double drawn_mean(const std::vector<double>& values, const std::vector<std::size_t>& drawn) {
+/// Slopes of responses whose points are all usable.
+Estimate usable_slope(const DoseResponse& response) {
+    return response.is_usable() ? response.slope() : Estimate{};
+}
+
+double mean_square(std::span<const double> values) {
     double sum = 0.0;
-    for (const std::size_t unit : drawn) sum += values[unit];
-    return sum / static_cast<double>(drawn.size());
+    for (const double value : values) sum += value * value;
+    return values.empty() ? 0.0 : sum / static_cast<double>(values.size());
 }
 
-Estimate advantage_of(const SharedSlopes& slopes) {
-    const std::vector<std::size_t> counts{slopes.vector.size(), slopes.random.size()};
-    return bootstrap(counts, [&](const DrawnUnits& drawn) {
-        double random = 0.0;
-        for (const std::size_t draw : drawn[1]) random += std::abs(drawn_mean(slopes.random[draw], drawn[0]));
-        return std::abs(drawn_mean(slopes.vector, drawn[0])) - random / static_cast<double>(drawn[1].size());
-    });
+/// How far a vector stands out from the others: skewed as it is, on a scale where it is about normal.
+double standing(const PushEffect& vector) {
+    return std::asinh(vector.effect / vector.usual);
+}
+
+/// How many times as many clips would find an effect of this size: of a random vector's spread, the part
+/// that is noise gets smaller.
+std::optional<double> times_to_decide(const PushEffect& vector, const std::vector<PushEffect>& controls) {
+    std::vector<double> multiples, errors;
+    for (const PushEffect& control : controls) {
+        multiples.push_back(control.effect / control.usual);
+        errors.push_back(control.error / control.usual);
+    }
+    const double noise = mean_square(errors);
+    const double real = std::max(0.0, std::pow(standard_deviation(multiples), 2) - noise);
+    const double quantile = prediction_quantile(controls.size());
+    for (double times = 1.25; times <= kMaxTimes; times *= 1.25) {
+        const double error = vector.error / vector.usual / std::sqrt(times);
+        const double bound = mean(multiples) + quantile * std::sqrt(real + noise / times);
+        const double needed = std::max(bound, student_t_quantile(0.975, 8.0) * error);
+        if (vector.effect / vector.usual >= needed + kNormalQuantile * error) return times;
+    }
+    return std::nullopt;
+}
+
+/// [vector] effects at push 1 in one way; 0 where clips are missing.
+struct WayEffects {
+    std::vector<double> effects;
+    double noise = 0.0;  ///< standard error, pooled
+
+    /// Root mean square of the others' effects, no less than their noise.
+    double usual_beside(std::size_t vector) const {
+        const double all = mean_square(effects) * static_cast<double>(effects.size());
+        const double others =
+            (all - effects[vector] * effects[vector]) / static_cast<double>(effects.size() - 1);
+        return std::max({std::sqrt(std::max(0.0, others)), noise, std::numeric_limits<double>::min()});
+    }
+};
+
+WayEffects effects_in_way(const std::vector<std::vector<WayResponse>>& vectors, std::size_t way) {
+    WayEffects in_way;
+    std::vector<double> errors;
+    for (const std::vector<WayResponse>& ways : vectors) {
+        const Estimate slope = usable_slope(ways.at(way).response);
+        const bool is_known = std::isfinite(slope.value);
+        in_way.effects.push_back(is_known ? slope.value / ways[way].push : 0.0);
+        if (slope.has_interval()) errors.push_back(standard_error(slope) / ways[way].push);
+    }
+    in_way.noise = std::sqrt(mean_square(errors));
+    return in_way;
 }
 
 }  // namespace
 
-Estimate DosePoint::mean() const {
-    return estimate_of(change);
-}
-
-BySeed DoseResponse::slopes() const {
-    BySeed result;
-    std::vector<double> alphas{0.0};
-    std::vector<BySeed> changes;
-    for (const DosePoint& point : points) {
-        if (point.change.empty()) continue;
-        alphas.push_back(point.alpha);
-        changes.push_back(point.change);
+std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& vectors, double max_kl) {
+    if (vectors.size() < 2 || vectors.front().empty())
+        throw UsageError("there are no ways of steering, or no vectors, to choose from");
+    std::vector<WayChoice> choices(vectors.size());
+    std::vector<double> farthest(vectors.size(), -1.0);
+    for (std::size_t way = 0; way < vectors.front().size(); ++way) {
+        const WayEffects in_way = effects_in_way(vectors, way);
+        for (std::size_t i = 0; i < vectors.size(); ++i) {
+            const double usual = in_way.usual_beside(i);
+            const double effect = in_way.effects[i];
+            if (!(std::abs(effect) / usual > farthest[i])) continue;
+            farthest[i] = std::abs(effect) / usual;
+            choices[i] = {way, vectors[i][way].response.next_alpha(max_kl), effect < 0.0 ? -1.0 : 1.0, usual};
+        }
     }
-    if (changes.empty()) return result;
-    for (const auto& [seed, first] : changes.front()) {
-        if (!has_in_all(changes, seed)) continue;
-        std::vector<double> values{0.0};
-        for (const BySeed& change : changes) values.push_back(change.at(seed));
-        result[seed] = least_squares_slope(alphas, values);
-    }
-    return result;
+    return choices;
 }
 
-Estimate DoseResponse::slope() const {
-    return estimate_of(slopes());
-}
-
-double DoseResponse::alpha_at_kl(double max_kl) const {
-    double squares = 0.0;
-    double cost = 0.0;
-    for (const DosePoint& point : points) {
-        if (!std::isfinite(point.kl_nats)) continue;
-        squares += point.alpha * point.alpha;
-        cost += point.kl_nats;
-    }
-    return cost > 0.0 ? std::sqrt(max_kl * squares / cost) : 0.0;
-}
-
-double DoseResponse::reach(double max_kl) const {
-    const double change = std::abs(slope().value) * alpha_at_kl(max_kl);
-    return std::isfinite(change) ? change : 0.0;
-}
-
-AlphaRange usable_range(const DoseResponse& response, double max_kl) {
-    const double sign = response.slope().value < 0.0 ? -1.0 : 1.0;
-    std::vector<const DosePoint*> above, below;
-    for (const DosePoint& point : response.points) (point.alpha > 0.0 ? above : below).push_back(&point);
-    const auto outwards = [](const DosePoint* a, const DosePoint* b) {
-        return std::abs(a->alpha) < std::abs(b->alpha);
-    };
-    std::sort(above.begin(), above.end(), outwards);
-    std::sort(below.begin(), below.end(), outwards);
-    return {usable_end(below, max_kl, sign), usable_end(above, max_kl, sign)};
-}
-
-Verdict judge(const DoseResponse& vector, const std::vector<DoseResponse>& random) {
+Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> all_controls) {
     Verdict verdict;
-    const SharedSlopes slopes = shared_slopes(vector, random);
-    if (slopes.vector.size() < 2 || random.empty()) {
-        verdict.reason = "too few clips could be measured";
+    verdict.sign = vector.choice.sign;
+    verdict.alpha = vector.choice.alpha;
+    std::vector<PushEffect> controls;
+    for (const HeldOutResponse& control : all_controls) {
+        const Estimate slope = usable_slope(control.response);
+        if (slope.has_interval()) controls.push_back(push_effect(control, slope));
+    }
+    verdict.controls_left_out = all_controls.size() - controls.size();
+    const Estimate slope = usable_slope(vector.response);
+    verdict.unit = cluster_unit(vector.response.slopes());
+    if (!slope.has_interval()) return verdict;
+    const double alpha = vector.choice.alpha;
+    verdict.effect = {slope.value * alpha, slope.low * alpha, slope.high * alpha, slope.units};
+    const PushEffect own = push_effect(vector, slope);
+    const double push = alpha * vector.push;
+    for (const PushEffect& control : controls)
+        verdict.controls.push_back(control.effect / control.usual * own.usual * push);
+    if (controls.size() < kMinControls) {
+        verdict.reason = VerdictReason::kFewControls;
         return verdict;
     }
-    verdict.slope = bootstrap_mean(slopes.vector);
-    double steepest = 0.0;
-    for (const std::vector<double>& of_draw : slopes.random) {
-        verdict.random_slopes.push_back(mean(of_draw));
-        steepest = std::max(steepest, std::abs(verdict.random_slopes.back()));
-    }
-    verdict.advantage = advantage_of(slopes);
-    if (!verdict.slope.excludes_zero()) {
-        verdict.reason = "the interval of its slope holds zero";
-    } else if (std::abs(verdict.slope.value) <= steepest) {
-        verdict.reason = "a random vector of the same norm moves the measure as much";
-    } else if (!(verdict.advantage.low > 0.0)) {
-        verdict.reason = "the interval of its advantage over random vectors holds zero";
+    std::vector<double> of_controls;
+    for (const PushEffect& control : controls) of_controls.push_back(standing(control));
+    const double bound =
+        mean(of_controls) + prediction_quantile(controls.size()) * standard_deviation(of_controls);
+    verdict.bound = push * own.usual * std::sinh(bound);
+    verdict.detectable = std::max(*verdict.bound, 0.0) + kNormalQuantile * own.error * push;
+    if (own.effect < 0.0 && slope.excludes_zero()) {
+        verdict.reason = VerdictReason::kOtherWay;
+    } else if (!slope.excludes_zero()) {
+        verdict.reason = VerdictReason::kHoldsZero;
+    } else if (!(standing(own) > bound)) {
+        verdict.reason = VerdictReason::kLikeRandom;
     } else {
-        verdict.steers = true;
-        verdict.reason = "its slope is steeper than that of every random vector of the same norm";
+        verdict.reason = VerdictReason::kBeyondRandom;
     }
+    if (!verdict.steers() && own.effect > 0.0) verdict.more_clips = times_to_decide(own, controls);
     return verdict;
+}
+
+double detectable_spread(std::size_t pairs, std::size_t controls) {
+    return (prediction_quantile(controls) + kNormalQuantile) / std::sqrt(static_cast<double>(pairs));
 }
 
 }  // namespace musicsteer

@@ -3,8 +3,8 @@
 #include <set>
 #include <system_error>
 
-#include "audio/metrics.hpp"
 #include "base/errors.hpp"
+#include "experiments/measure_target.hpp"
 #include "experiments/study/study.hpp"
 #include "experiments/study/study_split.hpp"
 #include "io/file_format.hpp"
@@ -17,13 +17,14 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t kMinSeeds = 8;       // four to choose on and four to confirm on: intervals need them
-constexpr std::int64_t kScreenedWays = 7;  // of the strategies stage, at most
-constexpr std::int64_t kStrengths = 14;    // of the strength stage, at most
+constexpr std::size_t kMinSeeds = 8;         // four to choose on and four to confirm on: intervals need them
+constexpr std::size_t kMaxLayers = 12;       // neighbours do nearly the same
+constexpr std::int64_t kStrengths = 14;      // of the strength stage, at most
+constexpr std::int64_t kRangeStrengths = 4;  // of the recommendation's check
 
 json identity(const StudyRequest& request, const Manifest& manifest) {
     const SweepRequest& clips = request.clips;
-    json result = FileFormat{"musicsteer-study-request"}.stamp();
+    json result = FileFormat{"musicsteer-study-request", 2, 2}.stamp();
     const auto set = [&](const char* key, const auto& value) { result[key] = value ? json(*value) : json(); };
     result["musicsteer"] = program_version();
     result["weights_sha256"] = manifest.weights_sha256;
@@ -47,15 +48,7 @@ json identity(const StudyRequest& request, const Manifest& manifest) {
 }  // namespace
 
 void StudyRequest::validate() const {
-    std::vector<std::string> measures;
-    for (const std::string name : kMeasureNames)
-        if (name != "duration_s" && name != "sample_rate_hz") measures.push_back(name);
-    if (std::find(measures.begin(), measures.end(), measure) == measures.end()) {
-        std::string known;
-        for (const std::string& name : measures) known += (known.empty() ? "" : ", ") + name;
-        throw UsageError("unknown measure " + in_quotes(measure) + did_you_mean(measure, measures) +
-                         " (measures: " + known + ")");
-    }
+    if (parse_measure_name(measure) != measure) throw UsageError("unknown measure " + in_quotes(measure));
     if (std::set(seeds.begin(), seeds.end()).size() != seeds.size())
         throw UsageError("a seed is given twice");
     if (seeds.size() < kMinSeeds) {
@@ -65,20 +58,44 @@ void StudyRequest::validate() const {
     }
     if (!std::isfinite(max_kl_nats) || max_kl_nats <= 0.0)
         throw UsageError("the KL cap must be more than 0 nats");
-    if (controls < 2 || controls > 1000) throw UsageError("expected 2 to 1000 random vectors");
+    if (controls < static_cast<std::int64_t>(kMinControls) || controls > 1000) {
+        throw UsageError("expected " + std::to_string(kMinControls) + " to 1000 random vectors, found " +
+                         std::to_string(controls));
+    }
     if (clips.tempo_prior) (void)TempoPrior::parse(*clips.tempo_prior);
     if (clips.prompts.empty()) throw UsageError("no prompts are given");
+    std::set<std::string> seen;
+    for (const std::string& prompt : clips.prompts) {
+        if (!seen.insert(prompt).second)
+            throw UsageError("the prompt " + in_quotes(prompt) +
+                             " is given twice: it would choose a setting and confirm it");
+    }
 }
 
-std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers) {
+std::vector<std::int64_t> layers_to_try(const std::vector<std::int64_t>& layers) {
+    if (layers.size() <= kMaxLayers) return layers;
+    std::vector<std::int64_t> tried;
+    for (std::size_t i = 0; i < kMaxLayers; ++i)
+        tried.push_back(layers[i * (layers.size() - 1) / (kMaxLayers - 1)]);
+    return tried;
+}
+
+std::size_t held_out_pairs(const StudyRequest& request) {
     const StudySplit split(request);
-    const std::int64_t prompts = std::ssize(split.choosing_prompts);
-    const std::int64_t screened = prompts * std::ssize(split.screening_seeds);
-    const std::int64_t confirmed = std::ssize(split.confirming_prompts) * std::ssize(split.confirming_seeds);
-    constexpr std::int64_t kBoth = 2;  // the vector and a random one
-    return screened * (1 + 2 * kBoth * layers) + screened * (1 + 2 * kBoth * kScreenedWays) +
-           prompts * std::ssize(split.choosing_seeds) * (1 + kBoth * kStrengths) +
-           confirmed * (1 + 4 * (1 + request.controls));
+    return split.confirming_prompts.size() * split.confirming_seeds.size();
+}
+
+std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers, bool guided) {
+    const StudySplit split(request);
+    const std::int64_t screened = std::ssize(split.screening_prompts) * std::ssize(split.screening_seeds);
+    const std::int64_t chosen = std::ssize(split.choosing_prompts) * std::ssize(split.choosing_seeds);
+    const std::int64_t vectors = 1 + request.controls;
+    const std::int64_t tried = std::min(layers, static_cast<std::int64_t>(kMaxLayers));
+    constexpr std::int64_t kSigns = 2;
+    const std::int64_t strategies = guided ? 6 : 3;
+    const auto held_out = static_cast<std::int64_t>(held_out_pairs(request));
+    return screened * (1 + kSigns * tried * vectors) + screened * (1 + kSigns * strategies * vectors) +
+           chosen * (1 + kStrengths) + held_out * (1 + kRangeStrengths + kSigns * vectors);
 }
 
 void claim_study_folder(const StudyRequest& request, const Manifest& manifest, const fs::path& folder) {

@@ -11,21 +11,30 @@
 
 namespace musicsteer {
 
-/// Which of a study's prompts and seeds choose a setting, and which confirm it. A single prompt does both.
+/// Which of a study's prompts and seeds choose a way of steering, and which confirm it. A single prompt does
+/// both.
 struct StudySplit {
     std::vector<std::string> choosing_prompts, confirming_prompts;
     std::vector<std::uint64_t> choosing_seeds, confirming_seeds;
-    std::vector<std::uint64_t> screening_seeds;  ///< of the choosing ones, for layers and strategies
+    /// Of the choosing ones, for layers and strategies: about eight pairs, of as many prompts as that allows.
+    std::vector<std::string> screening_prompts;
+    std::vector<std::uint64_t> screening_seeds;
 
     explicit StudySplit(const StudyRequest& request) {
         std::tie(choosing_prompts, confirming_prompts) = halves(request.clips.prompts);
         std::tie(choosing_seeds, confirming_seeds) = halves(request.seeds);
-        screening_seeds = choosing_seeds;
-        screening_seeds.resize(std::min(choosing_seeds.size(), kScreeningSeeds));
+        screening_prompts = first(choosing_prompts, kScreeningPairs);
+        screening_seeds = first(choosing_seeds, kScreeningPairs / screening_prompts.size());
     }
 
   private:
-    static constexpr std::size_t kScreeningSeeds = 4;
+    static constexpr std::size_t kScreeningPairs = 8;
+
+    template <typename Value>
+    static std::vector<Value> first(std::vector<Value> values, std::size_t count) {
+        values.resize(std::min(values.size(), count));
+        return values;
+    }
 
     template <typename Value>
     static std::pair<std::vector<Value>, std::vector<Value>> halves(const std::vector<Value>& values) {

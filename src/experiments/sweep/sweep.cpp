@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "audio/metrics.hpp"
 #include "base/errors.hpp"
@@ -149,6 +150,7 @@ class Runner {
         for (std::size_t i = 0; i < batch.clips.size(); ++i) {
             const SweepClip& clip = *group.clips[batch.first + i];
             if (!batch.clips[i].failure.empty()) {
+                overflowed_.insert(clip.id);
                 fail(clip, batch.clips[i].failure);
                 continue;
             }
@@ -200,7 +202,8 @@ class Runner {
         for (const SweepClip& clip : folder_.clips()) {
             if (folder_.records().contains(clip.id)) continue;
             const auto reason = reasons_.find(clip.id);
-            outcome_.missing.push_back({clip.id, reason == reasons_.end() ? "not tried" : reason->second});
+            outcome_.missing.push_back({clip.id, reason == reasons_.end() ? "not tried" : reason->second,
+                                        overflowed_.contains(clip.id)});
         }
     }
 
@@ -213,6 +216,7 @@ class Runner {
     SweepOutcome outcome_;
     std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed
     std::int64_t tried_before_ = 0;               ///< before this group, in this run
+    std::set<std::string> overflowed_;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace musicsteer {
 struct MissingClip {
     std::string id;
     std::string reason;
+    bool overflowed = false;  ///< its activations became infinite: the reason is the steering
 };
 
 /// What a sweep or a merge came to, in clips.

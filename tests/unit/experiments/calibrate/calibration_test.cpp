@@ -200,8 +200,8 @@ TEST(Calibration, TakesAsManyPairsAsTheNoiseAsksFor) {
     const Calibration found = model.calibrate({"tempo=+15%"});
     expect_met(model, found, {0.15});
     // A pair's change varies by 0.28 and half of a 95 % interval is to be 0.035: (1.96 * 0.28 / 0.035)^2
-    // pairs.
-    EXPECT_NEAR(static_cast<double>(found.searched.pairs.count), 251.0, 80.0);
+    // pairs, as far as 48 pairs can tell: their spread is known within a fifth, so the number within 40 %.
+    EXPECT_NEAR(static_cast<double>(found.searched.pairs.count), 251.0, 100.0);
     EXPECT_EQ(found.searched.pairs.count % 16, 0);
     EXPECT_EQ(found.checked.pairs.count, found.searched.pairs.count);
     EXPECT_EQ(found.checked.pairs.first, CalibrationOptions{}.max_pairs);

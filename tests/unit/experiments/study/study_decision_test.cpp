@@ -3,140 +3,124 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
-#include <limits>
+
+#include "base/errors.hpp"
+#include "unit/experiments/study/dose_responses.hpp"
 
 namespace musicsteer {
 namespace {
 
-constexpr std::uint64_t kSeeds = 8;
+constexpr double kCap = 1.0;  // at which alpha is 1
 
-/// A response whose seeds differ by `noise` on each seed's slope, and whose KL cost is `cost` alpha squared.
-DoseResponse response(const std::function<double(double alpha)>& effect, double noise, double cost = 1.0) {
-    DoseResponse result;
-    for (const double alpha : {-2.0, -1.0, 1.0, 2.0}) {
-        DosePoint point;
-        point.alpha = alpha;
-        point.kl_nats = cost * alpha * alpha;
-        for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
-            const double share = 2.0 * static_cast<double>(seed) / static_cast<double>(kSeeds - 1) - 1.0;
-            point.change[seed] = effect(alpha) + noise * share * alpha;
-        }
-        result.points.push_back(point);
-    }
-    return result;
+HeldOutResponse held_out(double slope, double noise, double sign = 1.0) {
+    return {response([=](double alpha) { return slope * alpha; }, noise), 1.0, {0, 1.0, sign, 1.0}};
 }
 
-std::vector<DoseResponse> random_responses(double size) {
-    std::vector<DoseResponse> random;
-    for (const double share : {-1.0, -0.7, -0.4, -0.1, 0.2, 0.5, 0.8, 0.95})
-        random.push_back(response([&](double alpha) { return size * share * alpha; }, 1.0));
+std::vector<HeldOutResponse> random_responses(double size) {
+    std::vector<HeldOutResponse> random;
+    for (const double share : {1.0, 0.7, 0.4, -0.1, 0.5, 0.8}) random.push_back(held_out(size * share, 1.0));
     return random;
 }
 
-TEST(StudyDecision, ARealEffectSteers) {
-    const DoseResponse vector = response([](double alpha) { return 10.0 * alpha; }, 2.0);
-    const Verdict verdict = judge(vector, random_responses(2.0));
-    EXPECT_TRUE(verdict.steers) << verdict.reason;
-    EXPECT_NEAR(verdict.slope.value, 10.0, 1e-9);
-    EXPECT_GT(verdict.advantage.low, 5.0);
-    EXPECT_EQ(verdict.random_slopes.size(), 8U);
-    EXPECT_NEAR(verdict.random_slopes.front(), -2.0, 1e-9);
+Verdict judge_vector(double slope, double noise, double sign = 1.0, double random = 2.0) {
+    return judge(held_out(slope, noise, sign), random_responses(random));
 }
 
-TEST(StudyDecision, ANegativeSlopeSteersAsWell) {
-    const DoseResponse vector = response([](double alpha) { return -10.0 * alpha; }, 2.0);
-    EXPECT_TRUE(judge(vector, random_responses(2.0)).steers);
-    const AlphaRange range = usable_range(vector, 9.0);
-    EXPECT_EQ(range.low, -2.0);
-    EXPECT_EQ(range.high, 2.0);
+TEST(StudyDecision, ARealEffectSteers) {
+    const Verdict verdict = judge_vector(10.0, 2.0);
+    EXPECT_TRUE(verdict.steers());
+    EXPECT_NEAR(verdict.effect.value, 10.0, 1e-9);
+    ASSERT_EQ(verdict.controls.size(), 6U);
+    EXPECT_NEAR(verdict.controls.front(), 2.0, 1e-9);
+    // numpy and scipy: y = arcsinh(2 [1, .7, .4, -.1, .5, .8]);
+    // sinh(y.mean() + t.ppf(0.95, 5) * y.std(ddof=1) * sqrt(7 / 6))
+    EXPECT_NEAR(*verdict.bound, 4.214544, 1e-5);
+}
+
+// Half as strong a push in the way that was chosen, where vectors usually do three times as much.
+TEST(StudyDecision, VectorsAreComparedAtTheSamePushByWhatIsUsual) {
+    HeldOutResponse vector = held_out(10.0, 2.0);
+    vector.choice.alpha = 0.5;
+    std::vector<HeldOutResponse> random = random_responses(2.0);
+    for (HeldOutResponse& control : random) {
+        control.push = 2.0;
+        control.choice.usual = 3.0;
+    }
+    const Verdict verdict = judge(vector, random);
+    EXPECT_NEAR(verdict.effect.value, 5.0, 1e-9);
+    EXPECT_NEAR(verdict.controls.front(), 2.0 / 2.0 / 3.0 * 0.5, 1e-9);
+}
+
+TEST(StudyDecision, ANegativeEffectSteersAsWell) {
+    EXPECT_TRUE(judge_vector(-10.0, 2.0, -1.0).steers());
+}
+
+TEST(StudyDecision, TheDirectionIsTheOneThatWasChosen) {
+    EXPECT_EQ(judge_vector(-10.0, 2.0, 1.0).reason, VerdictReason::kOtherWay);
 }
 
 TEST(StudyDecision, NoEffectDoesNot) {
-    const Verdict verdict = judge(response([](double) { return 0.0; }, 2.0), random_responses(0.0));
-    EXPECT_FALSE(verdict.steers);
-    EXPECT_NE(verdict.reason.find("slope holds zero"), std::string::npos);
+    const Verdict verdict = judge_vector(0.0, 2.0, 1.0, 0.0);
+    EXPECT_EQ(verdict.reason, VerdictReason::kHoldsZero);
+    EXPECT_FALSE(verdict.more_clips);
 }
 
 TEST(StudyDecision, AnEffectNoLargerThanRandomDoesNot) {
-    const DoseResponse vector = response([](double alpha) { return 1.8 * alpha; }, 0.1);
-    const Verdict verdict = judge(vector, random_responses(2.0));
-    EXPECT_TRUE(verdict.slope.excludes_zero());
-    EXPECT_FALSE(verdict.steers);
-    EXPECT_NE(verdict.reason.find("random vector"), std::string::npos);
+    const Verdict verdict = judge_vector(2.5, 0.1);
+    EXPECT_TRUE(verdict.effect.excludes_zero());
+    EXPECT_EQ(verdict.reason, VerdictReason::kLikeRandom);
+    EXPECT_FALSE(verdict.more_clips) << "the random vectors' spread is no noise";
 }
 
-TEST(StudyDecision, ANoisyLeadOverRandomDoesNot) {
-    const DoseResponse vector = response([](double alpha) { return 2.1 * alpha; }, 2.5);
-    std::vector<DoseResponse> random;
-    for (int i = 0; i < 8; ++i) random.push_back(response([](double alpha) { return 2.0 * alpha; }, 1.0));
-    const Verdict verdict = judge(vector, random);
-    EXPECT_TRUE(verdict.slope.excludes_zero());
-    EXPECT_FALSE(verdict.steers);
-    EXPECT_NE(verdict.reason.find("advantage"), std::string::npos);
+TEST(StudyDecision, SaysHowManyMoreClipsWouldDecide) {
+    const Verdict verdict = judge_vector(0.5, 2.0, 1.0, 0.0);
+    EXPECT_FALSE(verdict.steers());
+    ASSERT_TRUE(verdict.more_clips);
+    EXPECT_GT(*verdict.more_clips, 2.0);
+    EXPECT_GT(*verdict.detectable, *verdict.bound);
 }
 
-TEST(StudyDecision, TooLittleToJudgeDoesNot) {
-    const DoseResponse vector = response([](double alpha) { return 10.0 * alpha; }, 2.0);
-    EXPECT_FALSE(judge(vector, {}).steers);
-    EXPECT_FALSE(judge(DoseResponse{}, random_responses(2.0)).steers);
+TEST(StudyDecision, FailedClipsAreNotJudged) {
+    HeldOutResponse failed = held_out(10.0, 2.0);
+    failed.response.points.back().overflowed = 1;
+    EXPECT_EQ(judge(failed, random_responses(2.0)).reason, VerdictReason::kFailedClips);
+    EXPECT_EQ(judge({}, random_responses(2.0)).reason, VerdictReason::kFailedClips);
+
+    std::vector<HeldOutResponse> random = random_responses(2.0);
+    const HeldOutResponse vector = held_out(20.0, 2.0);
+    random[0] = random[1] = failed;
+    EXPECT_EQ(judge(vector, random).controls_left_out, 2U);
+    EXPECT_TRUE(judge(vector, random).bound);
+    random[2] = failed;
+    EXPECT_EQ(judge(vector, random).reason, VerdictReason::kFewControls);
 }
 
-TEST(StudyDecision, StrengthsBeyondTheCapAreLeftOut) {
-    const DoseResponse vector = response([](double alpha) { return 10.0 * alpha; }, 0.0, 0.5);
-    const AlphaRange range = usable_range(vector, 1.0);  // costs 0.5 and 2
-    EXPECT_EQ(range.low, -1.0);
-    EXPECT_EQ(range.high, 1.0);
-    EXPECT_TRUE(usable_range(vector, 0.4).empty());
+WayResponse way(double slope, double push = 1.0) {
+    return {response([=](double alpha) { return slope * alpha; }, 0.01, 0.25), push};
 }
 
-TEST(StudyDecision, TheRangeEndsWhereTheMeasureTurnsBack) {
-    const DoseResponse vector = response([](double alpha) { return alpha > 1.5 ? 3.0 : 5.0 * alpha; }, 0.0);
-    const AlphaRange range = usable_range(vector, 100.0);
-    EXPECT_EQ(range.low, -2.0);
-    EXPECT_EQ(range.high, 1.0);
+TEST(StudyDecision, TheWayInWhichAVectorStandsOutIsChosen) {
+    // In the first way every vector does much; in the second the first one does four times what others do.
+    std::vector<std::vector<WayResponse>> vectors{
+        {way(5.0), way(-2.0)}, {way(4.0), way(0.5)}, {way(-6.0), way(0.5)}};
+    std::vector<WayChoice> choices = choose_ways(vectors, kCap);
+    EXPECT_EQ(choices[0].way, 1U);
+    EXPECT_EQ(choices[0].sign, -1.0);
+    EXPECT_NEAR(choices[0].alpha, 2.0, 1e-12) << "where the cost comes to the cap";
+    EXPECT_NEAR(choices[0].usual, 0.5, 1e-9);
+    EXPECT_EQ(choices[2].way, 0U);
+    EXPECT_NEAR(choices[2].usual, std::sqrt((25.0 + 16.0) / 2.0), 1e-9);
+
+    vectors[0][1].response.points.front().overflowed = 1;
+    EXPECT_EQ(choose_ways(vectors, kCap)[0].way, 0U);
+    EXPECT_THROW(choose_ways({}, kCap), UsageError);
+    EXPECT_THROW(choose_ways({{}, {}}, kCap), UsageError);
 }
 
-TEST(StudyDecision, ANoisyStepBackDoesNotEndTheRange) {
-    // Between 1 and 2 the mean falls, seeds differ by more than that; at 0.5 nothing can be said yet.
-    DoseResponse vector = response([](double alpha) { return alpha; }, 0.0, 0.01);
-    const auto set = [&](std::size_t point, double mean, double noise) {
-        for (auto& [seed, change] : vector.points[point].change)
-            change = mean + noise * (seed % 2 == 0 ? 1.0 : -1.0);
-    };
-    set(2, 1.0, 1.5);
-    set(3, 4.0, 0.5);
-    vector.points.push_back(vector.points.back());
-    vector.points.back().alpha = 3.0;
-    set(4, 3.9, 1.0);
-    vector.points.push_back(vector.points.back());
-    vector.points.back().alpha = 4.0;
-    set(5, 6.0, 1.0);
-    EXPECT_EQ(usable_range(vector, 100.0).high, 4.0);
-    set(4, 1.0, 0.5);
-    EXPECT_EQ(usable_range(vector, 100.0).high, 2.0);
-}
-
-TEST(StudyDecision, AnEndThatCannotBeToldFromZeroIsNone) {
-    const DoseResponse vector = response([](double alpha) { return 0.1 * alpha; }, 5.0);
-    EXPECT_TRUE(usable_range(vector, 100.0).empty());
-}
-
-TEST(StudyDecision, AFailedStrengthEndsTheRange) {
-    DoseResponse vector = response([](double alpha) { return alpha; }, 0.0);
-    vector.points.back().change.clear();
-    vector.points.back().kl_nats = std::numeric_limits<double>::infinity();
-    const AlphaRange range = usable_range(vector, 100.0);
-    EXPECT_EQ(range.low, -2.0);
-    EXPECT_EQ(range.high, 1.0);
-    EXPECT_NEAR(vector.slope().value, 1.0, 1e-12);
-}
-
-TEST(StudyDecision, ReachIsTheChangeAtTheCap) {
-    const DoseResponse vector = response([](double alpha) { return 10.0 * alpha; }, 0.0, 0.25);
-    EXPECT_NEAR(vector.alpha_at_kl(1.0), 2.0, 1e-12);
-    EXPECT_NEAR(vector.reach(1.0), 20.0, 1e-9);
-    EXPECT_EQ(DoseResponse{}.reach(1.0), 0.0);
+TEST(StudyDecision, WhatCanBeFoundFallsWithTheRootOfPairs) {
+    // scipy: (t.ppf(0.95, 5) * sqrt(7 / 6) + norm.ppf(0.8)) / 4
+    EXPECT_NEAR(detectable_spread(16, 6), 0.7545306, 1e-5);
+    EXPECT_NEAR(detectable_spread(64, 6), 0.5 * detectable_spread(16, 6), 1e-12);
 }
 
 }  // namespace

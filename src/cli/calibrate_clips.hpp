@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "calibrate_report.hpp"
+#include "experiments/calibrate/clip_log.hpp"
+#include "experiments/trials.hpp"
+#include "progress.hpp"
+
+namespace musicsteer::cli {
+
+/// Makes the clips that a calibration's search asks for, those that an interrupted one has not made.
+class ClipObserver {
+  public:
+    /// @param log  null: nothing is kept for resuming
+    ClipObserver(const Model& model, const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors,
+                 TrialOptions options);
+
+    std::int64_t batch_size() const { return runner_.batch_size(); }
+    /// Keeps what is measured there, and takes what is there for measured.
+    void keep_in(ClipLog& log) { log_ = &log; }
+    /// For showing progress.
+    void expect(std::int64_t clips) { expected_ = clips; }
+    /// Of the whole calibration, by the clips of this run; nothing while that can't be told.
+    std::optional<double> seconds_left() const;
+
+    std::vector<Observation> operator()(const std::vector<std::vector<double>>& strengths, PairRange pairs);
+
+  private:
+    /// A clip that is asked for.
+    struct Wanted {
+        std::size_t condition = 0;  ///< of the strengths
+        std::size_t pair = 0;
+    };
+
+    TrialOptions with_progress(TrialOptions options);
+    SteeringPlan plan_at(const std::vector<double>& strengths) const;
+    SessionRequest request(std::size_t pair, const SteeringPlan& plan) const;
+    ClipFigures figures_of(const Trial& trial) const;
+
+    const CalibrationSetup& setup_;
+    const std::vector<AppliedVector>& vectors_;
+    const Manifest& manifest_;
+    TrialRunner runner_;
+    ClipLog* log_ = nullptr;
+    std::int64_t expected_;
+    double done_ = 0.0;
+    double made_ = 0.0;  ///< in this run
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    Progress progress_{"calibrating"};
+};
+
+}  // namespace musicsteer::cli

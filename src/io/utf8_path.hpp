@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "base/errors.hpp"
+#include "io/json_view.hpp"
+
+namespace musicsteer {
+
+/// For paths that records will name, before any work: JSON holds UTF-8 alone. @throws UsageError
+inline void require_utf8_path(const std::string& path) {
+    if (find_invalid_utf8(path))
+        throw UsageError(in_quotes(path) +
+                         ": a path that is not UTF-8 can't be written into records; rename the file");
+}
+
+}  // namespace musicsteer
