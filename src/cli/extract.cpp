@@ -10,6 +10,7 @@
 #include "directions/recording_extraction.hpp"
 #include "extract_options.hpp"
 #include "generation/generation_session.hpp"
+#include "io/output_lock.hpp"
 #include "progress.hpp"
 #include "vector_table.hpp"
 
@@ -60,6 +61,8 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     extraction.limit = options.limit;
     if (options.sampling.batch_size > 0) extraction.batch_size = options.sampling.batch_size;
     extraction.progress_file = progress_file_of(options.out);
+    extraction.on_other_progress = options.overwrite();
+    extraction.device = options.model.device;
     extraction.on_message = log_info;
     extraction.stop = context.stop;
 
@@ -153,8 +156,15 @@ void run(const ExtractOptions& options, const Context& context, const CLI::App& 
     if (!options.save_activations.empty())
         check_writable(options.save_activations, options.overwrite(), inputs);
 
+    const OutputLock lock(options.out);
     const ActivationFile activations = activations_of(options, context);
     const VectorFile vectors = find_directions(activations, options, context);
+    if (std::all_of(vectors.stats.begin(), vectors.stats.end(),
+                    [](const auto& point) { return point.second.norm == 0.0; })) {
+        log_warn(
+            "every direction is zero: the model did the same on both sides (the same texts?), so steering "
+            "with them changes nothing");
+    }
     if (!options.save_activations.empty()) activations.save(options.save_activations, options.overwrite());
     vectors.save(options.out, options.overwrite());
     if (!options.prompts.empty()) std::filesystem::remove(progress_file_of(options.out));

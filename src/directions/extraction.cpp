@@ -10,6 +10,7 @@
 #include "base/errors.hpp"
 #include "directions/random_directions.hpp"
 #include "generation/generator.hpp"
+#include "io/json_differences.hpp"
 #include "model/memory.hpp"
 
 namespace musicsteer {
@@ -22,6 +23,13 @@ struct PromptJob {
     bool is_positive = false;
     std::size_t index = 0;
 };
+
+std::size_t recorded(const ActivationFile& activations) {
+    std::int64_t prompts = 0;
+    for (const Sides* sides : {&activations.positive, &activations.negative})
+        if (!sides->empty()) prompts += sides->begin()->second.means.size(0);
+    return static_cast<std::size_t>(prompts);
+}
 
 void append(PooledSide& side, const at::Tensor& means, const at::Tensor& norms) {
     side.means = side.means.defined() ? at::cat({side.means, means}) : means;
@@ -99,6 +107,7 @@ class PromptRecorder {
         nlohmann::json json = provenance_metadata(result_.provenance, "musicsteer-activations");
         json["batch_size"] = options_.batch_size;
         json["threads"] = at::get_num_threads();
+        json["device"] = options_.device;
         for (const HookPoint& point : options_.points) json["points"].push_back(point.name());
         return json.dump();
     }
@@ -109,9 +118,13 @@ class PromptRecorder {
         try {
             ActivationFile earlier = ActivationFile::load(options_.progress_file);
             if (earlier.unfinished != result_.unfinished) {
-                say("an unfinished extraction with other settings is replaced: " +
-                    options_.progress_file.string());
-                return;
+                if (options_.on_other_progress == Overwrite::kAllow) return;
+                throw OutputError(options_.progress_file.string() + ": holds " +
+                                  std::to_string(recorded(earlier)) +
+                                  " prompts of an unfinished extraction, " + "with other settings (" +
+                                  json_differences(nlohmann::json::parse(earlier.unfinished),
+                                                   nlohmann::json::parse(result_.unfinished)) +
+                                  "): finish it first, choose another --out, or give --force to drop it");
             }
             earlier.relations = result_.relations;
             result_ = std::move(earlier);
@@ -119,8 +132,7 @@ class PromptRecorder {
             say(std::string("starting anew: ") + error.what());
             return;
         }
-        done_ = static_cast<std::size_t>(result_.positive.begin()->second.means.size(0) +
-                                         result_.negative.begin()->second.means.size(0));
+        done_ = recorded(result_);
         say("going on after " + std::to_string(done_) + " of " + std::to_string(jobs_.size()) + " prompts");
     }
 
