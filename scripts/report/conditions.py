@@ -1,8 +1,8 @@
 """Which clips belong to one curve: everything about steering but the strength, and the sampling settings.
 
-A clip's *settings* are what it shares with the clip it is compared with: sampling (guidance, ...) and execution
-(precision, device, build, ...), so that clips which differ in either are never mixed. Its *condition* is
-settings and steering without the first vector's alpha; that alpha is the curve's x axis. With
+A clip's *settings* are what it shares with the clip it is compared with: sampling (guidance, ...) and
+execution (precision, device, build, ...), so that clips which differ in either are never mixed. Its
+*condition* is settings and steering without the first vector's alpha; that alpha is the curve's x axis. With
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ Examples:
   musicsteer extract --model bundle --prompts prompts/tempo.json --limit 25 --save-activations a.safetensors \
       --out tempo.safetensors
   musicsteer extract --from-activations a.safetensors --method logistic --out probe.safetensors
+  musicsteer extract --model bundle --positive fast.txt --negative slow.txt --out tempo.safetensors
   musicsteer extract --model bundle --positive-audio fast/ --negative-audio slow/ --out recorded.safetensors
   musicsteer extract --model bundle --audio songs/ --value tempo --method ridge --out ridge.safetensors)";
 
@@ -47,7 +48,9 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
 }
 
 ActivationFile record_prompts(const ExtractOptions& options, const Context& context) {
-    const PromptSet prompts = PromptSet::load(options.prompts);
+    PromptSet prompts = options.prompts.empty() ? PromptSet::of_files(options.positive, options.negative)
+                                                : PromptSet::load(options.prompts);
+    if (!options.concept_name.empty()) prompts.concept_name = options.concept_name;
     const auto count = [&](const PromptSide& side) {
         const auto size = static_cast<std::int64_t>(side.prompts.size());
         return options.limit > 0 ? std::min(options.limit, size) : size;
@@ -151,7 +154,7 @@ VectorFile find_directions(const ActivationFile& activations, const ExtractOptio
 void run(const ExtractOptions& options, const Context& context, const CLI::App& command) {
     apply_log_level(options.model.log_level);
     check_extract_flags(options, command);
-    const std::array inputs = {options.prompts, options.from_activations};
+    const std::array inputs = {options.prompts, options.positive, options.negative, options.from_activations};
     check_writable(options.out, options.overwrite(), inputs);
     if (!options.save_activations.empty())
         check_writable(options.save_activations, options.overwrite(), inputs);
@@ -167,7 +170,7 @@ void run(const ExtractOptions& options, const Context& context, const CLI::App& 
     }
     if (!options.save_activations.empty()) activations.save(options.save_activations, options.overwrite());
     vectors.save(options.out, options.overwrite());
-    if (!options.prompts.empty()) std::filesystem::remove(progress_file_of(options.out));
+    if (options.from_prompts()) std::filesystem::remove(progress_file_of(options.out));
     print_vector_table(std::cout, vectors);
     std::cout << "wrote " << options.out << '\n';
 }
