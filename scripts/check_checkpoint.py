@@ -38,6 +38,7 @@ from torchscript.parity import (
     reference,
     replay,
 )
+from torchscript.source import resolve_source
 from transformers import T5Tokenizer
 
 PROMPTS = [
@@ -81,7 +82,7 @@ def prompt_case(manifest: dict[str, Any], tokenizer: Tokenizer, prompts: list[st
 def check_tokens(source: str, tokenizer: Tokenizer) -> Line:
     """The bundle's tokenizer against the one transformers loads."""
     texts = [*PROMPTS, "", "  two  spaces ", "Straße, café №5 ﬁn 東京 🎵"]
-    theirs = T5Tokenizer.from_pretrained(source)
+    theirs = T5Tokenizer.from_pretrained(resolve_source(source).place)
     wrong = [text for text in texts if tokenizer.encode(text).ids != theirs(text).input_ids]
     return Line("token ids", not wrong, f"differ for {wrong[0]!r}" if wrong else f"{len(texts)} texts equal")
 

@@ -99,7 +99,10 @@ def read_curves(folder: Path) -> dict[str, Curve]:
         sweep = read_sweeps([folder])
     except ReportError as error:
         raise TableError(str(error)) from error
-    prompts = {prompt["text"]: place for place, prompt in enumerate(sweep.plans[0].get("prompts", []))}
+    prompts = {
+        prompt["text"]: place
+        for place, prompt in enumerate(next(iter(sweep.plans.values())).get("prompts", []))
+    }
     clips = sorted(sweep.clips, key=lambda clip: (prompts.get(clip.pair[0], 0), clip.pair[1]))
     conditions = conditions_of(sweep)
     if not conditions:

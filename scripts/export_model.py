@@ -20,7 +20,14 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
-from torchscript.checkpoint import ARCHITECTURE, Checkpoint, CheckpointError, read_checkpoint, weights_sha256
+from torchscript.checkpoint import (
+    ARCHITECTURE,
+    Checkpoint,
+    CheckpointError,
+    one_line,
+    read_checkpoint,
+    weights_sha256,
+)
 from torchscript.codec import PRECISIONS as CODEC_PRECISIONS
 from torchscript.codec import Codec
 from torchscript.common import UnsupportedCheckpoint
@@ -53,10 +60,8 @@ def start_token(model: Any) -> int:
         UnsupportedCheckpoint: none is given, or the embeddings have no row for it.
     """
     config = model.config.decoder
-    token = getattr(model.generation_config, "decoder_start_token_id", None)
-    if token is None:
-        token = config.bos_token_id
-    if token is None or not 0 <= token <= config.vocab_size:
+    token = model.generation_config.decoder_start_token_id
+    if not isinstance(token, int) or not 0 <= token <= config.vocab_size:
         raise UnsupportedCheckpoint(f"decoder_start_token_id is {token}, outside 0..{config.vocab_size}")
     return token
 
@@ -109,6 +114,22 @@ def codec_section(model: Any) -> dict[str, Any]:
     }
 
 
+def check_sizes(section: str, sizes: dict[str, Any]) -> None:
+    """Refuse what the program would refuse in the manifest.
+
+    Raises:
+        UnsupportedCheckpoint: a size is no whole number, or there are more channels than two.
+    """
+    for key, value in sizes.items():
+        least = 0 if key in ("start_token", "lstm_layers") else 1
+        if key in ("activation", "delays", "frame_rate_hz"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UnsupportedCheckpoint(f"{section}.{key} is {value!r}; expected a whole number")
+    if sizes["channels"] > 2:
+        raise UnsupportedCheckpoint(f"{section}.channels is {sizes['channels']}; expected 1 or 2")
+
+
 def describe(
     checkpoint: Checkpoint, name: str | None, precision: str, codec_precision: str = "f32"
 ) -> dict[str, Any]:
@@ -120,10 +141,9 @@ def describe(
     model = checkpoint.model
     text = model.config.text_encoder
     sections = {"decoder": decoder_section(model), "codec": codec_section(model)}
+    for section, sizes in sections.items():
+        check_sizes(section, sizes)
     defaults = {"guidance_scale": 3.0, "top_k": 250, "temperature": 1.0}
-    given = {
-        key: checkpoint.generation[key] for key in defaults if checkpoint.generation.get(key) is not None
-    }
     eos = text.eos_token_id
     return {
         "format": "musicsteer-bundle",
@@ -146,7 +166,7 @@ def describe(
             "eos_token_id": eos if isinstance(eos, int) else 1,
         },
         "codec": sections["codec"],
-        "generation_defaults": defaults | given,
+        "generation_defaults": defaults | checkpoint.generation,
         "precision": {"decoder": precision, "text_encoder": precision, "codec": codec_precision},
         "versions": {
             "musicsteer": VERSION,
@@ -227,7 +247,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         description="Export a Hugging Face MusicGen checkpoint to a model bundle.",
         epilog="example: export_model.py facebook/musicgen-small out/musicgen-small",
     )
-    parser.add_argument("checkpoint", help="a folder, or a hub id such as facebook/musicgen-small")
+    parser.add_argument(
+        "checkpoint",
+        help="a folder, a folder of the Hugging Face cache, or a hub id such as facebook/musicgen-small",
+    )
     parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
@@ -267,6 +290,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f"error: {options.out} cannot be written: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # a configuration that no library checks
+        kind = type(error).__name__
+        print(f"error: {options.checkpoint} cannot be exported: {kind}: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)

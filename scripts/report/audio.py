@@ -41,10 +41,11 @@ def encode_clip(path: Path, codec: str) -> EncodedClip:
     """Read a WAV and encode it.
 
     Raises:
-        UnreadableAudio: there is no such file, it is no audio, or it holds no samples.
+        UnreadableAudio: there is no such file, it is no audio, it holds no samples, or it is cut short.
     """
     if not path.is_file():
         raise UnreadableAudio("there is no such file")
+    check_whole(path)
     try:
         with soundfile.SoundFile(path) as file:
             rate, subtype = file.samplerate, file.subtype
@@ -64,6 +65,19 @@ def encode_clip(path: Path, codec: str) -> EncodedClip:
             for start in range(0, len(samples), _VORBIS_BLOCK):
                 file.write(samples[start : start + _VORBIS_BLOCK])
     return EncodedClip(buffer.getvalue(), len(samples) / rate, rate)
+
+
+def check_whole(path: Path) -> None:
+    """A WAV as long as its header says; libsndfile reads what there is of a shorter one without a word.
+
+    Raises:
+        UnreadableAudio: it is shorter.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    expected = 8 + int.from_bytes(head[4:], "little")
+    if head[:4] == b"RIFF" and path.stat().st_size < expected:
+        raise UnreadableAudio(f"it is cut short: {path.stat().st_size} of {expected} bytes")
 
 
 def clip_script(clip_id: str, clip: EncodedClip) -> str:

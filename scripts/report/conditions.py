@@ -1,17 +1,18 @@
 """Which clips belong to one curve: everything about steering but the strength, and the sampling settings.
 
-A clip's *settings* are what it shares with the clip it is compared with (guidance, temperature, ...). Its
+A clip's *settings* are what it shares with the clip it is compared with: sampling (guidance, ...) and
+execution (precision, device, build, ...), so that clips which differ in either are never mixed. Its
 *condition* is settings and steering without the first vector's alpha; that alpha is the curve's x axis. With
-several vectors, the alphas of the others are part of the condition.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 # Fields of a record that have to agree between a steered clip and the unsteered one it is compared with.
-_SETTINGS = {
+_SAMPLING = {
     "negative_prompt": "negative prompt",
     "duration_s": "duration (s)",
     "guidance_scale": "guidance",
@@ -19,6 +20,9 @@ _SETTINGS = {
     "top_p": "top-p",
     "temperature": "temperature",
 }
+# Of `execution`, which records and plans both have; the padded text length follows from the prompt.
+_EXECUTION = {"batch_size": "batch size", "threads": "threads", "device": "device"}
+_DEFAULT_PRIOR = "120.0:1.0"
 
 # Fields of a steering entry that have a place of their own below, or belong to one that has.
 _NAMED = {
@@ -43,22 +47,55 @@ def effect_keys(steering: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampling settings, in the order of `_SETTINGS`."""
+    """Sampling settings in the order of `_SAMPLING`, and how the clip was computed and measured."""
 
-    values: tuple[Any, ...]
+    sampling: tuple[Any, ...]
+    execution: tuple[Any, ...]
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Settings:
-        """The settings of a clip's record."""
-        return cls(tuple(record.get(key) for key in _SETTINGS))
+        """The settings of a clip's record, or of a plan."""
+        execution = record.get("execution") or {}
+        prior = (record.get("measures") or {}).get("tempo_prior") or record.get("tempo_prior")
+        return cls(
+            tuple(record.get(key) for key in _SAMPLING),
+            (
+                precision_text(execution.get("precision") or {}),
+                *(execution.get(key) for key in _EXECUTION),
+                record.get("format" if "measures" in record else "sample_format"),
+                record.get("musicsteer"),
+                prior or _DEFAULT_PRIOR,
+            ),
+        )
+
+    def sampling_parts(self) -> dict[str, str]:
+        """What each sampling setting is called and its value as text."""
+        return _texts(_SAMPLING.values(), self.sampling)
+
+    def execution_parts(self) -> dict[str, str]:
+        """The same of computing and measuring."""
+        names = ("precision", *_EXECUTION.values(), "format", "build", "tempo prior")
+        return _texts(names, self.execution)
 
     def parts(self) -> dict[str, str]:
-        """What each setting is called and its value as text."""
-        pairs = zip(_SETTINGS.values(), self.values, strict=True)
-        return {
-            name: "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-            for name, value in pairs
-        }
+        """Both."""
+        return self.sampling_parts() | self.execution_parts()
+
+
+def _texts(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
+    return {
+        name: "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+def precision_text(precision: dict[str, str]) -> str:
+    """{"decoder": "int8", "codec": "f32", ...} -> "int8, codec f32": the decoder's, and what differs."""
+    decoder = precision.get("decoder", "")
+    others = [
+        f"{name.replace('_', ' ')} {kind}" for name, kind in sorted(precision.items()) if kind != decoder
+    ]
+    return ", ".join(filter(None, [decoder, *others]))
 
 
 @dataclass(frozen=True)

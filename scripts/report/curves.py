@@ -100,7 +100,7 @@ def curves_of(sweep: Sweep, keys: list[str]) -> list[Curve]:
 def count_missing(sweep: Sweep) -> int:
     """How many clips of the plans, of every prompt and seed at every strength, are not there."""
     present = {(clip.pair, clip.settings, clip.condition, clip.alpha) for clip in sweep.clips}
-    return len({key for plan in sweep.plans for key in _planned(plan)} - present)
+    return len({key for plan in sweep.plans.values() for key in _planned(plan)} - present)
 
 
 def _planned(plan: dict[str, Any]) -> Iterator[tuple[Pair, Settings, Condition | None, float]]:

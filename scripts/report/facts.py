@@ -28,10 +28,13 @@ def runs_text(numbers: list[int]) -> str:
     return layers_text(tuple(numbers)).split(" ", 1)[1] if numbers else ""
 
 
-def bundle_path(sweep: Sweep) -> str:
-    """The bundle as it was given to the sweep, or a word to replace in the command lines."""
-    for plan in sweep.plans:
-        model = plan.get("model")
+def bundle_path(sweep: Sweep, folder: Path | None = None) -> str:
+    """The bundle as it was given to the sweep, or a word to replace in the command lines.
+
+    folder: whose bundle; sweeps of other precisions have other ones.
+    """
+    for place, plan in sweep.plans.items():
+        model = plan.get("model") if folder in (None, place) else None
         path = model.get("path") if isinstance(model, dict) else model
         if isinstance(path, str) and path:
             return path
@@ -40,7 +43,7 @@ def bundle_path(sweep: Sweep) -> str:
 
 def licence_of(sweep: Sweep) -> str | None:
     """Licence of the weights: from the plan, or from the bundle if it is still where it was."""
-    sources: list[Any] = [plan.get("model") for plan in sweep.plans]
+    sources: list[Any] = [plan.get("model") for plan in sweep.plans.values()]
     try:
         manifest = json.loads((Path(bundle_path(sweep)) / "manifest.json").read_text(encoding="utf-8"))
         if manifest["model"]["weights_sha256"] == sweep.model["weights_sha256"]:
@@ -103,8 +106,17 @@ def settings_text(settings: list[Settings]) -> list[str]:
     """Sampling settings; those that are off are not named."""
     lines = []
     for one in settings:
-        parts = [(name, text) for name, text in one.parts().items() if text != "none"]
+        parts = [(name, text) for name, text in one.sampling_parts().items() if text != "none"]
         lines.append(", ".join(f"{name} {text}" for name, text in parts if name != "duration (s)"))
+    return list(dict.fromkeys(lines))
+
+
+def execution_text(settings: list[Settings]) -> list[str]:
+    """How clips were computed and measured."""
+    lines = []
+    for one in settings:
+        parts = [(name, text) for name, text in one.execution_parts().items() if text not in ("none", "")]
+        lines.append(", ".join(f"{name} {text}" for name, text in parts))
     return list(dict.fromkeys(lines))
 
 
@@ -136,6 +148,7 @@ def _facts_of_sweep(sweep: Sweep) -> list[Fact]:
     durations = sorted({float(record.get("duration_s") or 0.0) for record in records})
     rates = sorted({record.get("sample_rate_hz") for record in records} - {None})
     layers = dict.fromkeys(layers_text(term.layers).split(" ", 1)[-1] for term in terms)
+    settings = list(dict.fromkeys(clip.settings for clip in sweep.clips))
     rates_text = ", ".join(f"{rate:g} Hz" for rate in rates)
     return [
         model_fact(sweep.model, licence_of(sweep)),
@@ -146,8 +159,6 @@ def _facts_of_sweep(sweep: Sweep) -> list[Fact]:
         ("Rows and unit", [Line(text) for text in dict.fromkeys(f"{one.rows}, {one.unit}" for one in terms)]),
         ("Prompts and seeds", [Line(f"{len(prompts)} prompts", f"seeds {runs_text(seeds)}")]),
         ("Clips", [Line(f"{len(records)} of {', '.join(f'{s:g} s' for s in durations)}", rates_text)]),
-        (
-            "Sampling",
-            [Line(text) for text in settings_text(list(dict.fromkeys(c.settings for c in sweep.clips)))],
-        ),
+        ("Sampling", [Line(text) for text in settings_text(settings)]),
+        ("Computed", [Line(text) for text in execution_text(settings)]),
     ]

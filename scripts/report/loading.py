@@ -63,7 +63,7 @@ class Clip:
 class Sweep:
     """The clips of one or several folders, and what there is to say about reading them."""
 
-    plans: list[dict[str, Any]] = field(default_factory=list)
+    plans: dict[Path, dict[str, Any]] = field(default_factory=dict)  # by folder
     clips: list[Clip] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ def read_sweeps(folders: list[Path]) -> Sweep:
 
     Raises:
         ReportError: a folder is no sweep, a record is not what it should be, no clip is finished, the same id
-            stands for different audio, or the models differ.
+            stands for different audio or was measured in different ways, or the models differ.
     """
     sweep = Sweep()
     if not folders:
@@ -96,7 +96,7 @@ def read_sweeps(folders: list[Path]) -> Sweep:
     seen: dict[str, Clip] = {}
     repeated = 0
     for folder in folders:
-        sweep.plans.append(_read_plan(folder))
+        sweep.plans[folder] = _read_plan(folder)
         for clip in _read_runs(folder, sweep.remarks):
             if (first := seen.get(clip.id)) is None:
                 seen[clip.id] = clip
@@ -104,6 +104,11 @@ def read_sweeps(folders: list[Path]) -> Sweep:
                 raise ReportError(
                     f"clip {clip.id} has different audio in {first.folder} and {clip.folder}: "
                     "they can't be in one report"
+                )
+            elif first.settings != clip.settings:
+                raise ReportError(
+                    f"clip {clip.id} was measured in different ways in {first.folder} and {clip.folder} "
+                    f"({_differences(first, clip)}): make a report of each"
                 )
             else:
                 repeated += 1
@@ -117,6 +122,12 @@ def read_sweeps(folders: list[Path]) -> Sweep:
         sweep.remarks.append(f"{repeated} clips are in several of the folders and count once.")
     check_one_model(sweep, [])
     return sweep
+
+
+def _differences(one: Clip, other: Clip) -> str:
+    """ "tempo prior 120.0:1.0 and 106.0:0.5"."""
+    parts, others = one.settings.parts(), other.settings.parts()
+    return ", ".join(f"{key} {text} and {others[key]}" for key, text in parts.items() if text != others[key])
 
 
 def check_one_model(sweep: Sweep, patches: list[Patch]) -> None:

@@ -103,8 +103,7 @@ def page_data(
     for data, curve in zip(conditions, curves, strict=True):
         data["settings"] = indices["settings"][curve.condition.settings]
         data["others"] = bool(curve.condition.others)
-    model = bundle_path(sweep)
-    clips = [clip_data(clip, indices, keys, model) for clip in sweep.clips]
+    clips = [clip_data(clip, indices, keys, bundle_path(sweep, clip.folder)) for clip in sweep.clips]
     for clip in clips:
         clip["audio"] = clip["id"] not in unreadable
     measures = {measure.key: measure for measure in (*MEASURES, KL)}
@@ -140,7 +139,7 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str]
         return of_patches
     remarks = list(sweep.remarks)
     if missing := count_missing(sweep):
-        shards = [plan["shard"] for plan in sweep.plans if plan.get("shard")]
+        shards = [plan["shard"] for plan in sweep.plans.values() if plan.get("shard")]
         parts = ", ".join(f"{shard['index']} of {shard['count']}" for shard in shards)
         which = f" (these are shards: {parts})" if parts else ""
         remarks.append(

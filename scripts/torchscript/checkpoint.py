@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,11 @@ import transformers
 from transformers import AutoConfig, MusicgenForConditionalGeneration, T5Tokenizer
 from transformers.utils import cached_file
 
+from torchscript.source import CheckpointError, hub_name, resolve_source
 from torchscript.tokenizer_file import TokenizerError, canonical
 
 ARCHITECTURE = "MusicgenForConditionalGeneration"
 NON_COMMERCIAL = "Weights of published MusicGen checkpoints are for non-commercial use only (CC-BY-NC-4.0)."
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-class CheckpointError(Exception):
-    """The checkpoint cannot be read; one sentence with what is wrong."""
 
 
 @dataclass
@@ -38,9 +35,11 @@ class Checkpoint:
 
 
 def one_line(error: BaseException) -> str:
-    """The first sentence-like line of an exception of a library."""
+    """The first sentence-like line of an exception of a library; a heading goes with what follows it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:200]
 
 
 def find_file(source: str, name: str) -> Path | None:
@@ -64,17 +63,15 @@ def check_source(source: str) -> None:
     """Refuse early, and by name, what is no MusicGen checkpoint.
 
     Raises:
-        CheckpointError: no folder, no config.json, another architecture.
+        CheckpointError: no config.json, another architecture.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        if folder.exists():
-            raise CheckpointError(f"{source} is a file; a checkpoint is a folder or a hub id")
-        if not HUB_ID.fullmatch(source):
-            raise CheckpointError(f"{source} does not exist, and is no hub id (owner/name) either")
     config_path = find_file(source, "config.json")
     if config_path is None:
-        reason = "has no config.json" if folder.is_dir() else "is no folder here, and the hub did not give it"
+        reason = (
+            "has no config.json"
+            if Path(source).is_dir()
+            else "is no folder here, and the hub did not give it"
+        )
         raise CheckpointError(f"{source} {reason}; a checkpoint is a folder or a hub id")
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
@@ -109,6 +106,9 @@ def load_model(source: str) -> Any:
         if names:
             kind = problem.removesuffix("_keys")
             raise CheckpointError(f"{source} has {len(names)} {kind} weights, the first of them {names[0]}")
+    generation = model.generation_config
+    if getattr(generation, "decoder_start_token_id", None) is None:  # as `generate` falls back
+        generation.decoder_start_token_id = model.config.decoder.bos_token_id
     return model.eval().requires_grad_(False)
 
 
@@ -168,7 +168,7 @@ def read_licence(source: str) -> tuple[str, str]:
     config = json.loads(config_path.read_text(encoding="utf-8")) if config_path else {}
     card = find_file(source, "README.md")
     stated = card_licence(card.read_text(encoding="utf-8", errors="replace")) if card else None
-    published = published_name(source, config)
+    published = published_name(hub_name(Path(source).resolve()) if Path(source).is_dir() else source, config)
     if stated:
         licence = stated.upper() if stated.lower().startswith(("cc", "mit")) else stated
     else:
@@ -180,32 +180,78 @@ def read_licence(source: str) -> tuple[str, str]:
 
 
 def read_generation(source: str) -> dict[str, Any]:
-    """What generation_config.json says, without any library's defaults."""
+    """The numbers of generation_config.json that a bundle keeps, without any library's defaults.
+
+    Raises:
+        CheckpointError: it is not JSON, or one of them is no number that sampling can use.
+    """
     path = find_file(source, "generation_config.json")
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path else {}
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {one_line(error)}") from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    given = {}
+    for key, (expected, convert) in GENERATION.items():
+        if (value := content.get(key)) is None:
+            continue
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            given[key] = convert(float(value))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CheckpointError(f"{path}: {key} is {value!r}; expected {expected}") from error
+    return given
+
+
+def guidance_scale(value: float) -> float:
+    """transformers takes up to 1 for no guidance."""
+    if not math.isfinite(value) or value < 0:
+        raise ValueError
+    return max(value, 1.0)
+
+
+def top_k(value: float) -> int:
+    """A count; 0 is off."""
+    if value < 0 or value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def temperature(value: float) -> float:
+    """Above 0."""
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError
+    return value
+
+
+GENERATION = {
+    "guidance_scale": ("a number of at least 0", guidance_scale),
+    "top_k": ("a whole number of at least 0", top_k),
+    "temperature": ("a number above 0", temperature),
+}
 
 
 def read_checkpoint(source: str) -> Checkpoint:
-    """Load a checkpoint from a folder or the hub.
+    """Load a checkpoint from a folder, the Hugging Face cache, or the hub.
 
     Raises:
         CheckpointError: one sentence with what is wrong.
     """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    check_source(source)
-    tokenizer_json = read_tokenizer(source)
-    licence, note = read_licence(source)
-    folder = Path(source)
+    found = resolve_source(source)
+    place = found.place
+    check_source(place)
+    generation = read_generation(place)
+    tokenizer_json = read_tokenizer(place)
+    licence, note = read_licence(place)
     return Checkpoint(
-        source=folder.resolve().name if folder.is_dir() else source,
-        model=load_model(source),
+        source=found.name,
+        model=load_model(place),
         tokenizer_json=tokenizer_json,
         licence=licence,
         licence_note=note,
-        generation=read_generation(source),
+        generation=generation,
     )

@@ -71,7 +71,7 @@ def make_case(manifest: dict[str, Any], seed: int, requests: int = 2, num_frames
         prompt_of_row=torch.tensor(rows),
         frames=torch.randint(decoder["codebook_size"], frames, generator=draw),
         samples=0.5 * torch.randn([requests, codec["channels"], 7 * hop + hop // 2 + 1], generator=draw),
-        guidance=manifest["generation_defaults"]["guidance_scale"],
+        guidance=guidance if (guidance := manifest["generation_defaults"]["guidance_scale"]) > 1 else 3.0,
     )
 
 

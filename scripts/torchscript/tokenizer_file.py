@@ -11,10 +11,16 @@ import json
 from typing import Any
 
 from tokenizers import Tokenizer
+from tokenizers.normalizers import Precompiled
 
 METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
 TEXT = {"Sequence": {"id": "A", "type_id": 0}}
 END = {"SpecialToken": {"id": "</s>", "type_id": 0}}
+# What transformers 4 writes after the character map.
+STRIP = {"strip_right": True}
+SQUEEZE = {"pattern": {"Regex": " {2,}"}, "content": "▁"}
+# All white space of Unicode but U+0085, which T5's map leaves as it is.
+SPACES = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 # A power of ten that a double holds exactly.
 LARGEST_POWER = 22
 
@@ -80,6 +86,36 @@ def end_id(document: dict[str, Any]) -> int | None:
     return {piece: i for i, (piece, _) in enumerate(document["model"]["vocab"])}.get("</s>")
 
 
+def leaves_plain_spaces(normalizer: dict[str, Any]) -> bool:
+    """Whether no text keeps white space but " ", nor a "▁", behind the character map (U+0085 aside).
+
+    What the map puts in holds none, and what is one by itself is replaced by it.
+    """
+    charsmap = base64.b64decode(normalizer["precompiled_charsmap"])
+    put_in = charsmap[4 + int.from_bytes(charsmap[:4], "little") :].decode("utf-8", "replace")
+    forbidden = set(SPACES.replace(" ", "") + "▁")
+    alone = Precompiled(charsmap)
+    return not forbidden & set(put_in) and all(
+        not forbidden & set(alone.normalize_str(character)) for character in forbidden
+    )
+
+
+def squeezes_spaces(normalizers: list[dict[str, Any]]) -> bool:
+    """Whether spaces are cut at the end and runs of them made one "▁", as transformers 4 wrote it.
+
+    Metaspace, which follows, then cuts the text where WhitespaceSplit would: every "▁" stands for white
+    space, and no two are neighbours. So the bundle's shape gives the same ids.
+    """
+    if [step["type"] for step in normalizers] != ["Precompiled", "Strip", "Replace"]:
+        return False
+    charsmap, strip, squeeze = normalizers
+    return (
+        STRIP.items() <= strip.items()
+        and SQUEEZE.items() <= squeeze.items()
+        and leaves_plain_spaces(charsmap)
+    )
+
+
 def check_shape(document: dict[str, Any]) -> None:
     """Refuse, by name, what T5's tokenizer does not have.
 
@@ -87,13 +123,15 @@ def check_shape(document: dict[str, Any]) -> None:
         TokenizerError: for a part that is not T5's.
     """
     normalizers = steps(document["normalizer"], "normalizers")
-    if normalizers:  # the identity has none
+    squeezed = squeezes_spaces(normalizers)
+    if normalizers and not squeezed:  # the identity has none
         check_steps("normalizer", normalizers, ["Precompiled"])
     pre_tokenizers = steps(document["pre_tokenizer"], "pretokenizers")
-    check_steps("pre-tokenizer", pre_tokenizers, ["WhitespaceSplit", "Metaspace"])
+    if not (squeezed and [step["type"] for step in pre_tokenizers] == ["Metaspace"]):
+        check_steps("pre-tokenizer", pre_tokenizers, ["WhitespaceSplit", "Metaspace"])
     for key, value in METASPACE.items():
-        if pre_tokenizers[1][key] != value:
-            refuse(f"a Metaspace with {key} {pre_tokenizers[1][key]!r}", repr(value))
+        if pre_tokenizers[-1][key] != value:
+            refuse(f"a Metaspace with {key} {pre_tokenizers[-1][key]!r}", repr(value))
     processors = steps(document["post_processor"], "processors")
     check_steps("post-processor", processors, ["TemplateProcessing"])
     ends = [token["ids"] for token in processors[0]["special_tokens"].values()]

@@ -3,6 +3,7 @@
 #include <sndfile.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -140,6 +141,18 @@ WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, Sam
     check_size(path, file, audio, format);
     file.commit();
     return {clipped_samples(audio)};
+}
+
+bool is_whole_wav(const std::filesystem::path& path) {
+    constexpr std::uint64_t kNotCounted = 8;  // "RIFF" and the size itself
+    std::error_code error;
+    const std::uintmax_t bytes = std::filesystem::file_size(path, error);
+    if (error || bytes < kNotCounted) return false;
+    std::array<unsigned char, kNotCounted> head{};
+    const InputFile file(path);
+    file.read_at(0, {reinterpret_cast<char*>(head.data()), head.size()});
+    const std::uint64_t size = head[4] | head[5] << 8 | head[6] << 16 | std::uint64_t{head[7]} << 24;
+    return std::equal(head.begin(), head.begin() + 4, "RIFF") && bytes >= kNotCounted + size;
 }
 
 Audio as_written(const Audio& audio, SampleFormat format) {

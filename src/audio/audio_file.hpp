@@ -45,6 +45,9 @@ struct WriteReport {
 WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
                       Overwrite overwrite);
 
+/// Whether a WAV is there and as long as its header says; its samples are not looked at.
+bool is_whole_wav(const std::filesystem::path& path);
+
 /// The samples that read_audio finds in a WAV that write_wav made of these.
 Audio as_written(const Audio& audio, SampleFormat format);
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -38,10 +39,16 @@ AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options) {
     SpectralAverager spectra(audio.sample_rate_hz);
     OnsetEnvelope onset_envelope(audio.sample_rate_hz);
     LevelAverager frame_levels;
-    for_each_frame_block(audio, [&](const FrameBlock& block) {
-        spectra.add(block.magnitude);
-        onset_envelope.add(block.magnitude);
-        frame_levels.add(block.samples);
+    // Both hops are powers of two, so the frames of the longer one are among those of the shorter.
+    const std::int64_t onset_hop = onset_hop_length(audio.sample_rate_hz);
+    const std::int64_t hop = std::min(kHopLength, onset_hop);
+    for_each_frame_block(audio, hop, [&](const FrameBlock& block) {
+        const at::Tensor magnitude = every(block, block.magnitude, kHopLength / hop);
+        if (magnitude.size(0) > 0) {
+            spectra.add(magnitude);
+            frame_levels.add(every(block, block.samples, kHopLength / hop));
+        }
+        onset_envelope.add(every(block, block.magnitude, onset_hop / hop));
     });
     const SpectralMeans spectrum = spectra.means();
     const Levels levels = frame_levels.levels();
@@ -51,6 +58,7 @@ AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options) {
         .duration_s = audio.duration_s(),
         .sample_rate_hz = audio.sample_rate_hz,
         .tempo_bpm = estimate_tempo_bpm(envelope, audio.sample_rate_hz, options.tempo_prior),
+        .tempo_prior = options.tempo_prior,
         .onset_rate_hz = static_cast<double>(onsets.size()) / audio.duration_s(),
         .spectral_centroid_hz = spectrum.centroid_hz,
         .spectral_rolloff_hz = spectrum.rolloff_hz,
@@ -67,6 +75,7 @@ AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options) {
 nlohmann::json measures_json(const AudioMeasures& measures) {
     return {
         {"tempo_bpm", or_null(measures.tempo_bpm)},
+        {"tempo_prior", measures.tempo_prior.text()},
         {"onset_rate_hz", measures.onset_rate_hz},
         {"spectral_centroid_hz", measures.spectral_centroid_hz},
         {"spectral_rolloff_hz", measures.spectral_rolloff_hz},

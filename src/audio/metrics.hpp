@@ -11,12 +11,14 @@
 namespace musicsteer {
 
 /// What can be measured on a clip. Loudness, true peak and clipped samples are of all channels, the rest is
-/// of their mean. Frames are 2048 samples long and 512 apart at every rate (spectrum.hpp). A value that is
-/// not defined is left out: the tempo where nothing begins, the loudness and the peak of silence.
+/// of their mean. Frames are 2048 samples long and 512 apart at every rate (spectrum.hpp), those of onsets
+/// and tempo about 16 ms (onsets.hpp). A value that is not defined is left out: the tempo where nothing
+/// begins, the loudness and the peak of silence.
 struct AudioMeasures {
     double duration_s = 0.0;
     std::int64_t sample_rate_hz = 0;
     std::optional<double> tempo_bpm;       ///< tempo.hpp
+    TempoPrior tempo_prior;                ///< what it was read with
     double onset_rate_hz = 0.0;            ///< onsets a second, onsets.hpp
     double spectral_centroid_hz = 0.0;     ///< means over frames, spectrum.hpp
     double spectral_rolloff_hz = 0.0;      ///< .
@@ -56,7 +58,7 @@ inline constexpr std::array<const char*, 13> kMeasureNames = {
     "sample_rate_hz",
 };
 
-/// The measures as a JSON object with these names; null where a value is not defined.
+/// The measures as a JSON object with these names, null where a value is not defined, and `tempo_prior`.
 nlohmann::json measures_json(const AudioMeasures& measures);
 
 }  // namespace musicsteer

@@ -16,7 +16,7 @@ namespace {
 constexpr double kMinBandPower = 1e-10;
 constexpr float kDynamicRangeDb = 80.0F;
 constexpr std::size_t kLagFrames = 1;
-constexpr std::size_t kShiftFrames = kLagFrames + kFftSize / (2 * kHopLength);
+constexpr double kFrame_s = 0.016;
 
 constexpr double kMaximumWindow_s = 0.03;
 constexpr double kMeanWindow_s = 0.10;
@@ -24,8 +24,8 @@ constexpr double kWait_s = 0.03;
 constexpr float kThreshold = 0.07F;
 
 std::int64_t whole_frames(double duration_s, std::int64_t sample_rate_hz) {
-    return static_cast<std::int64_t>(
-        std::floor(duration_s * static_cast<double>(sample_rate_hz) / static_cast<double>(kHopLength)));
+    return static_cast<std::int64_t>(std::floor(duration_s * static_cast<double>(sample_rate_hz) /
+                                                static_cast<double>(onset_hop_length(sample_rate_hz))));
 }
 
 std::span<const float> around(std::span<const float> values, std::int64_t at, std::int64_t before,
@@ -53,8 +53,14 @@ std::vector<float> scaled(std::span<const float> envelope) {
 
 }  // namespace
 
+std::int64_t onset_hop_length(std::int64_t sample_rate_hz) {
+    const double exponent = std::round(std::log2(kFrame_s * static_cast<double>(sample_rate_hz)));
+    return std::int64_t{1} << static_cast<int>(std::max(exponent, 0.0));
+}
+
 OnsetEnvelope::OnsetEnvelope(std::int64_t sample_rate_hz)
-    : filters_(mel_filterbank(sample_rate_hz).t().contiguous()) {}
+    : shift_frames_(kLagFrames + static_cast<std::size_t>(kFftSize / (2 * onset_hop_length(sample_rate_hz)))),
+      filters_(mel_filterbank(sample_rate_hz).t().contiguous()) {}
 
 void OnsetEnvelope::add(const at::Tensor& magnitude) {
     check_shape(magnitude, {kAnySize, kSpectrumBins}, "spectral magnitudes");
@@ -64,7 +70,7 @@ void OnsetEnvelope::add(const at::Tensor& magnitude) {
 }
 
 std::vector<float> OnsetEnvelope::finish() const {
-    std::vector<float> envelope(kShiftFrames, 0.0F);
+    std::vector<float> envelope(shift_frames_, 0.0F);
     at::Tensor last;  // [1, kMelBands], of the block before
     std::size_t frames = 0;
     for (const at::Tensor& block : bands_) {

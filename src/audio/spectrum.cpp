@@ -36,20 +36,27 @@ double sum_of(const at::Tensor& values) {
 
 }  // namespace
 
-std::int64_t num_spectrum_frames(std::int64_t num_samples) {
-    return 1 + num_samples / kHopLength;
+std::int64_t num_spectrum_frames(std::int64_t num_samples, std::int64_t hop) {
+    return 1 + num_samples / hop;
 }
 
-void for_each_frame_block(const Audio& audio, const std::function<void(const FrameBlock&)>& visit) {
+at::Tensor every(const FrameBlock& block, const at::Tensor& values, std::int64_t step) {
+    const std::int64_t first = (block.first + step - 1) / step * step - block.first;
+    return values.slice(0, std::min(first, values.size(0)), values.size(0), step);
+}
+
+void for_each_frame_block(const Audio& audio, std::int64_t hop,
+                          const std::function<void(const FrameBlock&)>& visit) {
     if (audio.frames() < 1) throw InputError("holds no samples: there is nothing to measure");
     const at::Tensor window = at::hann_window(kFftSize, /*periodic=*/true, at::kDouble);
-    const std::int64_t total = num_spectrum_frames(audio.frames());
+    const std::int64_t total = num_spectrum_frames(audio.frames(), hop);
     for (std::int64_t first = 0; first < total; first += kSpectrumFrames) {
         const std::int64_t frames = std::min(kSpectrumFrames, total - first);
         const at::Tensor mono =
-            mono_samples(audio, first * kHopLength - kFftSize / 2, (frames - 1) * kHopLength + kFftSize);
+            mono_samples(audio, first * hop - kFftSize / 2, (frames - 1) * hop + kFftSize);
         FrameBlock block;
-        block.samples = mono.unfold(0, kFftSize, kHopLength);
+        block.first = first;
+        block.samples = mono.unfold(0, kFftSize, hop);
         block.magnitude = at::fft_rfft(block.samples * window).to(at::kComplexFloat).abs();
         visit(block);
     }

@@ -9,27 +9,30 @@
 
 namespace musicsteer {
 
-/// Frame length and hop in samples, at every rate, as librosa's defaults: 23 ms a hop at 22.05 kHz, 11 ms at
-/// 48 kHz, but 32 ms at 16 kHz. Everything that is counted in frames (onsets, tempo, silence) is that much
-/// coarser at low rates.
+/// Frame length, and hop of what is averaged over frames, in samples at every rate: librosa's defaults.
 inline constexpr std::int64_t kFftSize = 2048;
 inline constexpr std::int64_t kHopLength = 512;
 inline constexpr std::int64_t kSpectrumBins = kFftSize / 2 + 1;
 
 /// Frames of a signal of N samples: 1 + N / hop. Frame t is centred on sample t x hop; what lies outside of
 /// the signal is zero.
-std::int64_t num_spectrum_frames(std::int64_t num_samples);
+std::int64_t num_spectrum_frames(std::int64_t num_samples, std::int64_t hop = kHopLength);
 
 /// Consecutive frames of a signal; F is at most a few hundred, so memory does not grow with the signal.
 struct FrameBlock {
-    at::Tensor samples;    ///< [F, kFftSize] float64, without a window
-    at::Tensor magnitude;  ///< [F, kSpectrumBins] float32: |STFT| with a periodic Hann window
+    std::int64_t first = 0;  ///< number of the first frame
+    at::Tensor samples;      ///< [F, kFftSize] float64, without a window
+    at::Tensor magnitude;    ///< [F, kSpectrumBins] float32: |STFT| with a periodic Hann window
 };
+
+/// Every `step`-th frame of the signal that is in the block. @param values  [F, ...], samples or magnitude
+at::Tensor every(const FrameBlock& block, const at::Tensor& values, std::int64_t step);
 
 /// Goes through the frames of the mean of all channels, in order. The transform is computed in float64 and
 /// kept in float32, as in librosa.stft (0.11.0) after librosa.to_mono.
 /// @throws InputError if there are no samples
-void for_each_frame_block(const Audio& audio, const std::function<void(const FrameBlock&)>& visit);
+void for_each_frame_block(const Audio& audio, std::int64_t hop,
+                          const std::function<void(const FrameBlock&)>& visit);
 
 /// Means over frames. Each frame counts alike, silent ones with centroid, rolloff and bandwidth 0 and
 /// flatness 1.

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "audio/spectrum.hpp"
+#include "audio/onsets.hpp"
 #include "base/errors.hpp"
 
 namespace musicsteer {
@@ -87,9 +87,10 @@ std::string TempoPrior::text() const {
 
 std::optional<double> estimate_tempo_bpm(std::span<const float> envelope, std::int64_t sample_rate_hz,
                                          const TempoPrior& prior) {
-    const double frame_rate_hz = static_cast<double>(sample_rate_hz) / static_cast<double>(kHopLength);
+    const double frame_rate_hz =
+        static_cast<double>(sample_rate_hz) / static_cast<double>(onset_hop_length(sample_rate_hz));
     const auto lags = static_cast<std::int64_t>(std::floor(kWindow_s * frame_rate_hz));
-    if (lags < 2 || std::none_of(envelope.begin(), envelope.end(), [](float value) { return value > 0; }))
+    if (std::none_of(envelope.begin(), envelope.end(), [](float value) { return value > 0; }))
         return std::nullopt;
     const at::Tensor correlation = mean_autocorrelation(envelope, lags);
     const auto resemblance = correlation.accessor<double, 1>();

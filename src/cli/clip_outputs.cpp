@@ -1,13 +1,8 @@
 #include "clip_outputs.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include "base/errors.hpp"
 #include "base/numbers.hpp"
@@ -41,18 +36,6 @@ std::string clip_name(std::size_t index, const SessionRequest& request) {
     const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
     return std::string(number) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
            ".wav";
-}
-
-void append_line(const std::filesystem::path& path, const std::string& line) {
-    const auto fail = [&] {
-        throw OutputError(path.string() + ": can't be written: " + std::strerror(errno));
-    };
-    const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0) fail();
-    const ssize_t written = write(fd, line.data(), line.size());
-    const bool complete = written == static_cast<ssize_t>(line.size()) && fsync(fd) == 0;
-    close(fd);
-    if (!complete) fail();
 }
 
 }  // namespace
@@ -163,11 +146,11 @@ void ClipFiles::steering(const ClipSettings& settings, const std::vector<Steerin
 void ClipFiles::record(std::size_t index, const std::string& json_line) {
     if (!is_folder_) {
         write_file_atomically(wav(index).replace_extension(".json"), json_line + "\n", overwrite_);
-    } else if (!log_started_) {
+    } else if (!log_) {
         write_file_atomically(out_ / "clips.jsonl", json_line + "\n", overwrite_);
-        log_started_ = true;
+        log_ = std::make_unique<RecordLog>(out_ / "clips.jsonl", RecordLog::Sync::kEachLine);
     } else {
-        append_line(out_ / "clips.jsonl", json_line + "\n");
+        log_->append(json_line);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "experiments/clip_record.hpp"
 #include "generation/generation_session.hpp"
+#include "io/record_log.hpp"
 
 namespace musicsteer::cli {
 
@@ -48,7 +50,7 @@ class ClipFiles {
     std::filesystem::path out_;
     std::vector<std::string> names_;
     Overwrite overwrite_;
-    bool log_started_ = false;
+    std::unique_ptr<RecordLog> log_;  ///< clips.jsonl, once it has a line
 };
 
 }  // namespace musicsteer::cli

@@ -10,6 +10,7 @@
 #include "directions/recording_extraction.hpp"
 #include "extract_options.hpp"
 #include "generation/generation_session.hpp"
+#include "io/output_lock.hpp"
 #include "progress.hpp"
 #include "vector_table.hpp"
 
@@ -22,6 +23,7 @@ Examples:
   musicsteer extract --model bundle --prompts prompts/tempo.json --limit 25 --save-activations a.safetensors \
       --out tempo.safetensors
   musicsteer extract --from-activations a.safetensors --method logistic --out probe.safetensors
+  musicsteer extract --model bundle --positive fast.txt --negative slow.txt --out tempo.safetensors
   musicsteer extract --model bundle --positive-audio fast/ --negative-audio slow/ --out recorded.safetensors
   musicsteer extract --model bundle --audio songs/ --value tempo --method ridge --out ridge.safetensors)";
 
@@ -46,7 +48,9 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
 }
 
 ActivationFile record_prompts(const ExtractOptions& options, const Context& context) {
-    const PromptSet prompts = PromptSet::load(options.prompts);
+    PromptSet prompts = options.prompts.empty() ? PromptSet::of_files(options.positive, options.negative)
+                                                : PromptSet::load(options.prompts);
+    if (!options.concept_name.empty()) prompts.concept_name = options.concept_name;
     const auto count = [&](const PromptSide& side) {
         const auto size = static_cast<std::int64_t>(side.prompts.size());
         return options.limit > 0 ? std::min(options.limit, size) : size;
@@ -60,6 +64,8 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     extraction.limit = options.limit;
     extraction.batch_size = options.sampling.batch_size;
     extraction.progress_file = progress_file_of(options.out);
+    extraction.on_other_progress = options.overwrite();
+    extraction.device = options.model.device;
     extraction.on_message = log_info;
     extraction.stop = context.stop;
 
@@ -150,16 +156,23 @@ VectorFile find_directions(const ActivationFile& activations, const ExtractOptio
 void run(const ExtractOptions& options, const Context& context, const CLI::App& command) {
     apply_log_level(options.model.log_level);
     check_extract_flags(options, command);
-    const std::array inputs = {options.prompts, options.from_activations};
+    const std::array inputs = {options.prompts, options.positive, options.negative, options.from_activations};
     check_writable(options.out, options.overwrite(), inputs);
     if (!options.save_activations.empty())
         check_writable(options.save_activations, options.overwrite(), inputs);
 
+    const OutputLock lock(options.out);
     const ActivationFile activations = activations_of(options, context);
     const VectorFile vectors = find_directions(activations, options, context);
+    if (std::all_of(vectors.stats.begin(), vectors.stats.end(),
+                    [](const auto& point) { return point.second.norm == 0.0; })) {
+        log_warn(
+            "every direction is zero: the model did the same on both sides (the same texts?), so steering "
+            "with them changes nothing");
+    }
     if (!options.save_activations.empty()) activations.save(options.save_activations, options.overwrite());
     vectors.save(options.out, options.overwrite());
-    if (!options.prompts.empty()) std::filesystem::remove(progress_file_of(options.out));
+    if (options.from_prompts()) std::filesystem::remove(progress_file_of(options.out));
     print_vector_table(std::cout, vectors);
     std::cout << "wrote " << options.out << '\n';
 }

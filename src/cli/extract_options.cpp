@@ -16,8 +16,11 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
         return command.add_option(flag, target, help)->group(kSources);
     };
     add("--prompts", options.prompts,
-        "Prompt set to generate from: two sides, as prompts/tempo.json, or a list with a \"value\" in\n"
-        "each prompt");
+        "Prompt set to generate from: two sides, as prompts/tempo.json; CSV, TSV or JSON Lines with\n"
+        "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt");
+    add("--positive", options.positive,
+        "File of prompts, one a line: the positive side, in place of --prompts");
+    add("--negative", options.negative, "File of prompts, one a line: the negative side");
     add("--positive-audio", options.positive_audio,
         "Folder of recordings: the positive side. Any format, rate and channels that libsndfile reads");
     add("--negative-audio", options.negative_audio, "Folder of recordings: the negative side");
@@ -26,7 +29,7 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
     add("--value", options.value, "What ridge and rfm fit to, measured on each recording: tempo or centroid");
     add("--caption", options.caption, "What the model is told while it hears recordings [nothing]");
     add("--concept", options.concept_name,
-        "What recordings are about, for the file [the positive folder's name, or --value]");
+        "Name of the concept, for the file [the prompt set's, the positive side's, or --value]");
     add_tempo_prior(command, options.tempo_prior);
     command.get_option("--tempo-prior")->group(kSources);
     add("--from-activations", options.from_activations,
@@ -76,12 +79,16 @@ void refuse(const CLI::App& command, std::initializer_list<const char*> flags, c
 }
 
 void check_source(const ExtractOptions& options) {
-    const int sources = static_cast<int>(!options.prompts.empty()) +
+    if (!options.prompts.empty() && !(options.positive.empty() && options.negative.empty()))
+        throw UsageError("--positive and --negative take the place of --prompts");
+    if (options.positive.empty() != options.negative.empty())
+        throw UsageError("--positive and --negative go together");
+    const int sources = static_cast<int>(options.from_prompts()) +
                         static_cast<int>(options.from_recordings()) +
                         static_cast<int>(!options.from_activations.empty());
     const std::string known =
-        "--prompts, recordings (--positive-audio and --negative-audio, or --audio) or "
-        "--from-activations";
+        "--prompts, --positive with --negative, recordings (--positive-audio and --negative-audio, or "
+        "--audio) or --from-activations";
     if (sources == 0) throw UsageError("nothing to extract from: one of " + known + " is required");
     if (sources > 1) throw UsageError("more than one source: give one of " + known);
     if (options.from_activations.empty() && options.model.model.empty())
@@ -153,11 +160,11 @@ void add_extract_options(CLI::App& command, ExtractOptions& options) {
 
 void check_extract_flags(const ExtractOptions& options, const CLI::App& command) {
     if (!options.from_activations.empty()) {
-        refuse(command, {"--model",          "--prompts", "--limit", "--duration",    "--seed",
-                         "--site",           "--layers",  "--pool",  "--rows",        "--save-activations",
-                         "--guidance",       "--top-k",   "--top-p", "--temperature", "--positive-audio",
-                         "--negative-audio", "--audio",   "--value", "--tempo-prior", "--caption",
-                         "--concept"},
+        refuse(command, {"--model",          "--prompts",  "--limit",   "--duration",    "--seed",
+                         "--site",           "--layers",   "--pool",    "--rows",        "--save-activations",
+                         "--guidance",       "--top-k",    "--top-p",   "--temperature", "--positive-audio",
+                         "--negative-audio", "--audio",    "--value",   "--tempo-prior", "--caption",
+                         "--concept",        "--positive", "--negative"},
                "with --from-activations: it was decided when the activations were recorded");
     }
     check_source(options);
@@ -167,7 +174,7 @@ void check_extract_flags(const ExtractOptions& options, const CLI::App& command)
         refuse(command, {"--limit", "--seed", "--top-k", "--top-p", "--temperature", "--batch-size"},
                "on recordings: nothing is generated");
     } else {
-        refuse(command, {"--value", "--tempo-prior", "--caption", "--concept"}, "without recordings");
+        refuse(command, {"--value", "--tempo-prior", "--caption"}, "without recordings");
     }
 }
 

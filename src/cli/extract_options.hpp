@@ -24,6 +24,8 @@ struct ExtractOptions {
 
     // Where activations come from: prompts, recordings, or a file of them.
     std::string prompts;
+    std::string positive;  ///< with `negative`: a file of prompts for each side
+    std::string negative;
     std::string positive_audio;
     std::string negative_audio;
     std::string audio;
@@ -41,6 +43,7 @@ struct ExtractOptions {
     std::string pool = "mean";
     std::string rows = "conditional";
 
+    bool from_prompts() const { return !prompts.empty() || !positive.empty() || !negative.empty(); }
     bool from_recordings() const {
         return !positive_audio.empty() || !negative_audio.empty() || !audio.empty();
     }

@@ -136,6 +136,7 @@ json provenance_json(const Provenance& p) {
                  {"counts", {{"positive", p.positive_count}, {"negative", p.negative_count}}},
                  {"num_layers", p.num_layers},
                  {"hidden_size", p.hidden_size}};
+    if (!p.precision.empty()) data["precision"] = p.precision;
     if (!p.method_settings.empty()) data["method_settings"] = json::parse(p.method_settings);
     if (!p.value_name.empty()) data["value"] = p.value_name;
     if (!p.recordings.empty()) data["recordings"] = json::parse(p.recordings);
@@ -169,6 +170,7 @@ Report inspect_vectors(const std::string& path) {
                     p.model_name + ", " + std::to_string(p.num_layers) + " layers of " +
                         std::to_string(p.hidden_size));
         print_field(out, "weights", p.weights_sha256);
+        if (!p.precision.empty()) print_field(out, "precision", json(p.precision).dump());
         print_field(out, p.recordings.empty() ? "prompts" : "recordings",
                     std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
                         ", sha256 " + p.prompts_sha256);

@@ -8,6 +8,7 @@
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_folder.hpp"
+#include "io/json_differences.hpp"
 #include "model/memory.hpp"
 #include "steering/steering_source.hpp"
 #include "tokenizer/tokenizer.hpp"
@@ -130,6 +131,11 @@ PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const Sweep
         throw InputError(origin + ": was made for the model " + plan.settings.model_name + " (weights " +
                          plan.settings.weights_sha256.substr(0, 12) + "), and " + model + " is " +
                          manifest.model_name + " (weights " + manifest.weights_sha256.substr(0, 12) + ")");
+    }
+    if (manifest.precision != plan.settings.precision) {
+        throw InputError(origin + ": was made in another precision, " + model +
+                         " differs: " + json_differences(plan.settings.precision, manifest.precision) +
+                         "; give a --model of the plan's precision, or sweep into a new folder");
     }
     if (program_version() != plan.settings.version) {
         throw InputError(origin + ": was made by musicsteer " + plan.settings.version + ", and this is " +

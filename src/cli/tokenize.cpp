@@ -1,10 +1,10 @@
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.hpp"
 #include "cli.hpp"
+#include "directions/prompt_set.hpp"
 #include "model_options.hpp"
 #include "tokenizer/tokenizer.hpp"
 
@@ -21,14 +21,6 @@ struct TokenizeFlags {
     std::string file;
     bool json = false;
 };
-
-std::vector<std::string> read_lines(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw InputError(path + ": can't be read");
-    std::vector<std::string> lines;
-    for (std::string line; std::getline(file, line);) lines.push_back(std::move(line));
-    return lines;
-}
 
 void print(const Tokenizer& tokenizer, const std::string& text, bool as_json) {
     const std::vector<std::int64_t> ids = tokenizer.encode(text);
@@ -49,7 +41,7 @@ void run(const TokenizeFlags& options) {
     std::vector<std::string> texts = options.texts;
     if (!options.file.empty()) {
         if (!texts.empty()) throw UsageError("give texts or --file, not both");
-        texts = read_lines(options.file);
+        texts = load_texts(options.file);
     } else if (texts.empty()) {
         throw UsageError("nothing to tokenize: give texts or --file");
     }
@@ -66,7 +58,8 @@ void add_tokenize(CLI::App& app, Context& context) {
     command->footer(kTokenizeExample);
     add_model_options(*command, options->model);
     command->add_option("text", options->texts, "Texts");
-    command->add_option("--file", options->file, "One text a line");
+    command->add_option("--file", options->file,
+                        "Texts from a file: one a line, or as --prompts-file of generate takes them");
     command->add_flag("--json", options->json, "One JSON object a text");
     command->callback([options, &context] { context.action = [options] { run(*options); }; });
 }

@@ -45,10 +45,14 @@ std::vector<VectorSource> load_sources(const VectorFlags& options) {
     std::vector<VectorSource> sources;
     for (const std::string& file : options.files) sources.push_back(VectorSource::load(file));
     const auto weights = [](const VectorSource& source) { return source.vectors.provenance.weights_sha256; };
+    const auto precision = [](const VectorSource& source) { return source.vectors.provenance.precision; };
     for (const VectorSource& source : sources) {
         if (weights(source) != weights(sources.front())) {
             log_warn(source.file + " was extracted from other weights than " + sources.front().file +
                      ": their directions may have nothing in common");
+        } else if (precision(source) != precision(sources.front())) {
+            log_warn(source.file + " was extracted in another precision than " + sources.front().file +
+                     ": their difference holds that of the precisions too");
         }
     }
     return sources;

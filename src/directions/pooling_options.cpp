@@ -6,6 +6,7 @@ Provenance pooling_provenance(const PoolingOptions& options, const Manifest& man
     Provenance p;
     p.model_name = manifest.model_name;
     p.weights_sha256 = manifest.weights_sha256;
+    p.precision = manifest.precision;
     p.positions = options.positions;
     p.rows = to_text(options.rows);
     p.duration_s = options.duration_s;

@@ -8,6 +8,7 @@
 
 #include "base/errors.hpp"
 #include "base/statistics.hpp"
+#include "directions/prompt_table.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
 #include "io/sha256.hpp"
@@ -15,6 +16,9 @@
 namespace musicsteer {
 namespace {
 
+constexpr const char* kWhatASetIs =
+    "a prompt set is JSON with two sides (prompts/README.md), CSV, TSV or JSON Lines with 'positive' and "
+    "'negative', or two text files (--positive FILE --negative FILE)";
 constexpr const char* kPlainList =
     "a plain list of prompts, expected a concept set with a positive and a negative side";
 
@@ -158,6 +162,37 @@ std::string_view trimmed(std::string_view line) {
     return line.substr(begin, line.find_last_not_of(kSpace) - begin + 1);
 }
 
+/// The cells of a column; blank ones do not count.
+std::vector<Prompt> prompts_of(const PromptTable& table, std::size_t column, const std::string& origin) {
+    std::vector<Prompt> prompts;
+    std::map<std::string, std::size_t> seen;  // text -> its line
+    for (const PromptTable::Row& row : table.rows) {
+        const std::string& text = row.cells[column];
+        if (is_blank(text)) continue;
+        const auto [earlier, is_new] = seen.emplace(text, row.line);
+        if (!is_new) {
+            throw InputError(origin + ": line " + std::to_string(row.line) + ": " +
+                             in_quotes(table.columns[column]) + " has the same text as line " +
+                             std::to_string(earlier->second));
+        }
+        prompts.push_back({text, std::nullopt});
+    }
+    if (prompts.empty()) {
+        throw InputError(origin + ": expected prompts under " + in_quotes(table.columns[column]) +
+                         ", found none");
+    }
+    return prompts;
+}
+
+std::vector<Prompt> prompt_column(const PromptTable& table, const std::string& origin) {
+    const std::size_t column = table.find("prompt");
+    if (column == table.columns.size()) {
+        throw InputError(origin + ": a table without a column 'prompt' (found " + table.column_names() +
+                         "); name it so, or give one prompt a line");
+    }
+    return prompts_of(table, column, origin);
+}
+
 std::vector<Prompt> parse_prompt_lines(std::string_view text, const std::string& origin) {
     std::vector<Prompt> prompts;
     std::map<std::string, int> seen;  // text -> its line
@@ -177,11 +212,91 @@ std::vector<Prompt> parse_prompt_lines(std::string_view text, const std::string&
     return prompts;
 }
 
+/// The sides of a table, whose rows are pairs unless one side is shorter and leaves cells blank.
+PromptSet parse_pairs(const PromptTable& table, const std::string& origin) {
+    PromptSet set;
+    set.positive.label = "positive";
+    set.negative.label = "negative";
+    set.paired = true;
+    for (PromptSide* side : {&set.positive, &set.negative}) {
+        const std::size_t column = table.find(side->label);
+        if (column == table.columns.size()) {
+            throw InputError(origin + ": expected a column " + in_quotes(side->label) + ", found " +
+                             table.column_names() + "; " + kWhatASetIs);
+        }
+        side->prompts = prompts_of(table, column, origin);
+        set.paired = set.paired && side->prompts.size() == table.rows.size();
+    }
+    return set;
+}
+
+/// {"positive": [...], "negative": [...]}: the sides alone, without labels.
+bool is_bare(const JsonView& root) {
+    if (!root.is_object()) return false;
+    const auto positive = root.find("positive"), negative = root.find("negative");
+    return positive && negative && positive->is_list() && negative->is_list();
+}
+
+PromptSet parse_bare_sides(const JsonView& root) {
+    root.refuse_unknown_keys({"concept", "positive", "negative"});
+    PromptSet set;
+    if (const auto name = root.find("concept")) set.concept_name = read_text(*name);
+    set.positive = {"positive", read_prompts(root.at("positive"))};
+    set.negative = {"negative", read_prompts(root.at("negative"))};
+    set.paired = set.positive.prompts.size() == set.negative.prompts.size();
+    return set;
+}
+
+std::vector<Prompt> parse_prompt_file(const std::string& bytes, const std::filesystem::path& path) {
+    const std::string origin = path.string();
+    check_utf8(bytes, origin);
+    const std::string_view text = without_byte_order_mark(bytes);
+    switch (prompt_format(path, text)) {
+        case PromptFormat::kJson:
+            return parse_prompt_list(bytes, origin);
+        case PromptFormat::kJsonLines:
+            return prompt_column(PromptTable::parse_json_lines(text, origin), origin);
+        case PromptFormat::kTable:
+            return prompt_column(PromptTable::parse(text, origin), origin);
+        case PromptFormat::kYaml:
+            throw InputError(origin +
+                             ": YAML is not read; give one prompt a line, JSON, or a table with a "
+                             "column 'prompt'");
+        case PromptFormat::kLines:
+            break;
+    }
+    return parse_prompt_lines(text, origin);
+}
+
+/// [{"positive": "...", "negative": "..."}, ...]
+bool is_pair_list(const JsonView& root) {
+    if (!root.is_list()) return false;
+    const std::vector<JsonView> items = root.items();
+    return !items.empty() && items.front().is_object() && items.front().find("positive");
+}
+
+PromptSet parse_pair_list(const JsonView& root) {
+    PromptSet set;
+    for (const JsonView& item : root.items()) {
+        set.positive.prompts.push_back(read_prompt(item.at("positive")));
+        set.negative.prompts.push_back(read_prompt(item.at("negative")));
+    }
+    set.positive.label = "positive";
+    set.negative.label = "negative";
+    set.paired = true;
+    return set;
+}
+
 }  // namespace
 
 PromptSet PromptSet::parse(const std::string& json, const std::string& origin) {
     const JsonDocument document(json, origin);
     const JsonView root = document.root();
+    if (is_pair_list(root) || is_bare(root)) {
+        PromptSet set = root.is_list() ? parse_pair_list(root) : parse_bare_sides(root);
+        set.sha256 = sha256_of(json);
+        return set;
+    }
     if (root.is_list()) root.fail(kPlainList);
     if (root.find("prompts")) {
         PromptSet set = parse_numbered_set(root);
@@ -204,19 +319,67 @@ PromptSet PromptSet::parse(const std::string& json, const std::string& origin) {
 }
 
 PromptSet PromptSet::load(const std::filesystem::path& path) {
-    return parse(read_text_file(path), path.string());
-}
-
-std::vector<Prompt> load_prompt_list(const std::filesystem::path& path) {
     const std::string origin = path.string();
     const std::string bytes = read_text_file(path);
     check_utf8(bytes, origin);
     const std::string_view text = without_byte_order_mark(bytes);
-    const std::size_t start = text.find_first_not_of(" \t\r\n");
-    const bool looks_like_json =
-        start != std::string_view::npos && (text[start] == '{' || text[start] == '[');
-    if (looks_like_json || path.extension() == ".json") return parse_prompt_list(bytes, origin);
-    return parse_prompt_lines(text, origin);
+    PromptSet set;
+    switch (prompt_format(path, text)) {
+        case PromptFormat::kJson:
+            set = parse(bytes, origin);
+            break;
+        case PromptFormat::kJsonLines:
+            set = parse_pairs(PromptTable::parse_json_lines(text, origin), origin);
+            break;
+        case PromptFormat::kTable:
+            set = parse_pairs(PromptTable::parse(text, origin), origin);
+            break;
+        case PromptFormat::kYaml:
+        case PromptFormat::kLines:
+            throw InputError(origin + ": no prompt set; " + kWhatASetIs);
+    }
+    if (set.concept_name.empty()) set.concept_name = path.stem().string();
+    set.sha256 = sha256_of(bytes);
+    return set;
+}
+
+PromptSet PromptSet::of_files(const std::filesystem::path& positive, const std::filesystem::path& negative) {
+    PromptSet set;
+    std::string hashes;
+    for (const auto& [side, path] :
+         {std::pair{&set.positive, &positive}, std::pair{&set.negative, &negative}}) {
+        const std::string bytes = read_text_file(*path);
+        *side = {path->stem().string(), parse_prompt_file(bytes, *path)};
+        hashes += sha256_of(bytes) + "\n";
+    }
+    set.concept_name = set.positive.label;
+    if (set.positive.label == set.negative.label) {
+        set.positive.label = "positive";
+        set.negative.label = "negative";
+    }
+    set.paired = set.positive.prompts.size() == set.negative.prompts.size();
+    set.sha256 = sha256_of(hashes);
+    return set;
+}
+
+std::vector<Prompt> load_prompt_list(const std::filesystem::path& path) {
+    return parse_prompt_file(read_text_file(path), path);
+}
+
+std::vector<std::string> load_texts(const std::filesystem::path& path) {
+    const std::string bytes = read_text_file(path);
+    std::string_view text = without_byte_order_mark(bytes);
+    std::vector<std::string> texts;
+    if (prompt_format(path, text) != PromptFormat::kLines) {
+        for (const Prompt& prompt : parse_prompt_file(bytes, path)) texts.push_back(prompt.text);
+        return texts;
+    }
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        texts.emplace_back(text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return texts;
 }
 
 }  // namespace musicsteer

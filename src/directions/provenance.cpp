@@ -16,6 +16,7 @@ using nlohmann::json;
 using Metadata = std::map<std::string, std::string>;
 
 constexpr const char* kMadeFromKey = "made_from";
+constexpr const char* kPrecisionKey = "precision";
 constexpr std::string_view kVectorsFormat = "musicsteer-vectors";
 constexpr std::int64_t kMaxCount = std::numeric_limits<std::int64_t>::max();
 
@@ -99,6 +100,11 @@ Provenance read_provenance(const Metadata& metadata, const std::string& format, 
     provenance.recordings = reader.optional_object("recordings");
     provenance.model_name = reader.text("model");
     provenance.weights_sha256 = reader.text("weights_sha256");
+    if (metadata.contains(kPrecisionKey)) {
+        const JsonDocument precision = reader.document(kPrecisionKey);
+        for (const auto& [module, view] : precision.root().members())
+            provenance.precision[module] = view.text();
+    }
     provenance.prompts_sha256 = reader.text("prompts_sha256");
     provenance.positions = reader.text("positions");
     provenance.rows = reader.text("rows");
@@ -148,6 +154,7 @@ std::map<std::string, std::string> provenance_metadata(const Provenance& provena
                                     {"value", &provenance.value_name},
                                     {"recordings", &provenance.recordings}})
         if (!text->empty()) metadata[key] = *text;
+    if (!provenance.precision.empty()) metadata[kPrecisionKey] = json(provenance.precision).dump();
     if (!provenance.made_from.empty()) metadata[kMadeFromKey] = provenance.made_from;
     return metadata;
 }

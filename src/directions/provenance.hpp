@@ -20,6 +20,8 @@ struct Provenance {
     std::string recordings;       ///< JSON object (docs/formats.md) of an extraction from recordings, else ""
     std::string model_name;
     std::string weights_sha256;
+    /// Of the model that was listened to, module -> "f32"; empty where a file does not say.
+    std::map<std::string, std::string> precision;
     std::string prompts_sha256;
     std::string positions = "generated";  ///< generated | last | window:START-END (seconds)
     std::string rows = "conditional";     ///< conditional | both

@@ -55,6 +55,7 @@ Provenance common_provenance(std::span<const VectorSource> sources) {
         const Provenance& other = source.vectors.provenance;
         if (other.model_name != common.model_name) common.model_name = "";
         if (other.weights_sha256 != common.weights_sha256) common.weights_sha256 = "";
+        if (other.precision != common.precision) common.precision.clear();
         if (other.prompts_sha256 == common.prompts_sha256) continue;
         common.prompts_sha256 = "";
         common.positive_count = common.negative_count = 0;

@@ -1,6 +1,7 @@
 #include "experiments/clip_record.hpp"
 
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "io/sha256.hpp"
 #include "steering/setting_json.hpp"
@@ -61,14 +62,33 @@ json clip_record(const ClipSettings& settings, const ClipSpec& clip) {
     return record;
 }
 
-std::string clip_id(const ClipSettings& settings, const ClipSpec& clip) {
+ClipIds::ClipIds(const ClipSettings& settings, ClipSpec clip) {
+    clip.seed = 0;
+    clip.steering.clear();
     json identity = clip_record(settings, clip);
     identity["model"] = settings.weights_sha256;
-    identity.erase("duration_s");  // num_frames says it
-    identity["steering"] = json::array();
-    for (const SteeringSetting& setting : clip.steering)
-        identity["steering"].push_back(setting_identity(setting));
-    return sha256_of(identity.dump()).substr(0, kIdDigits);  // keys are sorted, numbers in shortest form
+    identity.erase("duration_s");              // num_frames says it
+    const std::string text = identity.dump();  // keys are sorted, numbers in shortest form
+    // A quote within a text is escaped, so this stands nowhere else.
+    constexpr std::string_view kPlace = R"("seed":0,"steering":[])";
+    const std::size_t place = text.find(kPlace);
+    before_seed_ = text.substr(0, place) + R"("seed":)";
+    after_steering_ = text.substr(place + kPlace.size());
+}
+
+std::string ClipIds::steering_text(const std::vector<SteeringSetting>& steering) {
+    json list = json::array();
+    for (const SteeringSetting& setting : steering) list.push_back(setting_identity(setting));
+    return list.dump();
+}
+
+std::string ClipIds::id(std::uint64_t seed, const std::string& steering) const {
+    return sha256_of(before_seed_ + std::to_string(seed) + R"(,"steering":)" + steering + after_steering_)
+        .substr(0, kIdDigits);
+}
+
+std::string clip_id(const ClipSettings& settings, const ClipSpec& clip) {
+    return ClipIds(settings, clip).id(clip.seed, ClipIds::steering_text(clip.steering));
 }
 
 }  // namespace musicsteer

@@ -48,8 +48,23 @@ struct ClipSpec {
 /// known when it is finished (file, clipped_samples, ...).
 nlohmann::json clip_record(const ClipSettings& settings, const ClipSpec& clip);
 
-/// 20 hexadecimal digits of the SHA-256 of all that determines a clip's bytes (docs/formats.md). Names of
-/// files and models do not count, their hashes do.
+/// The IDs of clips that differ in seed and steering only: 20 hexadecimal digits of the SHA-256 of all that
+/// determines a clip's bytes (docs/formats.md). Names of files and models do not count, their hashes do.
+class ClipIds {
+  public:
+    /// @param clip  whose seed and steering are not looked at
+    ClipIds(const ClipSettings& settings, ClipSpec clip);
+
+    /// @param steering  of steering_text
+    std::string id(std::uint64_t seed, const std::string& steering) const;
+    static std::string steering_text(const std::vector<SteeringSetting>& steering);
+
+  private:
+    std::string before_seed_;
+    std::string after_steering_;
+};
+
+/// The ID of one clip.
 std::string clip_id(const ClipSettings& settings, const ClipSpec& clip);
 
 }  // namespace musicsteer

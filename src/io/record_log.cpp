@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "base/errors.hpp"
 #include "io/input_file.hpp"
@@ -12,42 +13,55 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::uint64_t kMaxBytes = 8'000'000'000;
+constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
 [[noreturn]] void fail_to_write(const std::filesystem::path& path, int error) {
     throw OutputError(path.string() + ": cannot be written: " + std::generic_category().message(error));
 }
 
-/// A record is JSON, which holds no NUL; a power cut can leave a block of them.
-std::size_t whole_lines_end(std::string_view text) {
-    const std::size_t nul = text.find('\0');
-    const std::size_t last = text.substr(0, nul).rfind('\n');
-    return last == std::string_view::npos ? 0 : last + 1;
-}
-
 }  // namespace
 
-std::vector<std::string> read_whole_lines(const std::filesystem::path& path) {
+std::size_t for_each_whole_line(const std::filesystem::path& path,
+                                const std::function<void(std::string line)>& visit) {
     std::error_code ignored;
-    if (!std::filesystem::exists(path, ignored)) return {};
-    const std::string text = read_text_file(path, kMaxBytes);
-    std::string_view rest = std::string_view(text).substr(0, whole_lines_end(text));
+    if (!std::filesystem::exists(path, ignored)) return 0;
+    const InputFile file(path);
+    std::string block(kBlockBytes, '\0');
+    std::string unfinished;
+    std::size_t whole = 0;
+    std::size_t count = 0;
+    do {
+        count = file.read(block);
+        // A record is JSON, which holds no NUL; a power cut can leave a block of them.
+        const std::string_view text = std::string_view(block).substr(0, count);
+        std::string_view rest = text.substr(0, text.find('\0'));
+        const bool cut_off = rest.size() < text.size();
+        for (std::size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+            unfinished.append(rest.substr(0, end));
+            whole += unfinished.size() + 1;
+            visit(std::exchange(unfinished, ""));
+            rest.remove_prefix(end + 1);
+        }
+        if (cut_off) break;
+        unfinished.append(rest);
+    } while (count == block.size());
+    return whole;
+}
+
+std::vector<std::string> read_whole_lines(const std::filesystem::path& path) {
     std::vector<std::string> lines;
-    while (!rest.empty()) {
-        const std::size_t end = rest.find('\n');
-        lines.emplace_back(rest.substr(0, end));
-        rest.remove_prefix(end + 1);
-    }
+    for_each_whole_line(path, [&](std::string line) { lines.push_back(std::move(line)); });
     return lines;
 }
 
 RecordLog::RecordLog(std::filesystem::path path, Sync sync) : path_(std::move(path)), sync_(sync) {
     fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd_ < 0) fail_to_write(path_, errno);
-    const std::string text = read_text_file(path_, kMaxBytes);
-    const std::size_t end = whole_lines_end(text);
-    if (end == text.size()) return;
-    repaired_bytes_ = text.size() - end;
+    const std::size_t end = for_each_whole_line(path_, [](const std::string&) {});
+    const off_t size = ::lseek(fd_, 0, SEEK_END);
+    if (size < 0) fail_to_write(path_, errno);
+    repaired_bytes_ = static_cast<std::size_t>(size) - end;
+    if (repaired_bytes_ == 0) return;
     if (::ftruncate(fd_, static_cast<off_t>(end)) != 0 || ::fsync(fd_) != 0) {
         const int error = errno;
         ::close(fd_);
@@ -74,7 +88,7 @@ void RecordLog::append(std::string_view line) {
     }
     if (error == 0 && sync_ == Sync::kEachLine && ::fsync(fd_) != 0) error = errno;
     if (error == 0) return;
-    if (before >= 0 && ::ftruncate(fd_, before) != 0) error = errno;
+    if (before >= 0) (void)!::ftruncate(fd_, before);  // if it fails, the next start repairs the end
     fail_to_write(path_, error);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,12 @@ class RecordLog {
     std::size_t repaired_bytes_ = 0;
 };
 
-/// The whole lines of such a file; an unfinished one at its end is left out. None for a missing file.
+/// Goes through the whole lines of such a file without keeping them; an unfinished one at its end is left
+/// out. None for a missing file. @return the bytes of those lines
+std::size_t for_each_whole_line(const std::filesystem::path& path,
+                                const std::function<void(std::string line)>& visit);
+
+/// All of them at once, for files that stay small.
 std::vector<std::string> read_whole_lines(const std::filesystem::path& path);
 
 }  // namespace musicsteer

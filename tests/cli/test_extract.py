@@ -154,6 +154,52 @@ def test_an_extraction_that_was_stopped_goes_on(
     assert all(name.startswith(".t.safetensors.progress.tmp") for name in leftovers) or not leftovers
 
 
+def test_an_unfinished_extraction_is_not_dropped_for_another(
+    musicsteer: Runner, bundle: Path, cache: Path, tmp_path: Path
+) -> None:
+    base = ["extract", "--model", bundle, "--prompts", TEMPO, "--limit", "20", "--batch-size", "2", *SHORT]
+    process = start([*base, "--out", "t.safetensors"], tmp_path, cache)
+    progress = tmp_path / ".t.safetensors.progress"
+    wait_for(progress, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    kept = progress.read_bytes()
+    other = [*base, "--seed", "7", "--out", "t.safetensors"]
+    refused = musicsteer(*other)
+    assert refused.code == 1 and len(refused.errors) == 1
+    assert 'seed was "0" and is "7"' in refused.errors[0] and "--force" in refused.errors[0]
+    assert progress.read_bytes() == kept
+    assert musicsteer(*other, "--force").code == 0
+    assert not progress.exists() and json.loads(metadata(tmp_path / "t.safetensors")["seed"]) == 7
+
+
+def test_one_output_is_made_by_one_process(
+    musicsteer: Runner, bundle: Path, cache: Path, tmp_path: Path
+) -> None:
+    base = ["extract", "--model", bundle, "--prompts", TEMPO, "--limit", "20", "--batch-size", "2", *SHORT]
+    process = start([*base, "--out", "t.safetensors"], tmp_path, cache)
+    wait_for(tmp_path / ".t.safetensors.progress", process)
+    second = musicsteer(*base, "--out", "t.safetensors")
+    assert process.poll() is None, "the first was to be at work still"
+    assert second.code == 1 and "t.safetensors: another process is making it" in second.errors[0]
+    assert musicsteer(*base, "--seed", "1", "--layers", "1", "--out", "other.safetensors").code == 0
+    process.communicate()
+    assert process.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"t.safetensors", "other.safetensors"}
+
+
+def test_a_direction_of_nothing_is_said(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    side = {"prompts": ["piano", "organ"]}
+    prompts = {"concept": "none", "positive": {"label": "a", **side}, "negative": {"label": "b", **side}}
+    (tmp_path / "same.json").write_text(json.dumps(prompts))
+    done = musicsteer(
+        "extract", "--model", bundle, "--prompts", "same.json", *SHORT, "--out", "t.safetensors"
+    )
+    assert done.code == 0 and "every direction is zero" in done.err
+    differing = ["extract", "--model", bundle, "--prompts", TEMPO, "--limit", "1", *SHORT]
+    assert "zero" not in musicsteer(*differing, "--out", "u.safetensors").err
+
+
 def test_ctrl_c_stops_generating_and_leaves_no_half_file(bundle: Path, cache: Path, tmp_path: Path) -> None:
     process = start(
         ["generate", "--model", bundle, "--prompt", "x", "--seed", "0:400", "--batch-size", "2", "--duration",

@@ -203,6 +203,64 @@ def test_what_generation_config_says(checkpoint: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))["generation_defaults"] == said
 
 
+def untidy(folder: Path, **changes: Any) -> None:
+    """generation_config.json with these values, None to leave one out."""
+
+    def change(content: dict[str, Any]) -> None:
+        content.update({key: value for key, value in changes.items() if value is not None})
+        for key in [key for key, value in changes.items() if value is None]:
+            content.pop(key, None)
+
+    edit_json(folder / "generation_config.json", change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"decoder_start_token_id": None}, {}),
+        ({"guidance_scale": 1.0}, {"guidance_scale": 1.0}),
+        ({"guidance_scale": 0}, {"guidance_scale": 1.0}),
+        ({"guidance_scale": "3.5", "top_k": 50.0}, {"guidance_scale": 3.5, "top_k": 50}),
+    ],
+)
+def test_untidy_generation_configs(
+    checkpoint: Path, tmp_path: Path, bundle: Path, changes: dict[str, Any], said: dict[str, Any]
+) -> None:
+    untidy(checkpoint, **changes)
+    assert export_model.main([str(checkpoint), str(tmp_path / "out")]) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    expected = json.loads((bundle / "manifest.json").read_text("utf-8"))
+    expected["generation_defaults"].update(said)
+    assert manifest == expected
+
+
+def test_no_generation_config(checkpoint: Path, tmp_path: Path, bundle: Path) -> None:
+    (checkpoint / "generation_config.json").unlink()
+    assert export_model.main([str(checkpoint), str(tmp_path / "out")]) == 0
+    assert contents(tmp_path / "out") == contents(bundle)
+
+
+@pytest.mark.parametrize("given", ["", "snapshots/abc"])
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_folder_of_the_hugging_face_cache(
+    checkpoint: Path, tmp_path: Path, given: str, reference: bool
+) -> None:
+    """Files are links to blobs there."""
+    model = tmp_path / "hub" / "models--someone--tiny"
+    snapshot = model / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (model / "blobs").mkdir()
+    for number, path in enumerate(sorted(checkpoint.iterdir())):
+        shutil.move(path, model / "blobs" / str(number))
+        (snapshot / path.name).symlink_to(Path("../../blobs") / str(number))
+    if reference:
+        (model / "refs").mkdir()
+        (model / "refs" / "main").write_text("abc")
+    assert export_model.main([str(model / given), str(tmp_path / "out"), "--no-verify"]) == 0
+    about = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))["model"]
+    assert (about["name"], about["source"]) == ("tiny", "someone/tiny")
+
+
 def test_half_precision_bin_files_with_old_names(checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
     """As published checkpoints are: weight_g and weight_v, pickled."""
     weights = load_file(checkpoint / "model.safetensors")
@@ -282,6 +340,34 @@ def bpe_tokenizer(folder: Path) -> None:
     edit_json(folder / "tokenizer.json", lambda tokenizer: tokenizer["model"].update(type="BPE"))
 
 
+def pointer(name: str) -> Callable[[Path], None]:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 1234\n"
+    return lambda folder: (folder / name).write_text(text)
+
+
+def only(*names: str) -> Callable[[Path], None]:
+    """A folder with these files, empty ones, and nothing else."""
+
+    def spoil(folder: Path) -> None:
+        shutil.rmtree(folder)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("{}")
+
+    return spoil
+
+
+def adapter(folder: Path) -> None:
+    only("adapter_model.safetensors")(folder)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "facebook/musicgen-small"}')
+
+
+def generation(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit_json(
+        folder / "generation_config.json", lambda content: content.update(changes)
+    )
+
+
 SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
     "no folder": (shutil.rmtree, "does not exist"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
@@ -292,6 +378,24 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
         "MusicgenMelodyForConditionalGeneration, not a MusicgenForConditionalGeneration",
     ),
     "another model": (config(model_type="t5", architectures=["T5Model"]), "T5Model"),
+    "weights not fetched": (pointer("model.safetensors"), "model.safetensors is a Git LFS pointer"),
+    "tokenizer not fetched": (pointer("tokenizer.json"), "git lfs pull"),
+    "audiocraft's": (only("state_dict.bin", "compression_state_dict.bin"), "is in audiocraft's format"),
+    "an adapter": (adapter, "is a LoRA adapter of facebook/musicgen-small, not a whole model: merge it"),
+    "a whole cache": (
+        only("models--facebook--musicgen-small/snapshots/1/config.json"),
+        "or a hub id, such as facebook/musicgen-small",
+    ),
+    "one folder too high": (only("musicgen/config.json"), "pass the folder that has one"),
+    "an empty snapshot": (only("refs/main", "snapshots/x/README.md"), "has no config.json"),
+    "two snapshots": (only("snapshots/1/config.json", "snapshots/2/config.json"), "pass one of them"),
+    "guidance no number": (generation(guidance_scale="strong"), "guidance_scale is 'strong'; expected"),
+    "guidance not finite": (generation(guidance_scale=float("nan")), "guidance_scale is nan; expected"),
+    "top-k a fraction": (generation(top_k=1.5), "top_k is 1.5; expected a whole number"),
+    "temperature 0": (generation(temperature=0), "temperature is 0; expected a number above 0"),
+    "start token beyond": (generation(decoder_start_token_id=9999), "decoder_start_token_id is 9999"),
+    "three channels": (config(decoder__audio_channels=3), "channels"),
+    "a rate in words": (config(audio_encoder__sampling_rate="16k"), "16k|sampling_rate"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
     "truncated weights": (truncate_weights, "cannot be loaded"),
     "a weight missing": (drop_weight, "1 missing weights"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -51,10 +52,30 @@ def nested(d: dict) -> None:
     d["post_processor"] = in_sequences(d["post_processor"], "processors")
 
 
+def as_transformers_4(d: dict) -> None:
+    """As its converter wrote T5's tokenizer from spiece.model."""
+    d["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            d["normalizer"],
+            {"type": "Strip", "strip_left": False, "strip_right": True},
+            {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"},
+        ],
+    }
+    d["pre_tokenizer"] = METASPACE
+
+
+def squeezed_words(d: dict) -> None:
+    as_transformers_4(d)
+    words_then()(d)
+
+
 SAME: dict[str, Callable[[dict], Any]] = {
     "as it is": lambda d: None,
     "older spelling": words_then(prepend_scheme=None, split=None, add_prefix_space=True, str_rep="▁"),
     "nested sequences": nested,
+    "by transformers 4": as_transformers_4,
+    "by an earlier transformers 4": squeezed_words,
     "no byte_fallback": lambda d: d["model"].pop("byte_fallback"),
     "truncation": lambda d: d.update(
         truncation={"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
@@ -72,6 +93,36 @@ def test_spellings_of_one_tokenizer(name: str) -> None:
     assert json.loads(Tokenizer.from_str(written).to_str()) == json.loads(
         Tokenizer.from_str(ORIGINAL).to_str()
     )
+
+
+def random_text(draw: random.Random) -> str:
+    """Words, white space of every kind, the metaspace itself, accents, ligatures and special tokens."""
+    words = [
+        "fast",
+        "piano",
+        "ﬁne",
+        "e\u0301",
+        "\u0301",
+        "東京",
+        "🎵",
+        "▁",
+        "▁▁",
+        "</s>",
+        "<unk>",
+        "a.b",
+        "№5",
+    ]
+    spaces = [" ", "  ", "   ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u2028", "\u200b", ""]
+    return "".join(draw.choice(words if draw.random() < 0.5 else spaces) for _ in range(draw.randrange(12)))
+
+
+@pytest.mark.parametrize("change", [as_transformers_4, squeezed_words])
+def test_what_transformers_4_wrote_gives_the_same_ids(change: Callable[[dict], None]) -> None:
+    theirs, ours = Tokenizer.from_str(changed(change)), Tokenizer.from_str(canonical(changed(change)))
+    draw = random.Random(4)
+    texts = ["", " ", "  ", "▁", " ▁", *(random_text(draw) for _ in range(20000))]
+    wrong = [text for text in texts if theirs.encode(text).ids != ours.encode(text).ids]
+    assert not wrong, (len(wrong), wrong[:5])
 
 
 def test_added_tokens_have_the_ids_of_tokenizers() -> None:
@@ -113,16 +164,18 @@ REFUSED: dict[str, tuple[Callable[[dict], Any], str]] = {
     "metaspace alone": (lambda d: d.update(pre_tokenizer=METASPACE), "the pre-tokenizer Metaspace,"),
     "no pre-tokenizer": (lambda d: d.update(pre_tokenizer=None), "the pre-tokenizer none"),
     "lowercase": (lambda d: d.update(normalizer={"type": "Lowercase"}), "the normalizer Lowercase"),
-    "strip and squeeze": (
-        lambda d: d.update(
-            normalizer={
-                "type": "Sequence",
-                "normalizers": [
-                    d["normalizer"],
-                    {"type": "Strip", "strip_left": False, "strip_right": True},
-                    {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"},
-                ],
-            }
+    "metaspace alone, not all spaces mapped": (
+        lambda d: (as_transformers_4(d), d["normalizer"]["normalizers"].pop(0)),
+        "the normalizer Strip + Replace",
+    ),
+    "squeezed to one space": (
+        lambda d: (as_transformers_4(d), d["normalizer"]["normalizers"][2].update(content="x")),
+        "the normalizer Precompiled + Strip + Replace",
+    ),
+    "stripped at the left alone": (
+        lambda d: (
+            as_transformers_4(d),
+            d["normalizer"]["normalizers"][1].update(strip_left=True, strip_right=False),
         ),
         "the normalizer Precompiled + Strip + Replace",
     ),

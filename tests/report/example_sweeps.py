@@ -112,13 +112,14 @@ def plan_of(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
             fixed = {key: value for key, value in applied.items() if key != "alpha"}
             way = ways.setdefault(json.dumps(fixed, sort_keys=True), {**fixed, "alphas": [0.0]})
             way["alphas"] = sorted({*way["alphas"], applied["alpha"]})
-    settings = ("duration_s", "guidance_scale", "top_k", "top_p", "temperature")
+    settings = ("duration_s", "guidance_scale", "top_k", "top_p", "temperature", "musicsteer", "execution")
     return {
         "prompts": [
             {"text": text, "text_length": 32} for text in dict.fromkeys(e["prompt"] for e in entries)
         ],
         "seeds": sorted({entry["seed"] for entry in entries}),
         "steering": list(ways.values()),
+        "sample_format": entries[0]["format"],
         **{key: entries[0][key] for key in settings},
     }
 

@@ -78,6 +78,16 @@ def test_unreadable_audio_is_said_and_the_rest_is_there(tmp_path, sweep):
     assert "2 clips have no audio" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_clip_that_is_cut_short_is_not_played(tmp_path, sweep):
+    first, *_ = sorted((sweep / "clips").iterdir())
+    first.write_bytes(first.read_bytes()[:1000])
+    done = report(sweep, "--out", tmp_path / "report")
+    assert done.returncode == 0 and "1 clips have no audio that can be read" in done.stderr
+    audible = {clip["id"]: clip["audio"] for clip in data_of(tmp_path / "report" / "index.html")["clips"]}
+    assert [name for name, audio in audible.items() if not audio] == [first.stem]
+    assert "it is cut short: 1000 of" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_missing_clips_and_facts_are_told_with_true_minuses(tmp_path):
     records = grid(seeds=range(2))
     there = [entry | {"file": None} for entry in records[:-4]]
@@ -134,7 +144,7 @@ def test_flac_keeps_every_sample_and_vorbis_every_length(tmp_path, sweep):
 def test_command_line_spells_every_setting():
     entry = record('it\'s a "prompt"; $HOME', 7, [steering(-0.25, source_layer=3, strategy="one-to-all")])
     words = shlex.split(command_line(entry, "my bundle", "clip.wav"))
-    assert words[:4] == ["musicsteer", "generate", "--model", "my bundle"]
+    assert words[:4] == ["build/musicsteer", "generate", "--model", "my bundle"]
     assert '--prompt=it\'s a "prompt"; $HOME' in words
     assert words[words.index("--steer") + 1] == (
         "vectors/tempo.safetensors:alpha=-0.25:strategy=one-to-all:layers=0,1,2,3,4:source-layer=3"

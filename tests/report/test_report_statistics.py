@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from example_sweeps import grid, plan_of, record, steering, write_sweep
 from report.curves import count_missing, curves_of
+from report.errors import ReportError
 from report.loading import read_sweeps
 from report.statistics import estimate_change, estimate_mean
 from scipy import stats
@@ -149,3 +151,57 @@ def test_a_layers_own_vector_is_not_named_twice(tmp_path):
     curves = curves_of(read_sweeps([write_sweep(tmp_path / "sweep", grid(variants=variants))]), ["rms"])
     labels = sorted(curve.label for curve in curves)
     assert labels == ["tempo · single · layer 1", "tempo · single · layer 1 · from layer 3"]
+
+
+INT8 = {"codec": "f32", "decoder": "int8", "text_encoder": "int8"}
+
+
+def executed(entries: list[dict[str, Any]], centroid: float, **changes: Any) -> list[dict[str, Any]]:
+    """The same clips, computed in another way and so with other sound and other IDs."""
+    return [
+        entry
+        | {
+            "id": f"{place:04}{len(changes):016}",
+            "execution": entry["execution"] | changes,
+            "measures": entry["measures"]
+            | {"spectral_centroid_hz": entry["measures"]["spectral_centroid_hz"] * centroid},
+        }
+        for place, entry in enumerate(entries)
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_clips_that_differ_in_execution_only_have_curves_of_their_own(tmp_path, order):
+    plain = grid()
+    other = executed(plain, 2.0, precision=INT8)
+    folders = [
+        write_sweep(tmp_path / f"sweep{place}", entries, plan_of(entries))
+        for place, entries in enumerate((plain, other))
+    ]
+    sweep = read_sweeps([folders[place] for place in order])
+    curves = curves_of(sweep, ["spectral_centroid_hz"])
+    means = {curve.label: curve.points[0].mean.value[0] for curve in curves}
+    assert [label.rsplit(" · ")[-1] for label in means] == [
+        ("precision f32", "precision int8, codec f32")[place] for place in order
+    ]
+    first, second = means.values()
+    assert second / first == pytest.approx((2.0, 0.5)[order[0]])
+    assert all(point.mean.count[0] == 6 for curve in curves for point in curve.points)
+    assert count_missing(sweep) == 0
+
+
+def test_clips_of_another_build_are_not_mixed(tmp_path):
+    newer = [entry | {"musicsteer": "0.2.0", "id": f"z{entry['id'][1:]}"} for entry in grid()]
+    folders = [write_sweep(tmp_path / name, made) for name, made in (("one", grid()), ("two", newer))]
+    assert len(curves_of(read_sweeps(folders), ["tempo_bpm"])) == 2
+
+
+def test_tempos_read_with_different_priors_are_not_mixed(tmp_path):
+    prior = {"tempo_prior": "106.0:0.5"}
+    again = [entry | {"measures": entry["measures"] | prior} for entry in grid()]
+    folders = [write_sweep(tmp_path / name, made) for name, made in (("one", grid()), ("two", again))]
+    with pytest.raises(ReportError, match=r"tempo prior 120\.0:1\.0 and 106\.0:0\.5"):
+        read_sweeps(folders)
+    others = [entry | {"id": f"z{entry['id'][1:]}"} for entry in again]
+    folders[1] = write_sweep(tmp_path / "three", others)
+    assert len(curves_of(read_sweeps(folders), ["tempo_bpm"])) == 2

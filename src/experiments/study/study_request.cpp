@@ -28,6 +28,8 @@ json identity(const StudyRequest& request, const Manifest& manifest) {
     const auto set = [&](const char* key, const auto& value) { result[key] = value ? json(*value) : json(); };
     result["musicsteer"] = program_version();
     result["weights_sha256"] = manifest.weights_sha256;
+    result["precision"] = manifest.precision;
+    result["device"] = clips.device.value_or("cpu");
     result["vector_sha256"] = sha256_of_file(request.vector);
     result["measure"] = request.measure;
     result["prompts"] = clips.prompts;

@@ -5,6 +5,7 @@
 #include <set>
 #include <system_error>
 
+#include "audio/audio_file.hpp"
 #include "base/errors.hpp"
 #include "experiments/sweep/sweep_table.hpp"
 #include "io/folder_lock.hpp"
@@ -23,10 +24,15 @@ bool is_temporary(const fs::path& path) {
     return name.starts_with('.') && name.find(".tmp-") != std::string::npos;
 }
 
-std::string read_log(const fs::path& path) {
-    std::string text;
-    for (const std::string& line : read_whole_lines(path)) text += line + "\n";
-    return text;
+/// Whether it holds all that a sweep writes of a clip.
+bool is_record(const json& record) {
+    if (!record.is_object()) return false;
+    for (const char* key :
+         {"prompt", "seed", "steering", "model", "execution", "measures", "file", "audio_sha256"}) {
+        if (!record.contains(key)) return false;
+    }
+    const auto id = record.find("id");
+    return id != record.end() && id->is_string();
 }
 
 /// Only the holder of the lock may: nobody else's temporary files can be there.
@@ -72,19 +78,18 @@ struct SweepFolder::Logs {
 
 std::map<std::string, std::string> read_sweep_records(const SweepPaths& paths) {
     std::map<std::string, std::string> records;
-    const std::vector<std::string> lines = read_whole_lines(paths.records());
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-        const json record = json::parse(lines[i], nullptr, false);
-        const std::string where = paths.records().string() + ": line " + std::to_string(i + 1);
-        const auto id = record.is_object() ? record.find("id") : record.end();
-        if (!record.is_object() || id == record.end() || !id->is_string()) {
-            throw InputError(where + ": expected the record of a clip, found " + in_quotes(lines[i]) +
+    std::size_t number = 0;
+    for_each_whole_line(paths.records(), [&](std::string line) {
+        const json record = json::parse(line, nullptr, false);
+        const std::string where = paths.records().string() + ": line " + std::to_string(++number);
+        if (!is_record(record)) {
+            throw InputError(where + ": expected the record of a clip, found " + in_quotes(line) +
                              "; remove that line to have its clip made again");
         }
-        const auto [place, is_new] = records.emplace(id->get<std::string>(), lines[i]);
-        if (!is_new && place->second != lines[i])
+        const auto [place, is_new] = records.try_emplace(record.at("id").get<std::string>(), std::move(line));
+        if (!is_new && place->second != line)  // not moved then
             throw InputError(where + ": another record of clip " + place->first + " is there already");
-    }
+    });
     return records;
 }
 
@@ -100,13 +105,13 @@ std::vector<const SweepClip*> in_run_order(const std::vector<SweepClip>& clips) 
 double measured_seconds_per_clip(const SweepPaths& paths) {
     double seconds = 0.0;
     double clips = 0.0;
-    for (const std::string& line : read_whole_lines(paths.timings())) {
+    for_each_whole_line(paths.timings(), [&](const std::string& line) {
         const json timing = json::parse(line, nullptr, false);
-        if (!timing.is_object() || !timing.contains("clips") || !timing.contains("seconds")) continue;
-        if (!timing["clips"].is_number() || !timing["seconds"].is_number()) continue;
+        if (!timing.is_object() || !timing.contains("clips") || !timing.contains("seconds")) return;
+        if (!timing["clips"].is_number() || !timing["seconds"].is_number()) return;
         clips += timing["clips"].get<double>();
         seconds += timing["seconds"].get<double>();
-    }
+    });
     return clips > 0.0 ? seconds / clips : 0.0;
 }
 
@@ -152,25 +157,33 @@ void SweepFolder::take_over(const Say& say) {
             throw InputError(paths_.records().string() + ": holds clip " + record->first +
                              ", which plan.json does not; the folder was changed by hand");
         }
-        const bool whole = !plan_.audio || fs::exists(paths_.clip(record->first));
+        const bool whole = !plan_.audio || is_whole_wav(paths_.clip(record->first));
         lost += whole ? 0 : 1;
         record = whole ? std::next(record) : records_.erase(record);
     }
     if (lost == 0) return;
     say(paths_.clips().string() + ": " + std::to_string(lost) +
-        " WAV files of finished clips are gone; they are made again");
+        " WAV files of finished clips are gone or cut short; they are made again");
     sort_records();
 }
 
 void SweepFolder::sort_records() {
-    std::string sorted;
+    std::vector<const std::string*> sorted;
     for (const SweepClip* clip : in_run_order(clips_)) {
         if (const auto record = records_.find(clip->id); record != records_.end())
-            sorted += record->second + "\n";
+            sorted.push_back(&record->second);
     }
-    if (sorted == read_log(paths_.records())) return;
+    std::size_t same = 0;
+    std::size_t there = 0;
+    for_each_whole_line(paths_.records(), [&](const std::string& line) {
+        if (there < sorted.size() && line == *sorted[there]) ++same;
+        ++there;
+    });
+    if (same == sorted.size() && there == sorted.size()) return;
     logs_->records.reset();
-    write_file_atomically(paths_.records(), sorted, Overwrite::kAllow);
+    AtomicFile file(paths_.records(), Overwrite::kAllow);
+    for (const std::string* record : sorted) file.write(*record + "\n");
+    file.commit();
     logs_->records = std::make_unique<RecordLog>(paths_.records(), RecordLog::Sync::kEachLine);
 }
 

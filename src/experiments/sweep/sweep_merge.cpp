@@ -47,7 +47,10 @@ void check_folders(const std::vector<fs::path>& sources, const fs::path& target)
 /// Where a vector lay does not count; what it was does.
 json without_places(const std::string& line) {
     json record = json::parse(line);
-    for (json& steering : record["steering"]) steering.erase("file");
+    for (json& steering : record["steering"]) {
+        steering.erase("file");
+        steering.erase("gate_file");
+    }
     return record;
 }
 

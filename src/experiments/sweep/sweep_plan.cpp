@@ -77,6 +77,32 @@ void check_axes(const SweepRequest& request) {
         throw UsageError("alphas, layers and the like need a vector: --steer FILE");
 }
 
+/// What is done to a prompt and seed: nothing, or one condition at one strength.
+struct Way {
+    std::vector<SteeringSetting> steering;
+    std::string identity;
+};
+
+/// Each once, the unsteered one first.
+std::vector<Way> ways_of(const SweepPlan& plan) {
+    std::vector<Way> ways;
+    std::set<std::string> seen;
+    const auto add = [&](std::vector<SteeringSetting> steering) {
+        std::string identity = ClipIds::steering_text(steering);
+        if (seen.insert(identity).second) ways.push_back({std::move(steering), std::move(identity)});
+    };
+    if (has_unsteered(plan)) add({});
+    for (const SweepCondition& condition : plan.conditions) {
+        for (const double alpha : condition.alphas) {
+            if (alpha == 0.0) continue;
+            SteeringSetting steering = condition.steering;
+            steering.alpha = alpha;
+            add({std::move(steering)});
+        }
+    }
+    return ways;
+}
+
 ClipSpec clip_spec(const SweepPlan& plan, const SweepPrompt& prompt, std::uint64_t seed) {
     ClipSpec spec;
     spec.prompt = prompt.text;
@@ -112,33 +138,30 @@ bool Shard::holds(const std::string& clip_id) const {
 }
 
 std::vector<SweepClip> SweepPlan::clips() const {
-    std::size_t alphas = 0;
-    for (const SweepCondition& condition : conditions) alphas += condition.alphas.size();
-    if (prompts.size() * seeds.size() * std::max<std::size_t>(alphas, 1) > kMaxClips)
-        throw UsageError("more than a million clips in one sweep");
     std::vector<SweepClip> result;
-    std::set<std::string> seen;
-    const auto add = [&](ClipSpec spec) {
-        std::string id = clip_id(settings, spec);
-        if (!seen.insert(id).second) return;
-        if (shard.holds(id)) result.push_back({std::move(id), std::move(spec)});
-    };
-    for (const SweepPrompt& prompt : prompts) {
-        for (const std::uint64_t seed : seeds) {
-            const ClipSpec unsteered = clip_spec(*this, prompt, seed);
-            if (has_unsteered(*this)) add(unsteered);
-            for (const SweepCondition& condition : conditions) {
-                for (const double alpha : condition.alphas) {
-                    if (alpha == 0.0) continue;
-                    ClipSpec spec = unsteered;
-                    spec.steering.push_back(condition.steering);
-                    spec.steering.back().alpha = alpha;
-                    add(std::move(spec));
-                }
+    for_each_clip([&](std::string id, const ClipSpec& spec) { result.push_back({std::move(id), spec}); });
+    return result;
+}
+
+void SweepPlan::for_each_clip(const std::function<void(std::string id, const ClipSpec& spec)>& visit) const {
+    const std::vector<Way> ways = ways_of(*this);
+    const std::vector<SweepPrompt> texts = without_repetition(prompts);
+    const std::vector<std::uint64_t> numbers = without_repetition(seeds);
+    if (texts.size() * numbers.size() * std::max<std::size_t>(ways.size(), 1) > kMaxClips)
+        throw UsageError("more than a million clips in one sweep");
+    for (const SweepPrompt& prompt : texts) {
+        ClipSpec spec = clip_spec(*this, prompt, 0);
+        const ClipIds ids(settings, spec);
+        for (const std::uint64_t seed : numbers) {
+            spec.seed = seed;
+            for (const Way& way : ways) {
+                std::string id = ids.id(seed, way.identity);
+                if (!shard.holds(id)) continue;
+                spec.steering = way.steering;
+                visit(std::move(id), spec);
             }
         }
     }
-    return result;
 }
 
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available) {

@@ -27,6 +27,8 @@ struct SweepCondition {
 struct SweepPrompt {
     std::string text;
     std::int64_t text_length = 0;
+
+    auto operator<=>(const SweepPrompt&) const = default;
 };
 
 /// Part `index` (from 1) of `count` parts that the clips are dealt into by their IDs.
@@ -62,6 +64,8 @@ struct SweepPlan {
     /// The clips of this shard, each once, in the order prompts, seeds, conditions, alphas; the unsteered
     /// clip first. @throws UsageError for more than a million
     std::vector<SweepClip> clips() const;
+    /// Goes through the same clips without keeping them. @throws UsageError
+    void for_each_clip(const std::function<void(std::string id, const ClipSpec& spec)>& visit) const;
 
     std::string to_json() const;
     /// @throws InputError

@@ -8,6 +8,7 @@
 #include "experiments/sweep/sweep_plan.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
+#include "io/json_differences.hpp"
 #include "io/json_view.hpp"
 #include "steering/setting_json.hpp"
 
@@ -118,24 +119,6 @@ SweepPlan read_plan(const JsonView& root) {
     return plan;
 }
 
-/// "top_k was 250 and is 50" for each value that differs.
-std::string differences(const json& before, const json& after, const std::string& place = "") {
-    std::string text;
-    std::set<std::string> keys;
-    for (const auto& [key, value] : before.items()) keys.insert(key);
-    for (const auto& [key, value] : after.items()) keys.insert(key);
-    for (const std::string& key : keys) {
-        const json& old_value = before.contains(key) ? before.at(key) : json();
-        const json& new_value = after.contains(key) ? after.at(key) : json();
-        if (old_value == new_value) continue;
-        std::string part = place + key + " was " + old_value.dump() + " and is " + new_value.dump();
-        if (old_value.is_object() && new_value.is_object())
-            part = differences(old_value, new_value, place + key + ".");
-        text += (text.empty() ? "" : ", ") + part;
-    }
-    return text;
-}
-
 std::string describe(const ClipSpec& clip) {
     std::string text =
         "prompt " + in_quotes(clip.prompt.value_or("")) + ", seed " + std::to_string(clip.seed);
@@ -178,7 +161,8 @@ SweepPlan SweepPlan::load(const std::filesystem::path& path) {
 }
 
 std::string SweepPlan::obstacle_to_extending(const SweepPlan& earlier) const {
-    if (const std::string changes = differences(fixed_json(earlier), fixed_json(*this)); !changes.empty())
+    if (const std::string changes = json_differences(fixed_json(earlier), fixed_json(*this));
+        !changes.empty())
         return changes;
     if (without_places(plan_json(earlier)) == without_places(plan_json(*this))) return "";
     std::set<std::string> ids;

@@ -12,8 +12,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr std::int64_t kFineRateHz = 48'000;    // 30 ms are 2 frames, 100 ms are 9
-constexpr std::int64_t kCoarseRateHz = 16'000;  // 30 ms are no frame, 100 ms are 3
+constexpr std::int64_t kFineRateHz = 44'100;    // 30 ms are 2 frames, 100 ms are 8
+constexpr std::int64_t kCoarseRateHz = 48'000;  // 30 ms are 1 frame, 100 ms are 4
 
 at::Tensor flat_spectra(std::int64_t frames, double magnitude) {
     return at::full({frames, kSpectrumBins}, magnitude, at::kFloat);
@@ -26,7 +26,7 @@ std::vector<float> zeros_but(std::size_t size, std::initializer_list<std::pair<s
 }
 
 TEST(OnsetEnvelope, ShowsARiseTwoFramesLater) {
-    OnsetEnvelope builder(22'050);
+    OnsetEnvelope builder(44'100);
     builder.add(flat_spectra(4, 1.0));
     builder.add(flat_spectra(4, 10.0));  // 20 dB up from frame 4 on
     const std::vector<float> envelope = builder.finish();
@@ -49,7 +49,7 @@ TEST(OnsetEnvelope, DoesNotDependOnBlocks) {
 }
 
 TEST(OnsetEnvelope, IgnoresFallsAndWhatIsFarBelowTheLoudestBand) {
-    OnsetEnvelope builder(22'050);
+    OnsetEnvelope builder(44'100);
     builder.add(flat_spectra(1, 1.0));
     builder.add(flat_spectra(3, 1e-9));
     builder.add(flat_spectra(4, 1.0));  // 100 dB up to the smallest power, of which at most 80 count
@@ -81,9 +81,22 @@ TEST(PickOnsets, CountsOnsetsWithin30MsOnceWhereFramesAreFine) {
     EXPECT_THAT(pick_onsets(envelope, kFineRateHz), ElementsAre(20, 24));
 }
 
-TEST(PickOnsets, CountsNeighbouringFramesWhereFramesAreCoarse) {
-    const std::vector<float> envelope = zeros_but(80, {{20, 1.0F}, {21, 0.9F}});
-    EXPECT_THAT(pick_onsets(envelope, kCoarseRateHz), ElementsAre(20, 21));
+TEST(PickOnsets, CountsAnOnsetThatRisesOverTwoFramesOnceAtEveryRate) {
+    const std::vector<float> envelope = zeros_but(80, {{20, 0.9F}, {21, 1.0F}, {40, 1.0F}, {41, 0.9F}});
+    for (const std::int64_t rate_hz : {8'000L, 16'000L, 22'050L, 24'000L, 32'000L, 44'100L, 48'000L, 96'000L})
+        EXPECT_EQ(pick_onsets(envelope, rate_hz).size(), 2U) << rate_hz;
+    EXPECT_THAT(pick_onsets(envelope, kCoarseRateHz), ElementsAre(20, 40));
+}
+
+TEST(OnsetHop, IsAbout16Milliseconds) {
+    EXPECT_EQ(onset_hop_length(16'000), 256);
+    EXPECT_EQ(onset_hop_length(32'000), 512);
+    for (const std::int64_t rate_hz : {8'000L, 22'050L, 24'000L, 44'100L, 48'000L, 96'000L, 192'000L}) {
+        const double seconds = static_cast<double>(onset_hop_length(rate_hz)) / static_cast<double>(rate_hz);
+        EXPECT_GT(seconds, 0.0113) << rate_hz;
+        EXPECT_LT(seconds, 0.0227) << rate_hz;
+    }
+    EXPECT_EQ(onset_hop_length(1), 1);
 }
 
 TEST(PickOnsets, IsBlindToOffsetAndScale) {

@@ -172,6 +172,96 @@ TEST(PromptSet, ReadsEveryConceptSetThatShips) {
     EXPECT_GE(load_prompt_list(MUSICSTEER_SOURCE_DIR "/prompts/neutral.json").size(), 8U);
 }
 
+struct ForeignSet {
+    std::string name;
+    std::string text;
+};
+
+/// Two pairs, as other programs write them.
+const std::vector<ForeignSet> kForeignSets = {
+    {"pairs.csv",
+     "positive,negative\n\"fast piano, loud\",slow piano\n\"a \"\"quick\"\" beat\",a calm beat\n"},
+    {"pairs.csv",
+     "\xEF\xBB\xBFID;Positive prompt;Negative prompt\r\n1;fast piano, loud;slow piano\r\n"
+     "2;a \"quick\" beat;a calm beat\r\n\r\n"},
+    {"pairs.tsv", "neg\tpos\nslow piano\tfast piano, loud\na calm beat\t\"a \"\"quick\"\" beat\"\n"},
+    {"pairs.txt",
+     "prompt_positive;prompt_negative\nfast piano, loud;slow piano\na \"quick\" beat;a calm beat"},
+    {"pairs.jsonl", R"({"positive": "fast piano, loud", "negative": "slow piano"}
+{"negative": "a calm beat", "positive": "a \"quick\" beat"})"},
+    {"pairs.json", R"({"id": 1, "positive": "fast piano, loud", "negative": "slow piano"}
+{"id": 2, "positive": "a \"quick\" beat", "negative": "a calm beat"}
+)"},
+    {"pairs.json", R"([{"positive": "fast piano, loud", "negative": "slow piano"},
+                       {"positive": "a \"quick\" beat", "negative": "a calm beat"}])"},
+    {"pairs.json", R"({"positive": ["fast piano, loud", "a \"quick\" beat"],
+                       "negative": ["slow piano", "a calm beat"]})"},
+};
+
+TEST(PromptSet, ReadsContrastSetsOfOthers) {
+    for (const ForeignSet& foreign : kForeignSets) {
+        const TempFolder folder;
+        const auto path = write_bytes(folder / foreign.name, foreign.text);
+        const PromptSet set = PromptSet::load(path);
+        EXPECT_THAT(texts_of(set.positive.prompts), ElementsAre("fast piano, loud", "a \"quick\" beat"))
+            << foreign.text;
+        EXPECT_THAT(texts_of(set.negative.prompts), ElementsAre("slow piano", "a calm beat")) << foreign.text;
+        EXPECT_TRUE(set.paired);
+        EXPECT_EQ(set.concept_name, "pairs");
+        EXPECT_EQ(set.positive.label, "positive");
+        EXPECT_EQ(set.negative.label, "negative");
+        EXPECT_EQ(set.sha256, sha256_of(foreign.text));
+    }
+}
+
+TEST(PromptSet, ReadsAFileForEachSide) {
+    const TempFolder folder;
+    const auto fast = write_bytes(folder / "fast.txt", "fast piano\na quick beat\n");
+    const auto slow = write_bytes(folder / "slow.txt", "slow piano\na calm beat\n");
+    const PromptSet set = PromptSet::of_files(fast, slow);
+    EXPECT_EQ(set.concept_name, "fast");
+    EXPECT_EQ(set.positive.label, "fast");
+    EXPECT_EQ(set.negative.label, "slow");
+    EXPECT_THAT(texts_of(set.negative.prompts), ElementsAre("slow piano", "a calm beat"));
+    EXPECT_TRUE(set.paired);
+    EXPECT_NE(set.sha256, PromptSet::of_files(slow, fast).sha256);
+    write_bytes(slow, "slow piano\n");
+    EXPECT_FALSE(PromptSet::of_files(fast, slow).paired);
+}
+
+TEST(PromptSet, ASideOfATableMayBeShorter) {
+    const TempFolder folder;
+    const auto path = write_bytes(folder / "a.csv", "positive,negative\na,b\nc,\n");
+    const PromptSet set = PromptSet::load(path);
+    EXPECT_THAT(texts_of(set.negative.prompts), ElementsAre("b"));
+    EXPECT_FALSE(set.paired);
+}
+
+TEST(PromptSet, SaysWhatASetIsWhereThereIsNone) {
+    const TempFolder folder;
+    const auto refusal = [&](const std::string& name, const std::string& text) -> std::string {
+        try {
+            PromptSet::load(write_bytes(folder / name, text));
+        } catch (const InputError& error) {
+            return error.what();
+        }
+        return "nothing was thrown";
+    };
+    EXPECT_THAT(refusal("x.txt", "fast piano\n"),
+                HasSubstr("no prompt set; a prompt set is JSON with two sides"));
+    EXPECT_THAT(refusal("x.yaml", "positive:\n  - a\n"), HasSubstr("a prompt set is JSON with two sides"));
+    EXPECT_THAT(refusal("x.csv", "ID;test_prompt\n1;a\n"),
+                HasSubstr("expected a column 'positive', found 'ID', 'test_prompt'; a prompt set is"));
+    EXPECT_THAT(refusal("x.csv", "positive,negative\na,b\nc\n"), HasSubstr("line 3: expected 2 cells"));
+    EXPECT_THAT(refusal("x.csv", "positive,negative\na,\"b\n"), HasSubstr("line 2: a quote is opened"));
+    EXPECT_THAT(refusal("x.csv", "positive,negative\na,b\na,c\n"),
+                HasSubstr("line 3: 'positive' has the same text as line 2"));
+    EXPECT_THAT(refusal("x.csv", "positive,negative\n"), HasSubstr("expected prompts under 'positive'"));
+    EXPECT_THAT(refusal("x.jsonl", "{\"positive\":\"a\",\"negative\":\"b\"}\n{\"positive\":\"c\"}\n"),
+                HasSubstr("line 2: has no 'negative'"));
+    EXPECT_THAT(refusal("x.jsonl", "{\"positive\"\n"), HasSubstr("line 1: expected a JSON object"));
+}
+
 TEST(PromptSet, NamesAMissingFile) {
     EXPECT_THAT([] { PromptSet::load("/nowhere/x.json"); },
                 ThrowsMessage<InputError>("/nowhere/x.json: cannot be read: No such file or directory"));
@@ -189,6 +279,24 @@ TEST(PromptList, ReadsANeutralSetAListAndPlainText) {
     const auto lines = write_bytes(folder / "lines.txt",
                                    "\xEF\xBB\xBF  one \r\n\n# comment\n\ttwo # is part of it\n \nthree");
     EXPECT_THAT(texts_of(load_prompt_list(lines)), ElementsAre("one", "two # is part of it", "three"));
+}
+
+TEST(PromptList, ReadsTheColumnOfATable) {
+    const TempFolder folder;
+    for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+             {"a.csv", "ID;test_prompt\n1;fast piano, loud\n2;organ\n"},
+             {"a.txt", "ID;test_prompt\n1;fast piano, loud\n2;organ\n"},
+             {"a.tsv", "caption\tlabel\nfast piano, loud\tx\norgan\tx\n"},
+             {"a.csv", "text\n\"fast piano, loud\"\norgan\n"},
+             {"a.jsonl", "{\"prompt\":\"fast piano, loud\"}\n{\"prompt\":\"organ\"}\n"}}) {
+        const auto path = write_bytes(folder / name, text);
+        EXPECT_THAT(texts_of(load_prompt_list(path)), ElementsAre("fast piano, loud", "organ")) << text;
+        EXPECT_THAT(load_texts(path), ElementsAre("fast piano, loud", "organ")) << text;
+    }
+    const auto lines = write_bytes(folder / "lines.txt", "positive mood, happy piano\n\nshort text; piano\n");
+    EXPECT_THAT(texts_of(load_prompt_list(lines)),
+                ElementsAre("positive mood, happy piano", "short text; piano"));
+    EXPECT_THAT(load_texts(lines), ElementsAre("positive mood, happy piano", "", "short text; piano"));
 }
 
 TEST(PromptList, RefusesWhatIsNone) {
@@ -211,6 +319,13 @@ TEST(PromptList, RefusesWhatIsNone) {
     refused("twice.txt", "a\nb\na\n", "line 3: the same text as line 1");
     refused("comments.txt", "# nothing\n\n", "expected one prompt a line, found none");
     refused("empty.txt", "", "expected one prompt a line, found none");
+    refused(
+        "set.csv", "positive,negative\na,b\n",
+        "a table without a column 'prompt' (found 'positive', 'negative'); name it so, or give one prompt a "
+        "line");
+    for (const char* name : {"a.yaml", "a.yml", "a.txt"})
+        refused(name, "prompts:\n  - piano\n",
+                "YAML is not read; give one prompt a line, JSON, or a table with a column 'prompt'");
     refused("latin1.txt", "caf\xE9\n", "not UTF-8 at byte offset 3; save the file as UTF-8 text");
 }
 

@@ -20,13 +20,20 @@ using testing::IsEmpty;
 
 void ignore(const std::string&) {}
 
+/// As much of a WAV as a sweep looks at before it merges: the size in its header.
+std::string wav_of(const std::string& sound) {
+    return std::string("RIFF") + static_cast<char>(sound.size()) + std::string(3, '\0') + sound;
+}
+
 /// A clip as a sweep stores it, with the clip's own ID as its "sound".
 void make_clip(SweepFolder& folder, const SweepClip& clip, const std::string& sound = "") {
-    const std::string bytes = "RIFF " + clip.id + sound;
+    const std::string bytes = wav_of(clip.id + sound);
     write_bytes(folder.paths().clip(clip.id), bytes);
     nlohmann::json record = clip_record(folder.plan().settings, clip.spec);
     record["id"] = clip.id;
     record["audio_sha256"] = sha256_of(bytes);
+    record["file"] = "clips/" + clip.id + ".wav";
+    record["measures"] = nlohmann::json::object();
     folder.store(clip.id, record);
 }
 
@@ -104,10 +111,14 @@ TEST(SweepFolder, DamagedRecordsAreRefusedWithTheirLine) {
         return error_of([&] { SweepFolder(path, small_plan(), ignore); });
     };
     EXPECT_THAT(refusal("hello\n" + whole), HasSubstr("runs.jsonl: line 1: expected the record of a clip"));
-    EXPECT_THAT(refusal(whole + "{\"id\":\"abc\"}\n"), HasSubstr("holds clip abc"));
-    auto twice = nlohmann::json::parse(lines_of(paths.records())[0]);
+    const std::string id = small_plan().clips()[0].id;
+    EXPECT_THAT(refusal("{\"id\":\"" + id + "\"}\n"), HasSubstr("line 1: expected the record of a clip"));
     write_bytes(paths.records(), whole);
-    twice = nlohmann::json::parse(lines_of(paths.records())[0]);
+    auto foreign = nlohmann::json::parse(lines_of(paths.records())[0]);
+    foreign["id"] = "abc";
+    EXPECT_THAT(refusal(whole + foreign.dump() + "\n"), HasSubstr("holds clip abc"));
+    write_bytes(paths.records(), whole);
+    auto twice = nlohmann::json::parse(lines_of(paths.records())[0]);
     twice["seed"] = 99;
     EXPECT_THAT(refusal(whole + twice.dump() + "\n"), HasSubstr("line 13: another record of clip"));
 }
@@ -123,6 +134,21 @@ TEST(SweepFolder, AClipWhoseWavIsGoneIsToBeMadeAgain) {
     EXPECT_EQ(folder.records().size(), 11U);
     EXPECT_FALSE(folder.records().contains(id));
     EXPECT_EQ(lines_of(paths.records()).size(), 11U);
+}
+
+TEST(SweepFolder, AClipWhoseWavIsCutShortIsToBeMadeAgain) {
+    const TempFolder temp;
+    const std::filesystem::path path = temp / "runs";
+    make_all(path, small_plan());
+    const std::filesystem::path wav = SweepPaths{path}.clip(small_plan().clips()[3].id);
+    const std::string whole = read_bytes(wav);
+    for (const std::size_t kept : {std::size_t{0}, std::size_t{6}, whole.size() - 1}) {
+        write_bytes(wav, whole.substr(0, kept));
+        SweepFolder folder(path, small_plan(), ignore);
+        EXPECT_EQ(folder.records().size(), 11U) << kept;
+        make_clip(folder, folder.clips()[3]);
+        EXPECT_EQ(folder.records().size(), 12U);
+    }
 }
 
 TEST(SweepFolder, TemporaryFilesAreRemoved) {
@@ -234,7 +260,7 @@ TEST(SweepMerge, ShardsMakeTheFolderOfASingleRun) {
     for (const char* name : {"plan.json", "runs.jsonl", "runs.csv"})
         EXPECT_EQ(read_bytes(temp / "merged" / name), read_bytes(temp / "single" / name)) << name;
     for (const SweepClip& clip : small_plan().clips())
-        EXPECT_EQ(read_bytes(SweepPaths{temp / "merged"}.clip(clip.id)), "RIFF " + clip.id);
+        EXPECT_EQ(read_bytes(SweepPaths{temp / "merged"}.clip(clip.id)), wav_of(clip.id));
     EXPECT_EQ(merge_sweeps(parts, temp / "merged", {}).found, 12) << "a second merge has nothing to do";
 }
 
@@ -277,6 +303,21 @@ TEST(SweepMerge, DifferentContentUnderOneIdIsAnErrorThatNamesIt) {
     EXPECT_THAT(message, HasSubstr("clip " + odd.id + " is not the same in"));
     merge_sweeps({temp / "a"}, temp / "c", {});
     EXPECT_THAT(error_of([&] { merge_sweeps({temp / "b"}, temp / "c", {}); }), HasSubstr(odd.id));
+}
+
+TEST(SweepMerge, PlacesOfVectorsDoNotCount) {
+    const TempFolder temp;
+    const auto plan_with = [](const std::string& folder) {
+        SweepPlan plan = small_plan();
+        SteeringSetting& steering = plan.conditions[0].steering;
+        steering.file = folder + "tempo.safetensors";
+        steering.gate = GateSetting::parse(folder + "gate.safetensors@decoder.1.resid_post<0");
+        steering.gate->sha256 = std::string(64, 'd');
+        return plan;
+    };
+    make_all(temp / "a", plan_with(""));
+    make_all(temp / "b", plan_with("elsewhere/"));
+    EXPECT_EQ(merge_sweeps({temp / "a", temp / "b"}, temp / "merged", {}).made, 12);
 }
 
 TEST(SweepMerge, WavsAreHeldToTheirHashes) {
