@@ -9,13 +9,8 @@
 
 #include "base/errors.hpp"
 #include "directions/random_directions.hpp"
-<<<<<<< HEAD
 #include "generation/clip_runner.hpp"
-=======
-#include "generation/generator.hpp"
 #include "io/json_differences.hpp"
-#include "model/memory.hpp"
->>>>>>> e8caa4e88f6c68903e9204f96cd16d21c3e727d5
 
 namespace musicsteer {
 namespace {
@@ -28,8 +23,6 @@ struct PromptJob {
     std::size_t index = 0;
 };
 
-<<<<<<< HEAD
-=======
 std::size_t recorded(const ActivationFile& activations) {
     std::int64_t prompts = 0;
     for (const Sides* sides : {&activations.positive, &activations.negative})
@@ -37,12 +30,6 @@ std::size_t recorded(const ActivationFile& activations) {
     return static_cast<std::size_t>(prompts);
 }
 
-void append(PooledSide& side, const at::Tensor& means, const at::Tensor& norms) {
-    side.means = side.means.defined() ? at::cat({side.means, means}) : means;
-    side.mean_norms = side.mean_norms.defined() ? at::cat({side.mean_norms, norms}) : norms;
-}
-
->>>>>>> e8caa4e88f6c68903e9204f96cd16d21c3e727d5
 class PromptRecorder {
   public:
     PromptRecorder(const Model& model, const PromptSet& prompts, const ExtractionOptions& options)
@@ -130,14 +117,9 @@ class PromptRecorder {
     /// All that must agree for finished batches to be of use.
     std::string settings(const ExecutionShape& shape) const {
         nlohmann::json json = provenance_metadata(result_.provenance, "musicsteer-activations");
-<<<<<<< HEAD
         json["batch_size"] = shape.batch_size;
         json["threads"] = shape.threads;
-=======
-        json["batch_size"] = options_.batch_size;
-        json["threads"] = at::get_num_threads();
         json["device"] = options_.device;
->>>>>>> e8caa4e88f6c68903e9204f96cd16d21c3e727d5
         for (const HookPoint& point : options_.points) json["points"].push_back(point.name());
         return json.dump();
     }
@@ -147,31 +129,11 @@ class PromptRecorder {
         if (options_.progress_file.empty() || !std::filesystem::exists(options_.progress_file))
             return std::nullopt;
         try {
-<<<<<<< HEAD
             return ActivationFile::load(options_.progress_file);
-=======
-            ActivationFile earlier = ActivationFile::load(options_.progress_file);
-            if (earlier.unfinished != result_.unfinished) {
-                if (options_.on_other_progress == Overwrite::kAllow) return;
-                throw OutputError(options_.progress_file.string() + ": holds " +
-                                  std::to_string(recorded(earlier)) +
-                                  " prompts of an unfinished extraction, " + "with other settings (" +
-                                  json_differences(nlohmann::json::parse(earlier.unfinished),
-                                                   nlohmann::json::parse(result_.unfinished)) +
-                                  "): finish it first, choose another --out, or give --force to drop it");
-            }
-            earlier.relations = result_.relations;
-            result_ = std::move(earlier);
->>>>>>> e8caa4e88f6c68903e9204f96cd16d21c3e727d5
         } catch (const InputError& error) {
             say(std::string("starting anew: ") + error.what());
             return std::nullopt;
         }
-<<<<<<< HEAD
-=======
-        done_ = recorded(result_);
-        say("going on after " + std::to_string(done_) + " of " + std::to_string(jobs_.size()) + " prompts");
->>>>>>> e8caa4e88f6c68903e9204f96cd16d21c3e727d5
     }
 
     /// That memory is shorter now, say, must not make it start anew.
@@ -183,14 +145,16 @@ class PromptRecorder {
     /// Takes over what an extraction with the same settings has done. @return its number of prompts
     std::size_t go_on_from(ActivationFile earlier) {
         if (earlier.unfinished != result_.unfinished) {
-            say("an unfinished extraction with other settings is replaced: " +
-                options_.progress_file.string());
-            return 0;
+            if (options_.on_other_progress == Overwrite::kAllow) return 0;
+            throw OutputError(options_.progress_file.string() + ": holds " + std::to_string(recorded(earlier)) +
+                              " prompts of an unfinished extraction, with other settings (" +
+                              json_differences(nlohmann::json::parse(earlier.unfinished),
+                                               nlohmann::json::parse(result_.unfinished)) +
+                              "): finish it first, choose another --out, or give --force to drop it");
         }
         earlier.relations = result_.relations;
         result_ = std::move(earlier);
-        const auto done = static_cast<std::size_t>(result_.positive.begin()->second.means.size(0) +
-                                                   result_.negative.begin()->second.means.size(0));
+        const std::size_t done = recorded(result_);
         say("going on after " + std::to_string(done) + " of " + std::to_string(jobs_.size()) + " prompts");
         return done;
     }

@@ -22,14 +22,10 @@ struct ExtractionOptions : PoolingOptions {
     /// Where finished batches are kept, so that a killed extraction goes on; removed at the end. Empty:
     /// nowhere.
     std::filesystem::path progress_file;
-<<<<<<< HEAD
-    std::function<void(double done, std::int64_t total)> on_progress;  ///< prompts, parts included
-=======
     /// What becomes of an unfinished extraction with other settings in that file.
     Overwrite on_other_progress = Overwrite::kRefuse;
     std::string device = "cpu";  ///< the model's; another one goes on with no progress file
-    std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< decoder steps
->>>>>>> e8caa4e88f6c68903e9204f96cd16d21c3e727d5
+    std::function<void(double done, std::int64_t total)> on_progress;  ///< prompts, parts included
     std::function<void(const std::string& message)> on_message;
     std::stop_token stop;
 };

@@ -5,6 +5,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "io/file_format.hpp"
+
 namespace musicsteer {
 namespace {
 
@@ -77,7 +79,7 @@ json results_json(const PatchReport& report) {
 
 json patch_json(const PatchReport& report) {
     const ClipSettings& settings = report.settings;
-    json file = json::parse(format_stamp("musicsteer-patch"));
+    json file = FileFormat{"musicsteer-patch"}.stamp();
     file.update({{"musicsteer", settings.version},
                  {"model", {{"name", settings.model_name}, {"weights_sha256", settings.weights_sha256}}},
                  {"method", method_name(report.method)},
