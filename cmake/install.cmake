@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS musicsteer RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS musicsteer_core EXPORT musicsteerTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/musicsteer FILES_MATCHING PATTERN "*.hpp" PATTERN cli EXCLUDE)
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT musicsteerTargets NAMESPACE musicsteer::
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/musicsteer)
 configure_package_config_file(cmake/musicsteerConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/musicsteerConfig.cmake

@@ -42,7 +42,7 @@ check() {
 }
 
 cpp_files() {
-    find src tests -name '*.[ch]pp' -print0
+    find include src tests -name '*.[ch]pp' -print0
 }
 
 # Their own output goes to the terminal and to a file, for the summary at the end.

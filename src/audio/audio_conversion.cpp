@@ -6,7 +6,7 @@
 #include <cmath>
 #include <string>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

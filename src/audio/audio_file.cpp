@@ -1,4 +1,4 @@
-#include "audio/audio_file.hpp"
+#include "musicsteer/audio_file.hpp"
 
 #include <sndfile.h>
 
@@ -9,8 +9,9 @@
 #include <memory>
 #include <system_error>
 
-#include "base/errors.hpp"
+#include "io/atomic_file.hpp"
 #include "io/input_file.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

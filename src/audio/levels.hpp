@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "audio/audio_file.hpp"
+#include "musicsteer/audio_file.hpp"
 
 namespace musicsteer {
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <new>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

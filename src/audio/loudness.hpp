@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "audio/audio_file.hpp"
+#include "musicsteer/audio_file.hpp"
 
 namespace musicsteer {
 

@@ -1,4 +1,4 @@
-#include "audio/metrics.hpp"
+#include "musicsteer/metrics.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -12,7 +12,7 @@
 #include "audio/onsets.hpp"
 #include "audio/spectrum.hpp"
 #include "audio/tempo.hpp"
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

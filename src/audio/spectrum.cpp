@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

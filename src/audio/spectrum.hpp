@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "audio/audio_file.hpp"
+#include "musicsteer/audio_file.hpp"
 
 namespace musicsteer {
 

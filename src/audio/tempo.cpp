@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "audio/onsets.hpp"
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 #include <algorithm>
 #include <cstdio>

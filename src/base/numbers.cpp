@@ -8,7 +8,7 @@
 #include <set>
 #include <string_view>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 namespace musicsteer {
 namespace {
 

@@ -1,6 +1,6 @@
 #include "base/shapes.hpp"
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 

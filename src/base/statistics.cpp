@@ -6,8 +6,8 @@
 #include <numeric>
 #include <string>
 
-#include "base/errors.hpp"
 #include "base/student_t.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

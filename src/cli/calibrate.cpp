@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "calibrate_clips.hpp"
 #include "calibrate_report.hpp"
@@ -17,9 +16,11 @@
 #include "experiments/calibrate/clip_log.hpp"
 #include "experiments/sweep/sweep_plan.hpp"
 #include "experiments/trials.hpp"
+#include "io/atomic_file.hpp"
 #include "io/utf8_path.hpp"
 #include "model/memory.hpp"
 #include "model_options.hpp"
+#include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 #include "steering/applied_vector.hpp"

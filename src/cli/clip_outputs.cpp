@@ -4,9 +4,10 @@
 #include <cctype>
 #include <cstdio>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "directions/prompt_choice.hpp"
+#include "io/atomic_file.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/steering_file.hpp"
 
 namespace musicsteer::cli {

@@ -3,14 +3,15 @@
 #include <iostream>
 #include <memory>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/extraction.hpp"
 #include "directions/recording_extraction.hpp"
 #include "extract_options.hpp"
 #include "generation/generation_session.hpp"
+#include "io/atomic_file.hpp"
 #include "io/output_lock.hpp"
+#include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "vector_table.hpp"
 

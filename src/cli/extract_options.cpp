@@ -1,8 +1,8 @@
 #include "extract_options.hpp"
 
-#include "base/errors.hpp"
 #include "generation/activations.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer::cli {
 namespace {

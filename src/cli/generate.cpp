@@ -5,14 +5,16 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/levels.hpp"
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "clip_outputs.hpp"
+#include "directions/provenance.hpp"
 #include "experiments/clip_record.hpp"
 #include "generation/clip_runner.hpp"
+#include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
 #include "model_options.hpp"
+#include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 #include "steering/applied_vector.hpp"

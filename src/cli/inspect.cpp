@@ -3,16 +3,17 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "cli.hpp"
-#include "directions/prompt_set.hpp"
-#include "directions/vector_file.hpp"
+#include "directions/provenance.hpp"
 #include "io/safetensors.hpp"
 #include "io/sha256.hpp"
 #include "model/bundle.hpp"
 #include "model/memory.hpp"
 #include "model_options.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/prompt_set.hpp"
+#include "musicsteer/vector_file.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/steering_file.hpp"
 #include "vector_table.hpp"

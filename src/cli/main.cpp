@@ -10,9 +10,9 @@
 #include <string_view>
 #include <thread>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace {
 

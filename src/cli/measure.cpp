@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "audio/audio_file.hpp"
-#include "audio/metrics.hpp"
-#include "base/errors.hpp"
 #include "cli.hpp"
 #include "model_options.hpp"
+#include "musicsteer/audio_file.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/metrics.hpp"
 #include "progress.hpp"
 
 namespace musicsteer::cli {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <map>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer::cli {
 

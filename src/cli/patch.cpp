@@ -8,6 +8,7 @@
 #include "cli.hpp"
 #include "directions/provenance.hpp"
 #include "experiments/patch/patch_run.hpp"
+#include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
 #include "patch_options.hpp"
 #include "progress.hpp"

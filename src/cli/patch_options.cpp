@@ -4,9 +4,10 @@
 #include <array>
 #include <sstream>
 
-#include "base/errors.hpp"
 #include "directions/prompt_choice.hpp"
-#include "directions/prompt_set.hpp"
+#include "io/atomic_file.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/prompt_set.hpp"
 
 namespace musicsteer::cli {
 

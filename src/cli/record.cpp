@@ -3,12 +3,14 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "base/errors.hpp"
 #include "cli.hpp"
+#include "directions/provenance.hpp"
 #include "generation/activations.hpp"
 #include "generation/clip_runner.hpp"
+#include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
 #include "model_options.hpp"
+#include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "steer_options.hpp"
 #include "steering/applied_vector.hpp"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/steering_source.hpp"
 

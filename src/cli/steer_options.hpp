@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer::cli {
 

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "cli.hpp"
@@ -15,6 +14,7 @@
 #include "experiments/study/study_json.hpp"
 #include "io/utf8_path.hpp"
 #include "model_options.hpp"
+#include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "steering/resolve.hpp"
 #include "study_report.hpp"

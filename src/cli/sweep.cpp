@@ -5,11 +5,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "experiments/sweep/sweep_merge.hpp"
 #include "model/memory.hpp"
+#include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "sweep_options.hpp"
 

@@ -4,12 +4,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_folder.hpp"
 #include "io/json_differences.hpp"
 #include "model/memory.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/steering_source.hpp"
 #include "tokenizer/tokenizer.hpp"
 

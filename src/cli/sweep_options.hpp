@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "experiments/sweep/sweep_plan.hpp"
-#include "experiments/sweep/sweep_request.hpp"
 #include "model_options.hpp"
+#include "musicsteer/sweep_request.hpp"
 
 namespace musicsteer::cli {
 

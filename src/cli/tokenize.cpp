@@ -2,10 +2,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "cli.hpp"
-#include "directions/prompt_set.hpp"
 #include "model_options.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/prompt_set.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace musicsteer::cli {

@@ -4,10 +4,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/vector_algebra.hpp"
+#include "io/atomic_file.hpp"
+#include "musicsteer/errors.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {

@@ -2,7 +2,7 @@
 
 #include <ostream>
 
-#include "directions/vector_file.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer::cli {
 

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "io/json_view.hpp"
 #include "io/safetensors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 
-#include "base/errors.hpp"
 #include "directions/direction_fits.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -8,9 +8,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "directions/direction_fits.hpp"
 #include "directions/direction_statistics.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <ATen/ATen.h>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
 #include "directions/direction_statistics.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

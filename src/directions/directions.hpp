@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "directions/vector_file.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 

@@ -7,10 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "base/errors.hpp"
+#include "directions/provenance.hpp"
 #include "directions/random_directions.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/json_differences.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {
@@ -146,7 +147,8 @@ class PromptRecorder {
     std::size_t go_on_from(ActivationFile earlier) {
         if (earlier.unfinished != result_.unfinished) {
             if (options_.on_other_progress == Overwrite::kAllow) return 0;
-            throw OutputError(options_.progress_file.string() + ": holds " + std::to_string(recorded(earlier)) +
+            throw OutputError(options_.progress_file.string() + ": holds " +
+                              std::to_string(recorded(earlier)) +
                               " prompts of an unfinished extraction, with other settings (" +
                               json_differences(nlohmann::json::parse(earlier.unfinished),
                                                nlohmann::json::parse(result_.unfinished)) +

@@ -9,9 +9,9 @@
 #include "directions/activation_file.hpp"
 #include "directions/direction_methods.hpp"
 #include "directions/pooling_options.hpp"
-#include "directions/prompt_set.hpp"
-#include "directions/vector_file.hpp"
 #include "model/model.hpp"
+#include "musicsteer/prompt_set.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 

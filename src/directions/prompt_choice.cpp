@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/errors.hpp"
-#include "directions/prompt_set.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/prompt_set.hpp"
 
 namespace musicsteer {
 

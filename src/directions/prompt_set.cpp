@@ -1,4 +1,4 @@
-#include "directions/prompt_set.hpp"
+#include "musicsteer/prompt_set.hpp"
 
 #include <utf8proc.h>
 
@@ -6,12 +6,12 @@
 #include <map>
 #include <string_view>
 
-#include "base/errors.hpp"
 #include "base/statistics.hpp"
 #include "directions/prompt_table.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

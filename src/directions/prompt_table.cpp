@@ -5,8 +5,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

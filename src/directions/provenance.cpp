@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "base/errors.hpp"
 #include "base/size_limits.hpp"
 #include "io/file_format.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "directions/vector_file.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 

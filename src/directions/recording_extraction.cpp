@@ -5,9 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

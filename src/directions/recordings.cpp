@@ -5,12 +5,12 @@
 #include <system_error>
 
 #include "audio/audio_conversion.hpp"
-#include "audio/metrics.hpp"
-#include "base/errors.hpp"
 #include "base/statistics.hpp"
 #include "generation/activations.hpp"
 #include "generation/generation_session.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/metrics.hpp"
 
 namespace musicsteer {
 namespace {

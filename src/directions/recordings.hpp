@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "audio/audio_file.hpp"
 #include "audio/tempo.hpp"
 #include "model/manifest.hpp"
+#include "musicsteer/audio_file.hpp"
 
 namespace musicsteer {
 

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "directions/random_directions.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "directions/vector_file.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 

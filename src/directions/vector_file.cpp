@@ -1,4 +1,4 @@
-#include "directions/vector_file.hpp"
+#include "musicsteer/vector_file.hpp"
 
 #include <ATen/ops/isfinite.h>
 
@@ -6,10 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
+#include "directions/provenance.hpp"
 #include "io/json_view.hpp"
 #include "io/safetensors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "generation/sampler.hpp"
 #include "model/manifest.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
 

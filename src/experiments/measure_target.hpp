@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "audio/metrics.hpp"
+#include "musicsteer/metrics.hpp"
 
 namespace musicsteer {
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "audio/metrics.hpp"
 #include "generation/clip_runner.hpp"
+#include "musicsteer/metrics.hpp"
 
 namespace musicsteer {
 

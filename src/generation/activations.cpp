@@ -6,7 +6,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

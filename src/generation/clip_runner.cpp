@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <chrono>
 
-#include "base/errors.hpp"
 #include "model/memory.hpp"
 #include "model/script_call.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

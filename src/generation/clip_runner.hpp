@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "audio/audio_file.hpp"
 #include "generation/generation_session.hpp"
 #include "generation/scoring.hpp"
+#include "musicsteer/audio_file.hpp"
 
 namespace musicsteer {
 

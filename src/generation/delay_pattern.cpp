@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 

@@ -7,8 +7,8 @@
 #include <map>
 #include <set>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "generation/schedule.hpp"
-#include "generation/steering_mode.hpp"
 #include "model/hooks.hpp"
+#include "musicsteer/schedule.hpp"
+#include "musicsteer/steering_mode.hpp"
 
 namespace musicsteer {
 

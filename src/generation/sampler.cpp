@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,11 +1,11 @@
-#include "generation/schedule.hpp"
+#include "musicsteer/schedule.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

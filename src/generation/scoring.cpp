@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "base/errors.hpp"
 #include "generation/teacher_forcing.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace fs = std::filesystem;

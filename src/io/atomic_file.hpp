@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-namespace musicsteer {
+#include "musicsteer/overwrite.hpp"
 
-enum class Overwrite { kRefuse, kAllow };
+namespace musicsteer {
 
 /// Checks, before long work, that `path` could be written: its folder exists (or can be made) and is
 /// writable, and it does not exist yet unless that is allowed.

@@ -1,6 +1,6 @@
 #include "io/file_format.hpp"
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -8,10 +8,10 @@
 #include <optional>
 #include <system_error>
 
-#include "base/errors.hpp"
 #include "io/atomic_file.hpp"
 #include "io/input_file.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

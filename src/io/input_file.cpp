@@ -8,7 +8,7 @@
 #include <system_error>
 #include <utility>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

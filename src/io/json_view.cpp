@@ -7,7 +7,7 @@
 #include <limits>
 #include <set>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <system_error>
 
-#include "base/errors.hpp"
 #include "io/input_file.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 

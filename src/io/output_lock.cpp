@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

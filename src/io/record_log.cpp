@@ -7,8 +7,8 @@
 #include <system_error>
 #include <utility>
 
-#include "base/errors.hpp"
 #include "io/input_file.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -12,9 +12,9 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "base/errors.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 
 // A file is:  8 bytes: length N of the header, little-endian
 //             N bytes: JSON {"__metadata__": {text: text}, name: {"dtype", "shape", "data_offsets": [begin,

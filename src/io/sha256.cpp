@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "base/errors.hpp"
 #include "io/input_file.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "base/errors.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 

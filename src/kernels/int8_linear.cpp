@@ -9,10 +9,10 @@
 #include <limits>
 #include <vector>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
 #include "kernels/float_vectors.hpp"
 #include "kernels/processor.hpp"
+#include "musicsteer/errors.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -7,9 +7,9 @@
 #include <charconv>
 #include <system_error>
 
-#include "base/errors.hpp"
 #include "io/hash_cache.hpp"
 #include "model/module_file.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

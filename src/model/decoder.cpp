@@ -5,10 +5,10 @@
 
 #include <limits>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
 #include "kernels/step_attention.hpp"
 #include "model/script_call.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,9 +1,9 @@
-#include "model/hook_point.hpp"
+#include "musicsteer/hook_point.hpp"
 
 #include <array>
 #include <charconv>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <charconv>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "model/hook_point.hpp"
+#include "musicsteer/hook_point.hpp"
 
 namespace musicsteer {
 

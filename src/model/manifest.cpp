@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/errors.hpp"
 #include "base/size_limits.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

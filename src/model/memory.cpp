@@ -9,7 +9,7 @@
 #include <optional>
 #include <sstream>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -9,7 +9,7 @@
 #include <set>
 #include <vector>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -18,9 +18,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/errors.hpp"
 #include "io/mapped_file.hpp"
 #include "model/module_code.hpp"
+#include "musicsteer/errors.hpp"
 
 // A TorchScript file is an uncompressed zip archive: constants.pkl and data.pkl hold the objects, data/0,
 // data/1, ... the bytes of their tensors, code/ the methods' sources. LibTorch's own reader is used for all

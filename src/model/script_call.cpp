@@ -8,8 +8,8 @@
 #include <new>
 #include <string_view>
 
-#include "base/errors.hpp"
 #include "model/memory.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

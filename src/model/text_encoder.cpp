@@ -5,10 +5,10 @@
 
 #include <cmath>
 
-#include "base/errors.hpp"
 #include "base/shapes.hpp"
 #include "model/memory.hpp"
 #include "model/script_call.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/combination.hpp"
 
 namespace musicsteer {

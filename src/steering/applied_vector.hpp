@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "directions/vector_file.hpp"
 #include "model/manifest.hpp"
+#include "musicsteer/vector_file.hpp"
 #include "steering/resolve.hpp"
 
 namespace musicsteer {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <map>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

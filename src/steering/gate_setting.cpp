@@ -1,11 +1,11 @@
-#include "steering/gate_setting.hpp"
+#include "musicsteer/gate_setting.hpp"
 
 #include <ATen/ATen.h>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
-#include "directions/vector_file.hpp"
 #include "generation/injection.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,4 +1,4 @@
-#include "steering/layer_weights.hpp"
+#include "musicsteer/layer_weights.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -6,8 +6,8 @@
 #include <numeric>
 #include <string_view>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -7,8 +7,8 @@
 #include <set>
 #include <utility>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -2,10 +2,10 @@
 
 #include <optional>
 
-#include "directions/vector_file.hpp"
 #include "generation/injection.hpp"
 #include "model/manifest.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 

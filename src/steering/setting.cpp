@@ -1,12 +1,12 @@
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 #include <algorithm>
 #include <array>
 #include <numeric>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "base/size_limits.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 
 namespace musicsteer {

@@ -4,9 +4,9 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "base/size_limits.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_json.hpp"
 
 namespace musicsteer {

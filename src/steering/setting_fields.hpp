@@ -5,7 +5,7 @@
 #include <string>
 
 #include "io/json_view.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
 

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 
 namespace musicsteer {

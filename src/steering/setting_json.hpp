@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "io/json_view.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
 

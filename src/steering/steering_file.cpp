@@ -2,10 +2,10 @@
 
 #include <cmath>
 
-#include "base/errors.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_json.hpp"
 
 namespace musicsteer {

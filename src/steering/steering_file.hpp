@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "io/atomic_file.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
 

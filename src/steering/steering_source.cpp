@@ -4,7 +4,7 @@
 #include <fstream>
 #include <string_view>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/steering_file.hpp"
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
 

@@ -6,8 +6,8 @@
 #include <optional>
 #include <utility>
 
-#include "base/errors.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 #include "tokenizer/added_tokens.hpp"
 #include "tokenizer/precompiled_charsmap.hpp"
 #include "tokenizer/unigram.hpp"

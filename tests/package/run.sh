@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs build/ into an empty folder, builds the program here against it, and runs both programs.
+# Installs build/ into an empty folder, builds the program here against it, and runs both programs: a direction
+# of the demo model by the one, a clip that it steers by the other.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,5 +18,10 @@ quietly cmake --install "$root/build" --prefix "$work/prefix"
 quietly cmake -S "$here" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     "-DCMAKE_PREFIX_PATH=$work/prefix" "-DTorch_DIR=$torch"
 quietly cmake --build "$work/build"
-"$work/prefix/bin/musicsteer" --version
-"$work/build/consumer" "$root/prompts/tempo.json" "$work"
+quietly "$root/.venv/bin/python" "$root/scripts/export_model.py" "$root/models/demo" "$work/demo"
+quietly "$work/prefix/bin/musicsteer" extract --model "$work/demo" --prompts "$root/prompts/brightness.json" \
+    --limit 2 --duration 0.4 --out "$work/bright.safetensors"
+"$work/build/steer" "$work/demo" "$work/bright.safetensors" "$work/steered.wav"
+quietly "$work/prefix/bin/musicsteer" generate --model "$work/demo" --prompt "solo piano" --seed 7 --duration 1 \
+    --steer "$work/bright.safetensors:alpha=0.3:layers=all" --out "$work/by-the-program.wav"
+cmp "$work/steered.wav" "$work/by-the-program.wav"

@@ -31,12 +31,12 @@
 #include <string>
 #include <vector>
 
-#include "base/errors.hpp"
 #include "generation/activations.hpp"
 #include "generation/generation_session.hpp"
 #include "generation/scoring.hpp"
 #include "io/safetensors.hpp"
 #include "model/model.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/applied_vector.hpp"
 #include "steering/steering_file.hpp"
 

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <limits>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "experiments/calibrate/kl_cap_search.hpp"
 #include "experiments/calibrate/pair_comparison.hpp"
 #include "experiments/calibrate/response_model.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "base/errors.hpp"
 #include "io/file_format.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

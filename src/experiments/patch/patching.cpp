@@ -7,10 +7,10 @@
 #include <limits>
 #include <map>
 
-#include "base/errors.hpp"
 #include "generation/clip_runner.hpp"
 #include "generation/replacement.hpp"
 #include "generation/teacher_forcing.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

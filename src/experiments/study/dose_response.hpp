@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/statistics.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
 

@@ -5,7 +5,6 @@
 #include <set>
 #include <system_error>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "directions/random_directions.hpp"
 #include "experiments/measure_target.hpp"
@@ -13,6 +12,7 @@
 #include "experiments/study/study_stage.hpp"
 #include "io/atomic_file.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/applied_vector.hpp"
 
 namespace musicsteer {

@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "directions/vector_file.hpp"
 #include "experiments/calibrate/calibration.hpp"
 #include "experiments/study/dose_response.hpp"
 #include "experiments/study/study_decision.hpp"
 #include "experiments/sweep/sweep.hpp"
-#include "experiments/sweep/sweep_request.hpp"
 #include "model/model.hpp"
+#include "musicsteer/sweep_request.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 

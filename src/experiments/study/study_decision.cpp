@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "base/errors.hpp"
 #include "base/student_t.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

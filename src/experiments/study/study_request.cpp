@@ -3,13 +3,14 @@
 #include <set>
 #include <system_error>
 
-#include "base/errors.hpp"
 #include "experiments/measure_target.hpp"
 #include "experiments/study/study.hpp"
 #include "experiments/study/study_split.hpp"
+#include "io/atomic_file.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,12 +1,12 @@
-#include "experiments/sweep/steering_axes.hpp"
+#include "musicsteer/steering_axes.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "base/size_limits.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 
 namespace musicsteer {

@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "audio/metrics.hpp"
-#include "base/errors.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/metrics.hpp"
 #include "steering/combination.hpp"
 #include "steering/resolve.hpp"
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/applied_vector.hpp"
 #include "steering/setting_json.hpp"
 

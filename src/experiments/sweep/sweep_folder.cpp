@@ -5,11 +5,12 @@
 #include <set>
 #include <system_error>
 
-#include "audio/audio_file.hpp"
-#include "base/errors.hpp"
 #include "experiments/sweep/sweep_table.hpp"
+#include "io/atomic_file.hpp"
 #include "io/folder_lock.hpp"
 #include "io/record_log.hpp"
+#include "musicsteer/audio_file.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -4,10 +4,11 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "base/errors.hpp"
+#include "io/atomic_file.hpp"
 #include "io/folder_lock.hpp"
 #include "io/input_file.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

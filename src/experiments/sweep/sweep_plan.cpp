@@ -6,11 +6,11 @@
 #include <set>
 
 #include "base/cores.hpp"
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_conditions.hpp"
 #include "generation/clip_runner.hpp"
 #include "model/memory.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "audio/tempo.hpp"
 #include "experiments/clip_record.hpp"
-#include "experiments/sweep/sweep_request.hpp"
 #include "model/manifest.hpp"
+#include "musicsteer/sweep_request.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace musicsteer {

@@ -4,12 +4,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/errors.hpp"
 #include "experiments/sweep/sweep_plan.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
 #include "io/json_differences.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_json.hpp"
 
 namespace musicsteer {

@@ -1,13 +1,13 @@
-#include "experiments/sweep/sweep_request.hpp"
+#include "musicsteer/sweep_request.hpp"
 
 #include <algorithm>
 #include <string_view>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
 #include "directions/prompt_choice.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"
 

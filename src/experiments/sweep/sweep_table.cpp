@@ -3,7 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "audio/metrics.hpp"
+#include "musicsteer/metrics.hpp"
 #include "steering/setting_fields.hpp"
 
 namespace musicsteer {

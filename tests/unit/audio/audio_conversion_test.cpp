@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

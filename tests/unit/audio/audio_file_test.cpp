@@ -1,4 +1,4 @@
-#include "audio/audio_file.hpp"
+#include "musicsteer/audio_file.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/restricted_process.hpp"
 #include "unit/temp_folder.hpp"
 

@@ -1,4 +1,4 @@
-#include "audio/metrics.hpp"
+#include "musicsteer/metrics.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <numbers>
 #include <set>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

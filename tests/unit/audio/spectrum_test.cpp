@@ -7,7 +7,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

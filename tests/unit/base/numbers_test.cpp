@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

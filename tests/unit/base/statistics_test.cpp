@@ -6,7 +6,7 @@
 #include <functional>
 #include <random>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

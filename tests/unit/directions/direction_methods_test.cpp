@@ -7,8 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "directions/random_directions.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

@@ -9,8 +9,8 @@
 #include <limits>
 #include <vector>
 
-#include "base/errors.hpp"
 #include "generation/activations.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

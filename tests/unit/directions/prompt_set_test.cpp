@@ -1,10 +1,10 @@
-#include "directions/prompt_set.hpp"
+#include "musicsteer/prompt_set.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/errors.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -1,4 +1,4 @@
-#include "directions/vector_file.hpp"
+#include "musicsteer/vector_file.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -7,8 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "io/safetensors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

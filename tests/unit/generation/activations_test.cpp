@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

@@ -10,7 +10,7 @@
 #include <limits>
 #include <vector>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

@@ -10,9 +10,9 @@
 #include <optional>
 #include <vector>
 
-#include "base/errors.hpp"
-#include "directions/vector_file.hpp"
-#include "steering/gate_setting.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/gate_setting.hpp"
+#include "musicsteer/vector_file.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

@@ -7,7 +7,7 @@
 
 #include <array>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/restricted_process.hpp"
 #include "unit/temp_folder.hpp"
 

@@ -5,8 +5,8 @@
 
 #include <random>
 
-#include "base/errors.hpp"
 #include "io/safetensors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -7,7 +7,7 @@
 #include <limits>
 #include <tuple>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <cstdlib>
 
-#include "base/errors.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/model/manifest_json.hpp"
 #include "unit/temp_folder.hpp"
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

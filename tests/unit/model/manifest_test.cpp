@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/model/manifest_json.hpp"
 #include "unit/temp_folder.hpp"
 

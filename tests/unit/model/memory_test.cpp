@@ -9,7 +9,7 @@
 #include <limits>
 #include <string>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

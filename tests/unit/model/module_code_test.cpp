@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

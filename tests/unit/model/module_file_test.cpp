@@ -8,8 +8,8 @@
 
 #include <algorithm>
 
-#include "base/errors.hpp"
 #include "io/mapped_file.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

@@ -1,12 +1,12 @@
-#include "steering/gate_setting.hpp"
+#include "musicsteer/gate_setting.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/errors.hpp"
-#include "directions/vector_file.hpp"
 #include "generation/injection.hpp"
+#include "musicsteer/errors.hpp"
+#include "musicsteer/vector_file.hpp"
 
 namespace musicsteer {
 namespace {

@@ -1,9 +1,9 @@
-#include "steering/layer_weights.hpp"
+#include "musicsteer/layer_weights.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

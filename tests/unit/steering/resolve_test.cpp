@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "base/errors.hpp"
 #include "base/numbers.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tensor_values.hpp"
 
 namespace musicsteer {

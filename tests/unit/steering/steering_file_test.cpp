@@ -7,7 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"
 #include "unit/temp_folder.hpp"

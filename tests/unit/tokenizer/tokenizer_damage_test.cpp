@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "tokenizer/tokenizer.hpp"
 #include "unit/tokenizer/tokenizer_documents.hpp"
 

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/tokenizer/tokenizer_documents.hpp"
 
 namespace musicsteer::test {

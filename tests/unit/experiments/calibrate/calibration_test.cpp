@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

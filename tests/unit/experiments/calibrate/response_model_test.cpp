@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/experiments/study/dose_responses.hpp"
 
 namespace musicsteer {

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/errors.hpp"
 #include "experiments/sweep/sweep_merge.hpp"
 #include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/experiments/sweep/sweep_plans.hpp"
 #include "unit/restricted_process.hpp"
 #include "unit/temp_folder.hpp"

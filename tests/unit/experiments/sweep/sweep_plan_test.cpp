@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/errors.hpp"
+#include "musicsteer/errors.hpp"
 #include "unit/experiments/sweep/sweep_plans.hpp"
 
 namespace musicsteer {

@@ -11,12 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include "directions/provenance.hpp"
-#include "io/atomic_file.hpp"
-#include "model/hooks.hpp"
-#include "model/manifest.hpp"
+#include "musicsteer/overwrite.hpp"
+#include "musicsteer/provenance.hpp"
 
 namespace musicsteer {
+
+struct Manifest;
 
 /// What is known of a direction at one hook point.
 struct DirectionStats {

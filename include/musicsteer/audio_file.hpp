@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "io/atomic_file.hpp"
+#include "musicsteer/overwrite.hpp"
 
 namespace musicsteer {
 

@@ -5,8 +5,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 
-#include "audio/audio_file.hpp"
-#include "audio/tempo.hpp"
+#include "musicsteer/audio_file.hpp"
+#include "musicsteer/tempo_prior.hpp"
 
 namespace musicsteer {
 

@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "io/json_view.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
 
 namespace musicsteer {
+
+class JsonView;
 
 /// A field of the steering setting along which a sweep can vary it.
 struct SteeringAxis {

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "generation/schedule.hpp"
-#include "generation/steering_mode.hpp"
-#include "model/hook_point.hpp"
-#include "steering/gate_setting.hpp"
-#include "steering/layer_weights.hpp"
+#include "musicsteer/gate_setting.hpp"
+#include "musicsteer/hook_point.hpp"
+#include "musicsteer/layer_weights.hpp"
+#include "musicsteer/schedule.hpp"
+#include "musicsteer/steering_mode.hpp"
 
 namespace musicsteer {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "experiments/sweep/steering_axes.hpp"
-#include "steering/setting.hpp"
+#include "musicsteer/setting.hpp"
+#include "musicsteer/steering_axes.hpp"
 
 namespace musicsteer {
 

@@ -1,0 +1,8 @@
+#pragma once
+
+namespace musicsteer {
+
+/// Whether a file that exists may be replaced.
+enum class Overwrite { kRefuse, kAllow };
+
+}  // namespace musicsteer
