@@ -10,6 +10,7 @@
 #include "base/errors.hpp"
 #include "directions/random_directions.hpp"
 #include "generation/clip_runner.hpp"
+#include "model/script_call.hpp"
 
 namespace musicsteer {
 namespace {
@@ -215,9 +216,10 @@ VectorFile compute_directions(const ActivationFile& activations, const MethodOpt
         if (stop.stop_requested()) throw Interrupted("interrupted");
         const PooledSide& negative = activations.negative.at(point);
         try {
-            Direction direction = is_random
-                                      ? difference_in_means(positive, negative)
-                                      : find_direction(positive, negative, activations.relations, method);
+            Direction direction = with_our_errors("finding a direction", [&] {
+                return is_random ? difference_in_means(positive, negative)
+                                 : find_direction(positive, negative, activations.relations, method);
+            });
             file.directions[point] = std::move(direction.vector);
             file.stats[point] = direction.stats;
         } catch (const InputError& error) {
