@@ -37,13 +37,18 @@ std::stop_source watch_signals() {
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, as a full disk is
     std::stop_source source;
-    std::thread([signals, source]() mutable {
+    const auto watch = [signals, source]() mutable {
         int received = 0;
         sigwait(&signals, &received);
         source.request_stop();
         sigwait(&signals, &received);
         _exit(kInterrupted);
-    }).detach();
+    };
+    try {
+        std::thread(watch).detach();
+    } catch (const std::system_error&) {
+        throw ResourceError("no thread can be started: the limit of memory or of processes is too low");
+    }
     return source;
 }
 
@@ -129,6 +134,7 @@ int main(int argc, char** argv) {
     } catch (const std::bad_alloc&) {
         return fail("out of memory: use a smaller --batch-size or a shorter --duration", kRuntimeError);
     } catch (const std::exception& error) {
-        return fail(error.what(), kRuntimeError);
+        const std::string text = error.what();  // LibTorch's errors go on with a trace
+        return fail(text.substr(0, text.find('\n')), kRuntimeError);
     }
 }

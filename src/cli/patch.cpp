@@ -1,3 +1,5 @@
+#include <ATen/ATen.h>
+
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -42,8 +44,10 @@ void print_table(const PatchTable& table) {
 }
 
 void save_codes(const PatchFlags& flags, const PatchReport& report) {
+    std::vector<at::Tensor> codes;
+    for (const PatchClip& clip : report.clips) codes.push_back(clip.codes);
     TensorFile file;
-    file.tensors["codes"] = report.codes;
+    file.tensors["codes"] = at::stack(codes);
     file.metadata[kFormatKey] = format_stamp("musicsteer-codes");
     save_tensors(flags.save_codes, file, flags.overwrite());
 }

@@ -39,10 +39,10 @@ void PatchFlags::check_outputs() const {
 
 PatchRequest PatchFlags::request() const {
     PatchRequest request;
-    if (!is_patching()) request.ablation = ablate == "zero" ? Ablation::kZero : Ablation::kMean;
+    if (!is_patching())
+        request.method = ablate == "zero" ? PatchMethod::kAblateZero : PatchMethod::kAblateMean;
     request.sites = parse_sites();
-    request.pairs = load_pairs();
-    request.clips = load_clips();
+    request.clips = is_patching() ? pairs_to_patch() : clips_to_ablate();
     request.layers = layers;
     if (!window.empty()) request.window = window;
     request.duration_s = sampling.duration_s;
@@ -51,10 +51,10 @@ PatchRequest PatchFlags::request() const {
     return request;
 }
 
-std::vector<PatchPair> PatchFlags::load_pairs() const {
-    std::vector<PatchPair> loaded;
+std::vector<PatchClip> PatchFlags::pairs_to_patch() const {
+    std::vector<PatchClip> loaded;
     for (std::size_t i = 0; i < sources.size(); ++i) loaded.push_back({sources[i], targets[i], 0, {}});
-    if (limit > 0 && pairs.empty() && is_patching())
+    if (limit > 0 && pairs.empty())
         throw UsageError("--limit counts the pairs of a file, and no --pairs is given");
     if (!pairs.empty()) {
         const PromptSet set = PromptSet::load(pairs);
@@ -73,11 +73,10 @@ std::vector<PatchPair> PatchFlags::load_pairs() const {
     return loaded;
 }
 
-std::vector<AblationClip> PatchFlags::load_clips() const {
-    if (is_patching()) return {};
+std::vector<PatchClip> PatchFlags::clips_to_ablate() const {
     const std::vector<std::string> texts = collect_prompts({prompts, prompts_file, limit});
-    std::vector<AblationClip> clips;
-    for (std::size_t i = 0; i < texts.size(); ++i) clips.push_back({texts[i], seed + i, {}});
+    std::vector<PatchClip> clips;
+    for (std::size_t i = 0; i < texts.size(); ++i) clips.push_back({texts[i], "", seed + i, {}});
     return clips;
 }
 

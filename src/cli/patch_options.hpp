@@ -44,8 +44,8 @@ struct PatchFlags {
     PatchRequest request() const;
 
   private:
-    std::vector<PatchPair> load_pairs() const;
-    std::vector<AblationClip> load_clips() const;
+    std::vector<PatchClip> pairs_to_patch() const;
+    std::vector<PatchClip> clips_to_ablate() const;
     std::vector<Site> parse_sites() const;
 };
 

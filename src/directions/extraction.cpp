@@ -11,6 +11,7 @@
 #include "directions/random_directions.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/json_differences.hpp"
+#include "model/script_call.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
@@ -228,9 +229,10 @@ VectorFile compute_directions(const ActivationFile& activations, const MethodOpt
         if (stop.stop_requested()) throw Interrupted("interrupted");
         const PooledSide& negative = activations.negative.at(point);
         try {
-            Direction direction = is_random
-                                      ? difference_in_means(positive, negative)
-                                      : find_direction(positive, negative, activations.relations, method);
+            Direction direction = with_our_errors("finding a direction", [&] {
+                return is_random ? difference_in_means(positive, negative)
+                                 : find_direction(positive, negative, activations.relations, method);
+            });
             file.directions[point] = std::move(direction.vector);
             file.stats[point] = direction.stats;
         } catch (const InputError& error) {

@@ -92,6 +92,8 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
         return module;
     } catch (const Error&) {
         throw;
+    } catch (const std::bad_alloc&) {
+        throw;
     } catch (const c10::OutOfMemoryError& error) {
         throw ResourceError(path.string() + ": does not fit into the memory of " + options_.device.str() +
                             " (" + first_line(error.what_without_backtrace()) + ")");

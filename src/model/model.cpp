@@ -4,6 +4,7 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include "base/cores.hpp"
+#include "model/script_call.hpp"
 
 namespace musicsteer {
 
@@ -11,12 +12,14 @@ Model Model::load(Bundle bundle) {
     // The profiling executor rewrites graphs after their first runs; without it, every call runs the same
     // operators.
     torch::jit::setGraphExecutorOptimize(false);
-    Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
-    TextEncoder text_encoder(bundle);
-    Decoder decoder(bundle);
-    Codec codec(bundle);
-    return Model{std::move(bundle), std::move(tokenizer), std::move(text_encoder), std::move(decoder),
-                 std::move(codec)};
+    return with_our_errors("loading the model", [&] {
+        Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
+        TextEncoder text_encoder(bundle);
+        Decoder decoder(bundle);
+        Codec codec(bundle);
+        return Model{std::move(bundle), std::move(tokenizer), std::move(text_encoder), std::move(decoder),
+                     std::move(codec)};
+    });
 }
 
 void set_num_threads(int threads) {

@@ -114,3 +114,22 @@ def test_a_sweep_runs_with_the_threads_that_its_records_state(bundle: Path, tmp_
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "s" / "runs.jsonl").read_text().splitlines()[0])
     assert record["execution"]["threads"] == 1
+
+
+def test_the_default_is_a_thread_for_each_core_everywhere(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """The same clip, cost included, whoever makes it; and the records state the threads that made it."""
+    short = ["--model", bundle, "--prompt", "piano", "--duration", "0.1", "--batch-size", "4"]
+    steered = [*short, "--steer", f"{vectors}:layers=1"]
+    assert musicsteer("sweep", *steered, "--alphas", "0,1", "--kl", "--out", "s").code == 0
+    assert musicsteer("generate", *steered, "--alpha", "1", "--score", "--out", "g.wav").code == 0
+    lines = (tmp_path / "s" / "runs.jsonl").read_text().splitlines()
+    swept = next(record for record in map(json.loads, lines) if record["steering"])
+    made = json.loads((tmp_path / "g.json").read_text())
+    assert made["execution"] == swept["execution"] and made["kl_nats"] == swept["kl_nats"] > 0
+    assert (tmp_path / "g.wav").read_bytes() == (tmp_path / "s" / swept["file"]).read_bytes()
+    pair = ["--source", "piano", "--target", "organ", "--sites", "resid_post", "--duration", "0.1"]
+    assert musicsteer("patch", "--model", bundle, *pair, "--out", "p.json").code == 0
+    threads = json.loads((tmp_path / "p.json").read_text())["execution"]["threads"]
+    assert threads == made["execution"]["threads"] <= len(os.sched_getaffinity(0))

@@ -50,29 +50,28 @@ const char* quantity(const PatchReport& report) {
     return report.method == PatchMethod::kReplace ? "recovered" : "cost_nats";
 }
 
-json clip_json(const PatchedClip& clip) {
-    if (!clip.target) return {{"prompt", clip.source}, {"seed", clip.seed}, {"log_p", clip.log_p_source}};
+json clip_json(const PatchClip& clip, const PatchScores& scores, bool is_patching) {
+    if (!is_patching) return {{"prompt", clip.source}, {"seed", clip.seed}, {"log_p", scores.source}};
     return {{"source", clip.source},
-            {"target", *clip.target},
+            {"target", clip.target},
             {"seed", clip.seed},
-            {"log_p_source", clip.log_p_source},
-            {"log_p_target", clip.log_p_target}};
+            {"log_p_source", scores.source},
+            {"log_p_target", scores.target}};
 }
 
-json results_json(const PatchReport& report) {
-    json list = json::array();
-    for (const PatchResult& result : report.results) {
-        const bool is_single = result.variant.layers.size() == 1;
-        list.push_back({{"site", to_text(result.variant.site)},
-                        {"layer", is_single ? json(result.variant.layers.front()) : json()},
-                        {"layers", result.variant.layers},
-                        {quantity(report),
-                         {{"value", number_or_null(result.estimate.value)},
-                          {"low", number_or_null(result.estimate.low)},
-                          {"high", number_or_null(result.estimate.high)}}},
-                        {"log_p", result.log_p}});
-    }
-    return list;
+json result_json(const PatchReport& report, std::size_t index) {
+    const PatchResult& result = report.results[index];
+    const bool is_single = result.variant.layers.size() == 1;
+    json log_p = json::array();
+    for (const PatchScores& of_clip : report.scores) log_p.push_back(of_clip.patched.at(index));
+    return {{"site", to_text(result.variant.site)},
+            {"layer", is_single ? json(result.variant.layers.front()) : json()},
+            {"layers", result.variant.layers},
+            {quantity(report),
+             {{"value", number_or_null(result.estimate.value)},
+              {"low", number_or_null(result.estimate.low)},
+              {"high", number_or_null(result.estimate.high)}}},
+            {"log_p", std::move(log_p)}};
 }
 
 }  // namespace
@@ -95,9 +94,12 @@ json patch_json(const PatchReport& report) {
                    {"threads", settings.threads},
                    {"device", settings.device},
                    {"precision", settings.precision}}}});
-    json& clips = file[report.method == PatchMethod::kReplace ? "pairs" : "clips"] = json::array();
-    for (const PatchedClip& clip : report.clips) clips.push_back(clip_json(clip));
-    file["results"] = results_json(report);
+    const bool is_patching = report.method == PatchMethod::kReplace;
+    json& clips = file[is_patching ? "pairs" : "clips"] = json::array();
+    for (std::size_t i = 0; i < report.clips.size(); ++i)
+        clips.push_back(clip_json(report.clips[i], report.scores.at(i), is_patching));
+    file["results"] = json::array();
+    for (std::size_t v = 0; v < report.results.size(); ++v) file["results"].push_back(result_json(report, v));
     return file;
 }
 

@@ -14,19 +14,7 @@ namespace musicsteer {
 /// What came out for one variant.
 struct PatchResult {
     PatchVariant variant;
-    Estimate estimate;
-    std::vector<double> log_p;  ///< of each pair's or clip's codes, in nats
-};
-
-enum class PatchMethod { kReplace, kAblateZero, kAblateMean };
-
-/// A clip whose codes were scored.
-struct PatchedClip {
-    std::string source;                 ///< the prompt that its codes were played from
-    std::optional<std::string> target;  ///< none: it was ablated on
-    std::uint64_t seed = 0;
-    double log_p_source = 0.0;  ///< of its codes, in nats
-    double log_p_target = 0.0;
+    Estimate estimate;  ///< recovered_share, or of ablations ablation_cost
 };
 
 /// What `patch` found.
@@ -34,8 +22,8 @@ struct PatchReport {
     PatchMethod method = PatchMethod::kReplace;
     std::optional<std::string> window;
     ClipSettings settings;  ///< of the clips
-    std::vector<PatchedClip> clips;
-    at::Tensor codes;                  ///< of the clips, [R, K, N] int64
+    std::vector<PatchClip> clips;
+    std::vector<PatchScores> scores;   ///< of the clips
     std::vector<PatchResult> results;  ///< of all variants, in the order of patch_variants
 };
 

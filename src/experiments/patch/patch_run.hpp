@@ -8,17 +8,14 @@
 #include <vector>
 
 #include "experiments/patch/patch_report.hpp"
-#include "generation/sampler.hpp"
-#include "model/model.hpp"
 
 namespace musicsteer {
 
-/// What `patch` is asked for: pairs of prompts, or prompts to ablate on.
+/// What `patch` is asked for.
 struct PatchRequest {
-    std::vector<PatchPair> pairs;      ///< whose codes are not known yet
-    std::optional<Ablation> ablation;  ///< in place of patching: then `clips` are used
-    std::vector<AblationClip> clips;
-    std::string layers = "all";  ///< as parse_layers reads it
+    PatchMethod method = PatchMethod::kReplace;
+    std::vector<PatchClip> clips;  ///< whose codes are not known yet
+    std::string layers = "all";    ///< as parse_layers reads it
     std::vector<Site> sites;
     std::optional<std::string> window;  ///< "0-2", in seconds; default: the whole clip
     double duration_s = 8.0;
@@ -37,8 +34,8 @@ struct PatchRunOptions {
     std::stop_token stop;
 };
 
-/// Plays the codes of each source prompt, or prompt to ablate on, and scores them with every site of every
-/// layer replaced. @throws UsageError, ModelError, ResourceError, Interrupted
+/// Plays the codes of each source prompt and scores them with every variant's activations replaced.
+/// @throws UsageError, ModelError, ResourceError, Interrupted
 PatchReport run_patch(const Model& model, PatchRequest request, const PatchRunOptions& options);
 
 }  // namespace musicsteer

@@ -65,13 +65,6 @@ ClipNeeds needs_of(const SweepPlan& plan) {
     return needs;
 }
 
-std::int64_t batch_size_for(const SweepPlan& plan, const Manifest& manifest, std::uint64_t memory) {
-    const ClipNeeds needs = needs_of(plan);
-    const std::int64_t batch_size = default_batch_size(manifest, needs, count_clips(plan), memory);
-    require_memory(estimate_memory(manifest, needs, batch_size), memory);
-    return batch_size;
-}
-
 void check_axes(const SweepRequest& request) {
     if (!request.axes.empty() && request.vectors.empty())
         throw UsageError("alphas, layers and the like need a vector: --steer FILE");
@@ -164,6 +157,10 @@ void SweepPlan::for_each_clip(const std::function<void(std::string id, const Cli
     }
 }
 
+MemoryEstimate batch_memory(const SweepPlan& plan, const Manifest& manifest) {
+    return estimate_memory(manifest, needs_of(plan), plan.settings.batch_size);
+}
+
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available) {
     std::uint64_t weights = 0;
     for (const auto& [name, record] : manifest.files) weights += record.bytes;
@@ -196,9 +193,12 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     }
     plan.seeds = request.seeds.empty() ? std::vector<std::uint64_t>{0} : without_repetition(request.seeds);
     plan.conditions = resolve_conditions(request, manifest, options.on_warning);
-    plan.settings.batch_size = request.batch_size.value_or(0) > 0
-                                   ? *request.batch_size
-                                   : batch_size_for(plan, manifest, options.memory);
+    plan.settings.batch_size = request.batch_size.value_or(0);
+    if (plan.settings.batch_size == 0) {
+        plan.settings.batch_size =
+            default_batch_size(manifest, needs_of(plan), count_clips(plan), options.memory);
+        require_memory(batch_memory(plan, manifest), options.memory);
+    }
     return plan;
 }
 

@@ -10,6 +10,7 @@
 #include "audio/tempo.hpp"
 #include "experiments/clip_record.hpp"
 #include "model/manifest.hpp"
+#include "model/memory.hpp"
 #include "musicsteer/sweep_request.hpp"
 #include "tokenizer/tokenizer.hpp"
 
@@ -85,6 +86,9 @@ struct PlanOptions {
     std::uint64_t memory = 0;  ///< bytes that batches may take beside the model's weights; see default_memory
     std::function<void(const std::string&)> on_warning;
 };
+
+/// What a batch of this plan needs at most.
+MemoryEstimate batch_memory(const SweepPlan& plan, const Manifest& manifest);
 
 /// Half of what is free once the model's files are loaded.
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available);
