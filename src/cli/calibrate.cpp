@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -155,6 +156,11 @@ std::int64_t text_length(const Model& model, const CalibrationSetup& setup) {
     return text_length_for(model.tokenizer, requests);
 }
 
+/// Beside the output, as extract's.
+std::filesystem::path progress_file(const std::filesystem::path& out) {
+    return out.parent_path() / ("." + out.filename().string() + ".progress");
+}
+
 /// All that determines the figures of a clip, by its strengths and pair.
 nlohmann::json progress_identity(const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors) {
     nlohmann::json steering = nlohmann::json::array();
@@ -187,7 +193,7 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     setup.clips.batch_size = observer.batch_size();
     std::optional<ClipLog> log;
     if (!options.out.empty()) {
-        log.emplace(options.out + ".progress", progress_identity(setup, vectors));
+        log.emplace(progress_file(options.out), progress_identity(setup, vectors));
         if (log->size() > 0) log_info("resuming: " + std::to_string(log->size()) + " clips are there");
         observer.keep_in(*log);
     }

@@ -31,8 +31,8 @@ Otherwise it says "no setting steers ...", and the exit code is 0 as well: that 
 be made, nothing is judged, and the exit code is 1.
 
 Example:
-  musicsteer study --model bundle --vector brightness.safetensors --measure spectral_centroid_hz \
-      --prompts-file prompts/neutral.json --limit 8 --seeds 0:8 --out study/brightness)";
+  musicsteer study --model bundle --vector brightness.safetensors --measure centroid \
+      --prompts-file prompts/neutral.json --limit 16 --seeds 0:8 --out study/brightness)";
 
 struct StudyFlags {
     ModelOptions model;

@@ -119,7 +119,7 @@ def test_a_killed_calibration_is_resumed(
     arguments = calibrate(bundle, vectors, *EASY, "--pairs", "32", "--check-pairs", "32", "--batch-size", "4")
     whole = musicsteer(*arguments, "--out", "whole.json")
     assert whole.code == 0, whole.err
-    log = tmp_path / "p.json.progress"
+    log = tmp_path / ".p.json.progress"
     with subprocess.Popen(
         [PROGRAM, *map(str, arguments), "--out", "p.json"],
         cwd=tmp_path, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -146,8 +146,10 @@ def test_an_interval_that_could_be_anything_is_not_met(
 ) -> None:
     """Two pairs say next to nothing: t is 12.7."""
     target = ["--target", "centroid=+1%", "--tolerance", "30", "--pairs", "2", "--check-pairs", "2"]
-    done = musicsteer(*calibrate(bundle, vectors, *target, "--duration", "0.5", "--out", "p.json"))
-    report = json.loads(musicsteer(*calibrate(bundle, vectors, *target, "--duration", "0.5", "--json")).out)
+    done = musicsteer(*calibrate(bundle, vectors, *target, "--out", "p.json"))
+    again = musicsteer(*calibrate(bundle, vectors, *target, "--json"))
+    assert again.out, again.err
+    report = json.loads(again.out)
     outcome = report["evidence"]["targets"][0]
     change = outcome["change"]
     wide = change["low"] is None or change["high"] - change["low"] > 0.6
@@ -167,7 +169,7 @@ def test_a_path_that_is_no_utf8_is_refused_before_the_search(
         file.write(vectors.read_bytes())
     done = musicsteer(*calibrate(bundle, os.fsdecode(odd), *EASY, "--out", "p.json"), errors="replace")
     assert done.code == 2 and "not UTF-8" in done.errors[0]
-    assert "ladder" not in done.err and not (tmp_path / "p.json.progress").exists()
+    assert "ladder" not in done.err and not (tmp_path / ".p.json.progress").exists()
 
 
 BAD = {

@@ -6,8 +6,8 @@
 
 #include <new>
 
-#include "base/errors.hpp"
 #include "model/memory.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {
