@@ -98,7 +98,7 @@ void say_size(const StudyRequest& request, std::int64_t max_clips) {
     const auto controls = static_cast<std::size_t>(request.controls);
     log_info("a study of at most " + std::to_string(max_clips) + " clips, each generated and scored");
     char text[16];
-    std::snprintf(text, sizeof text, "%.2g", detectable_spread(pairs, controls));
+    std::snprintf(text, sizeof text, "%.2g", detectable_spread(pairs, held_out_units(request), controls));
     log_info("its level is 5 %; on " + std::to_string(pairs) + " held-out pairs of clips, an effect of " +
              text + " times the spread of single pairs is found 4 times in 5, half of that with " +
              std::to_string(4 * request.seeds.size()) + " seeds");

@@ -8,7 +8,6 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::size_t kMinPrompts = 4;  // that an interval over prompts takes
 constexpr std::size_t kUnmeasuredIn = 10;
 constexpr double kNextLimit = 16.0;
 
@@ -56,7 +55,7 @@ double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl, 
 ClusterUnit cluster_unit(const ByPair& values) {
     std::set<std::size_t> prompts;
     for (const auto& [pair, value] : values) prompts.insert(pair.prompt);
-    return prompts.size() >= kMinPrompts ? ClusterUnit::kPrompts : ClusterUnit::kSeeds;
+    return prompts.size() >= kMinPromptClusters ? ClusterUnit::kPrompts : ClusterUnit::kSeeds;
 }
 
 Estimate clustered_mean(const ByPair& values) {

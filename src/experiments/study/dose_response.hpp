@@ -21,6 +21,9 @@ struct ClipPair {
 /// A figure of each pair.
 using ByPair = std::map<ClipPair, double>;
 
+/// Prompts that an interval over prompts takes.
+inline constexpr std::size_t kMinPromptClusters = 4;
+
 /// What counts as one independent observation. Clips of a prompt resemble each other, so it is the prompt;
 /// with fewer than four prompts it is the seed, and an interval speaks of these prompts alone.
 enum class ClusterUnit { kPrompts, kSeeds };

@@ -210,7 +210,8 @@ class StudyRun {
         const double spread = chosen(0).response.pair_spread(cap_);
         if (!options_.on_note || !std::isfinite(spread)) return;
         const std::size_t pairs = held_out_pairs(study_.request);
-        const double found = spread * detectable_spread(pairs, vectors_.size() - 1);
+        const double found =
+            spread * detectable_spread(pairs, held_out_units(study_.request), vectors_.size() - 1);
         options_.on_note("changes of " + change_text(found, study_.request.measure, /*with_sign=*/false) +
                          " at the KL cap would be found 4 times in 5 on " + std::to_string(pairs) +
                          " held-out pairs of clips, half of that on four times as many, unless random "

@@ -98,6 +98,8 @@ struct Study {
 std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers, bool guided);
 /// Pairs of clips that the verdict rests on.
 std::size_t held_out_pairs(const StudyRequest& request);
+/// The prompts or, where there are few, the seeds that its intervals are over.
+std::size_t held_out_units(const StudyRequest& request);
 /// The layers that are tried alone: all, or 12 of them, evenly spaced.
 std::vector<std::int64_t> layers_to_try(const std::vector<std::int64_t>& layers);
 

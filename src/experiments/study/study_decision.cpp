@@ -10,14 +10,22 @@
 namespace musicsteer {
 namespace {
 
-constexpr double kConfidence = 0.95;         // of the intervals
-constexpr double kNormalQuantile = 0.84162;  // of kStudyPower
-constexpr double kMaxTimes = 16.0;           // worth proposing in place of what was done
+constexpr double kConfidence = 0.95;  // of the intervals
+constexpr double kMaxTimes = 16.0;    // worth proposing in place of what was done
+
+/// How far from 0, in standard errors of so many units, an interval has to be to exclude it.
+double interval_quantile(std::size_t units) {
+    return student_t_quantile(0.5 + kConfidence / 2.0, static_cast<double>(units) - 1.0);
+}
+
+/// By how many standard errors an effect has to exceed a threshold to be found with probability kStudyPower.
+double power_quantile(std::size_t units) {
+    return student_t_quantile(kStudyPower, static_cast<double>(units) - 1.0);
+}
 
 /// The standard error that an interval was made from.
 double standard_error(const Estimate& estimate) {
-    const double freedom = static_cast<double>(estimate.units) - 1.0;
-    return 0.5 * (estimate.high - estimate.low) / student_t_quantile(0.5 + kConfidence / 2.0, freedom);
+    return 0.5 * (estimate.high - estimate.low) / interval_quantile(estimate.units);
 }
 
 double standard_deviation(std::span<const double> values) {
@@ -37,11 +45,12 @@ struct PushEffect {
     double effect = 0.0;
     double error = 0.0;
     double usual = 0.0;  ///< never 0
+    std::size_t units = 0;
 };
 
 PushEffect push_effect(const HeldOutResponse& held_out, const Estimate& slope) {
     return {held_out.choice.sign * slope.value / held_out.push, standard_error(slope) / held_out.push,
-            held_out.choice.usual};
+            held_out.choice.usual, slope.units};
 }
 
 /// Slopes of responses whose points are all usable.
@@ -74,8 +83,8 @@ std::optional<double> times_to_decide(const PushEffect& vector, const std::vecto
     for (double times = 1.25; times <= kMaxTimes; times *= 1.25) {
         const double error = vector.error / vector.usual / std::sqrt(times);
         const double bound = mean(multiples) + quantile * std::sqrt(real + noise / times);
-        const double needed = std::max(bound, student_t_quantile(0.975, 8.0) * error);
-        if (vector.effect / vector.usual >= needed + kNormalQuantile * error) return times;
+        const double needed = std::max(bound, interval_quantile(vector.units) * error);
+        if (vector.effect / vector.usual >= needed + power_quantile(vector.units) * error) return times;
     }
     return std::nullopt;
 }
@@ -155,7 +164,9 @@ Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> al
     const double bound =
         mean(of_controls) + prediction_quantile(controls.size()) * standard_deviation(of_controls);
     verdict.bound = push * own.usual * std::sinh(bound);
-    verdict.detectable = std::max(*verdict.bound, 0.0) + kNormalQuantile * own.error * push;
+    const double error = own.error * push;
+    verdict.detectable =
+        std::max(*verdict.bound, interval_quantile(own.units) * error) + power_quantile(own.units) * error;
     if (own.effect < 0.0 && slope.excludes_zero()) {
         verdict.reason = VerdictReason::kOtherWay;
     } else if (!slope.excludes_zero()) {
@@ -169,8 +180,9 @@ Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> al
     return verdict;
 }
 
-double detectable_spread(std::size_t pairs, std::size_t controls) {
-    return (prediction_quantile(controls) + kNormalQuantile) / std::sqrt(static_cast<double>(pairs));
+double detectable_spread(std::size_t pairs, std::size_t units, std::size_t controls) {
+    const double threshold = std::max(prediction_quantile(controls), interval_quantile(units));
+    return (threshold + power_quantile(units)) / std::sqrt(static_cast<double>(pairs));
 }
 
 }  // namespace musicsteer

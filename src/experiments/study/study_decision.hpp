@@ -80,7 +80,7 @@ struct Verdict {
 Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> controls);
 
 /// The smallest effect that would be found with probability kStudyPower if random vectors did nothing, in
-/// standard deviations of single pairs.
-double detectable_spread(std::size_t pairs, std::size_t controls);
+/// standard deviations of single pairs. @param units  prompts or seeds that the interval is over
+double detectable_spread(std::size_t pairs, std::size_t units, std::size_t controls);
 
 }  // namespace musicsteer

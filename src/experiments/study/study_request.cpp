@@ -88,6 +88,12 @@ std::size_t held_out_pairs(const StudyRequest& request) {
     return split.confirming_prompts.size() * split.confirming_seeds.size();
 }
 
+std::size_t held_out_units(const StudyRequest& request) {
+    const StudySplit split(request);
+    const std::size_t prompts = split.confirming_prompts.size();
+    return prompts >= kMinPromptClusters ? prompts : split.confirming_seeds.size();
+}
+
 std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers, bool guided) {
     const StudySplit split(request);
     const std::int64_t screened = std::ssize(split.screening_prompts) * std::ssize(split.screening_seeds);

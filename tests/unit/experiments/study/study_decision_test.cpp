@@ -10,7 +10,7 @@
 namespace musicsteer {
 namespace {
 
-constexpr double kCap = 1.0;  // at which alpha is 1
+constexpr double kStudyCap = 1.0;  // at which alpha is 1
 
 HeldOutResponse held_out(double slope, double noise, double sign = 1.0) {
     return {response([=](double alpha) { return slope * alpha; }, noise), 1.0, {0, 1.0, sign, 1.0}};
@@ -103,7 +103,7 @@ TEST(StudyDecision, TheWayInWhichAVectorStandsOutIsChosen) {
     // In the first way every vector does much; in the second the first one does four times what others do.
     std::vector<std::vector<WayResponse>> vectors{
         {way(5.0), way(-2.0)}, {way(4.0), way(0.5)}, {way(-6.0), way(0.5)}};
-    std::vector<WayChoice> choices = choose_ways(vectors, kCap);
+    std::vector<WayChoice> choices = choose_ways(vectors, kStudyCap);
     EXPECT_EQ(choices[0].way, 1U);
     EXPECT_EQ(choices[0].sign, -1.0);
     EXPECT_NEAR(choices[0].alpha, 2.0, 1e-12) << "where the cost comes to the cap";
@@ -112,15 +112,16 @@ TEST(StudyDecision, TheWayInWhichAVectorStandsOutIsChosen) {
     EXPECT_NEAR(choices[2].usual, std::sqrt((25.0 + 16.0) / 2.0), 1e-9);
 
     vectors[0][1].response.points.front().overflowed = 1;
-    EXPECT_EQ(choose_ways(vectors, kCap)[0].way, 0U);
-    EXPECT_THROW(choose_ways({}, kCap), UsageError);
-    EXPECT_THROW(choose_ways({{}, {}}, kCap), UsageError);
+    EXPECT_EQ(choose_ways(vectors, kStudyCap)[0].way, 0U);
+    EXPECT_THROW(choose_ways({}, kStudyCap), UsageError);
+    EXPECT_THROW(choose_ways({{}, {}}, kStudyCap), UsageError);
 }
 
 TEST(StudyDecision, WhatCanBeFoundFallsWithTheRootOfPairs) {
-    // scipy: (t.ppf(0.95, 5) * sqrt(7 / 6) + norm.ppf(0.8)) / 4
-    EXPECT_NEAR(detectable_spread(16, 6), 0.7545306, 1e-5);
-    EXPECT_NEAR(detectable_spread(64, 6), 0.5 * detectable_spread(16, 6), 1e-12);
+    // scipy: (t.ppf(0.975, 3) + t.ppf(0.8, 3)) / 4, and (t.ppf(0.95, 5) * sqrt(7 / 6) + t.ppf(0.8, 15)) / 4
+    EXPECT_NEAR(detectable_spread(16, 4, 6), 1.040230, 1e-5);
+    EXPECT_NEAR(detectable_spread(16, 16, 6), 0.760686, 1e-5);
+    EXPECT_NEAR(detectable_spread(64, 4, 6), 0.5 * detectable_spread(16, 4, 6), 1e-12);
 }
 
 }  // namespace
