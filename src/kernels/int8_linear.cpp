@@ -107,6 +107,7 @@ MUSICSTEER_TARGET inline std::int64_t total(Sums sums) {
     return _mm_extract_epi64(two, 0) + _mm_extract_epi64(two, 1);
 }
 
+#include "kernels/int8_linear_kernel.hpp"
 #undef MUSICSTEER_TARGET
 
 }  // namespace avx2
@@ -135,6 +136,7 @@ MUSICSTEER_TARGET inline std::int64_t total(Sums sums) {
     return _mm512_reduce_add_epi64(_mm512_add_epi64(low, high));
 }
 
+#include "kernels/int8_linear_kernel.hpp"
 #undef MUSICSTEER_TARGET
 
 }  // namespace avx512

@@ -155,6 +155,7 @@ MUSICSTEER_TARGET inline Floats load_numbers(const float* from) {
     return load(from);
 }
 
+#include "kernels/step_attention_kernel.hpp"
 #undef MUSICSTEER_TARGET
 
 }  // namespace avx2
