@@ -30,7 +30,7 @@ std::string_view first_line(std::string_view text) {
 }
 
 /// "Positive prompt" -> {"positive", "prompt"}
-std::vector<std::string> words_of(const std::string& name) {
+std::vector<std::string> name_words(const std::string& name) {
     std::vector<std::string> words(1);
     for (const char letter : name) {
         const auto byte = static_cast<unsigned char>(letter);
@@ -55,7 +55,7 @@ const std::vector<std::string>& spellings(const std::string& name) {
 }
 
 bool is_called(const std::string& column, const std::string& name) {
-    const std::vector<std::string> words = words_of(column);
+    const std::vector<std::string> words = name_words(column);
     return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
         const auto& known = spellings(name);
         return std::find(known.begin(), known.end(), word) != known.end() ||
@@ -153,7 +153,7 @@ bool is_heading(std::string_view line) {
     try {
         const auto names = TableReader(line, delimiter_of(line), "").row().cells;
         return std::count_if(names.begin(), names.end(), [](const std::string& name) {
-                   const std::vector<std::string> words = words_of(name);
+                   const std::vector<std::string> words = name_words(name);
                    if (words.empty() || words.size() > 2) return false;
                    if (words.size() == 1 && (words[0] == "id" || words[0] == "index" || words[0] == "label"))
                        return true;
@@ -235,7 +235,7 @@ PromptTable PromptTable::parse_json_lines(std::string_view text, const std::stri
 
 std::size_t PromptTable::find(const std::string& name) const {
     const auto exact = std::find_if(columns.begin(), columns.end(), [&](const std::string& column) {
-        return words_of(column) == std::vector{name};
+        return name_words(column) == std::vector{name};
     });
     if (exact != columns.end()) return static_cast<std::size_t>(exact - columns.begin());
     std::vector<std::size_t> found;
