@@ -112,6 +112,15 @@ nlohmann::json score_json(const Model& model, SessionRequest request, const at::
             {"unsteered_nll_nats_per_frame", score.nll_nats * codebooks}};
 }
 
+/// Each once.
+std::vector<std::string> prompts_of(const std::vector<SessionRequest>& requests) {
+    std::vector<std::string> prompts;
+    for (const SessionRequest& request : requests)
+        if (!request.unconditional && (prompts.empty() || prompts.back() != request.prompt))
+            prompts.push_back(request.prompt);
+    return prompts;
+}
+
 /// What is read and must not be replaced.
 std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
     std::vector<std::string> inputs = vector_files(vectors);
@@ -144,6 +153,7 @@ void run(const GenerateFlags& options, const Context& context) {
     generator.sampling = options.sampling.resolve(bundle.manifest());
     generator.stop = context.stop;
     generator.validate(bundle.manifest());
+    check_negative_prompt(options.clips.negative_prompt, generator.sampling);
     resolve_vectors(vectors, bundle.manifest(), log_warn);
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
@@ -151,6 +161,7 @@ void run(const GenerateFlags& options, const Context& context) {
     for (SessionRequest& request : requests) request.steering = plan;
 
     const Model model = load_model(options.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, prompts_of(requests));
     const ClipSettings settings = clip_settings(options, model.manifest(), generator, requests.size());
     const std::int64_t text_length = text_length_for(model.tokenizer, requests);
     const auto record_of = [&](const SessionRequest& request) {

@@ -80,9 +80,11 @@ void run(const RecordFlags& options, const Context& context) {
     session_options.num_frames = manifest.frames_of(options.sampling.duration_s);
     session_options.sampling = options.sampling.resolve(manifest);
     session_options.validate(manifest);
+    check_negative_prompt(options.negative_prompt, session_options.sampling);
     resolve_vectors(vectors, manifest, log_warn);
     const Model model = load_model(options.model, std::move(bundle));
     check_memory(model, session_options, points.size());
+    warn_of_unknown(model.tokenizer, {&options.prompt, options.unconditional ? std::size_t{0} : 1});
 
     SessionRequest request;
     request.prompt = options.prompt;

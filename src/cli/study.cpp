@@ -161,6 +161,7 @@ void run(const StudyFlags& flags, const Context& context) {
     const std::int64_t max_clips = max_study_clips(request, std::ssize(resolved.layers->numbers));
     log_info("a study of at most " + std::to_string(max_clips) + " clips, each generated and scored");
     const Model model = load_model(flags.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, request.clips.prompts);
 
     StudyOptions options;
     options.stop = context.stop;
@@ -200,7 +201,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     command.add_option("--prompts-file", request.clips.prompts_file,
                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
     command.add_option("--seeds", flags.seeds, "At least 8; the first half chooses, the other confirms")
         ->capture_default_str();
     command

@@ -34,6 +34,8 @@ GeneratorOptions generator_options(const SweepRequest& request, const Manifest& 
     options.sampling.top_p = request.top_p.value_or(options.sampling.top_p);
     options.sampling.temperature = request.temperature.value_or(manifest.default_temperature);
     options.validate(manifest);
+    if (request.negative_prompt && !options.sampling.guided())
+        throw UsageError("a negative prompt has no effect without guidance: the guidance scale is 1");
     return options;
 }
 
