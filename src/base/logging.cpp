@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -43,15 +44,29 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
     return spdlog::level::off;
 }
 
+bool is_quiet = false;
+void (*before_log)() = nullptr;
+
 // The overload that takes no format: braces in a message are text.
 void log(spdlog::level::level_enum level, const std::string& message) {
+    if (before_log != nullptr && logger().should_log(level)) before_log();
     logger().log(level, spdlog::string_view_t(message));
 }
 
 }  // namespace
 
 void set_log_level(LogLevel level) {
-    logger().set_level(spdlog_level(level));
+    logger().set_level(spdlog_level(is_quiet ? std::max(level, LogLevel::kWarn) : level));
+}
+void set_quiet() {
+    is_quiet = true;
+    set_log_level(LogLevel::kWarn);
+}
+bool is_logged(LogLevel level) {
+    return logger().should_log(spdlog_level(level));
+}
+void set_before_log(void (*call)()) {
+    before_log = call;
 }
 void log_debug(const std::string& message) {
     log(spdlog::level::debug, message);

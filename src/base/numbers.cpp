@@ -26,7 +26,9 @@ std::uint64_t parse_seed(std::string_view text, const std::string& whole) {
     std::uint64_t seed = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
     if (error != std::errc() || end != text.data() + text.size() || text.empty()) {
-        fail_seeds(whole, "expected whole numbers such as 7, 1,2,9 or 0:8");
+        fail_seeds(whole, error == std::errc::result_out_of_range
+                              ? "a seed is at most 18446744073709551615"
+                              : "expected whole numbers such as 7, 1,2,9 or 0:8");
     }
     return seed;
 }

@@ -230,6 +230,8 @@ void run(const CalibrateFlags& options, const Context& context) {
     const Model model = load_model(options.model, std::move(bundle));
     setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
                                    options.sampling.resolve(model.manifest()));
+    check_negative_prompt(options.negative_prompt, setup.clips.sampling);
+    warn_of_unknown(model.tokenizer, setup.search_prompts);
     setup.clips.threads = at::get_num_threads();
     setup.clips.device = options.model.device;
     const Calibration found = [&] {
@@ -297,7 +299,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     command->add_option("--prompts-file", options->prompts_file,
                         "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command->add_option("--limit", options->limit, "Only the first N prompts of the file")
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
     command->add_option("--seed", options->seed, "Seed of the first pair of clips; the others follow")

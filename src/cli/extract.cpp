@@ -71,6 +71,10 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     extraction.stop = context.stop;
 
     const Model model = load_model(options.model, std::move(bundle));
+    std::vector<std::string> texts;
+    for (const PromptSide* side : {&prompts.positive, &prompts.negative})
+        for (const Prompt& prompt : side->prompts) texts.push_back(prompt.text);
+    warn_of_unknown(model.tokenizer, texts);
     Progress progress("extracting " + prompts.concept_name);
     extraction.on_progress = [&](double done, std::int64_t total) {
         progress.update_units(done, total, "prompts");

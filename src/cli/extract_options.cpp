@@ -42,7 +42,7 @@ void add_reading(CLI::App& command, ExtractOptions& options) {
     const auto add = [&](const std::string& flag, auto& target, const std::string& help) {
         return command.add_option(flag, target, help)->group(kReading);
     };
-    add("--limit", options.limit, "Use only the first N prompts of each side")->check(CLI::PositiveNumber);
+    add("--limit", options.limit, "Use only the first N prompts of each side")->check(whole_number(1));
     add("--seed", options.seed, "Prompt i of either side plays with seed + i")
         ->check(whole_number())
         ->capture_default_str();

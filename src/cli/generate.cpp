@@ -90,6 +90,15 @@ void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, n
     save_tensors(path, file, overwrite);
 }
 
+/// Each once.
+std::vector<std::string> prompts_of(const std::vector<SessionRequest>& requests) {
+    std::vector<std::string> prompts;
+    for (const SessionRequest& request : requests)
+        if (!request.unconditional && (prompts.empty() || prompts.back() != request.prompt))
+            prompts.push_back(request.prompt);
+    return prompts;
+}
+
 /// What is read and must not be replaced.
 std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
     std::vector<std::string> inputs = vector_files(vectors);
@@ -125,6 +134,7 @@ void run(const GenerateFlags& options, const Context& context) {
     run.on_warning = log_warn;
     run.stop = context.stop;
     run.validate(manifest);
+    check_negative_prompt(options.clips.negative_prompt, run.sampling);
     resolve_vectors(vectors, manifest, log_warn);
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
@@ -132,6 +142,7 @@ void run(const GenerateFlags& options, const Context& context) {
     for (SessionRequest& request : requests) request.steering = plan;
 
     const Model model = load_model(options.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, prompts_of(requests));
     const std::size_t total = requests.size();
     Progress progress("generating");
     run.on_progress = [&](double clips) {

@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -9,10 +11,14 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "base/logging.hpp"
 #include "cli.hpp"
+#include "io/mapped_file.hpp"
+#include "model_options.hpp"
 #include "musicsteer/errors.hpp"
+#include "progress.hpp"
 
 namespace {
 
@@ -22,22 +28,33 @@ enum ExitCode { kOk = 0, kRuntimeError = 1, kUsageError = 2, kInterrupted = 130 
 
 constexpr const char* kProgramExample = R"(
 Example, from prompt sets to steered music:
-  scripts/export_model.py facebook/musicgen-small bundles/small
+  .venv/bin/python scripts/export_model.py facebook/musicgen-small bundles/small
   musicsteer extract  --model bundles/small --prompts prompts/tempo.json --out tempo.safetensors
   musicsteer generate --model bundles/small --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer measure  fast.wav)";
 
-/// Turns the first Ctrl-C (or SIGTERM) into a request to stop, and the second into an exit. Signals are
-/// blocked in every thread but this one, so that no handler interrupts a half-done write.
-std::stop_source watch_signals() {
+sigset_t ending_signals() {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    return signals;
+}
+
+/// Before any library's own start, which takes a while: a signal that comes early waits until it is watched.
+void block_signals() {
+    const sigset_t signals = ending_signals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+[[gnu::section(".preinit_array"), gnu::used]] void (*block_signals_first)() = block_signals;
+
+/// Turns the first Ctrl-C (or SIGTERM) into a request to stop, and the second into an exit. Signals are
+/// blocked in every thread but this one, so that no handler interrupts a half-done write.
+std::stop_source watch_signals() {
+    block_signals();
     std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, as a full disk is
     std::stop_source source;
-    const auto watch = [signals, source]() mutable {
+    const auto watch = [signals = ending_signals(), source]() mutable {
         int received = 0;
         sigwait(&signals, &received);
         source.request_stop();
@@ -83,8 +100,86 @@ void check_values(int argc, char** argv) {
     }
 }
 
+std::vector<CLI::App*> with_subcommands(CLI::App& app) {
+    std::vector<CLI::App*> all{&app};
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        for (CLI::App* part : all[i]->get_subcommands([](CLI::App*) { return true; })) all.push_back(part);
+    }
+    return all;
+}
+
+std::vector<std::string> flags_of(const CLI::App& command) {
+    std::vector<std::string> flags;
+    for (const CLI::Option* option : command.get_options()) {
+        for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+    }
+    return flags;
+}
+
+/// Of "-m": the first flag that begins so.
+std::string flag_for_letter(const std::string& argument, const std::vector<std::string>& flags) {
+    for (const std::string& flag : flags)
+        if (flag.starts_with("-" + argument.substr(0, 2))) return ", did you mean '" + flag + "'?";
+    return "";
+}
+
+/// The first argument that is no command or flag there is, with the nearest one; empty if there is none.
+std::string unknown_argument(CLI::App& app, int argc, char** argv) {
+    CLI::App* command = &app;
+    for (int i = 1; i < argc; ++i) {
+        const std::string argument = argv[i];
+        const bool is_number = argument.size() > 1 &&
+                               (std::isdigit(static_cast<unsigned char>(argument[1])) || argument[1] == '.');
+        if (argument.size() < 2 || argument[0] != '-' || is_number) {
+            const auto names = command->get_subcommands([](CLI::App*) { return true; });
+            if (names.empty()) continue;
+            std::vector<std::string> known;
+            for (CLI::App* part : names) known.push_back(part->get_name());
+            if (std::find(known.begin(), known.end(), argument) != known.end()) {
+                command = command->get_subcommand(argument);
+                continue;
+            }
+            std::string list;
+            for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+            const std::string nearest = did_you_mean(argument, known);
+            return "unknown command " + in_quotes(argument) +
+                   (nearest.empty() ? "; expected one of " + list : nearest);
+        }
+        const std::string name = argument.substr(0, argument.find('='));
+        const CLI::Option* option = command->get_option_no_throw(name);
+        if (option == nullptr) {
+            const std::vector<std::string> flags = flags_of(*command);
+            return "unknown flag " + in_quotes(name) +
+                   (name.starts_with("--") ? did_you_mean(name, flags) : flag_for_letter(name, flags));
+        }
+        if (option->get_items_expected_max() > 0 && name == argument) ++i;  // its value
+    }
+    return "";
+}
+
+/// What holds for every command alike.
+void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
+    for (CLI::App* command : with_subcommands(app)) {
+        std::string footer = command->get_footer();
+        for (std::size_t at = 0; (at = footer.find("\n  musicsteer ", at)) != std::string::npos; ++at)
+            footer.replace(at, 13, "\n  " + program);
+        command->footer(footer);
+        for (CLI::Option* option : command->get_options()) {
+            const std::string type = option->get_type_name();
+            if (type == "INT") option->check(cli::signed_whole_number());
+            if (type == "UINT") option->check(cli::whole_number());
+        }
+        if (command->get_subcommands([](CLI::App*) { return true; }).empty()) {
+            command->add_flag("-q,--quiet", is_quiet, "No progress and no notes: only warnings and errors");
+        }
+    }
+}
+
 int run(int argc, char** argv) {
     check_values(argc, argv);
+    // As it was called, unless it was found on the PATH.
+    const std::string program =
+        argc > 0 && std::string_view(argv[0]).find('/') != std::string_view::npos ? argv[0] : "musicsteer";
     CLI::App app{"musicsteer: steers MusicGen by adding directions to its decoder's activations",
                  "musicsteer"};
     app.require_subcommand(1);
@@ -106,6 +201,8 @@ int run(int argc, char** argv) {
     cli::add_measure(app, context);
     cli::add_inspect(app, context);
     cli::add_tokenize(app, context);
+    bool is_quiet = false;
+    complete(app, program, is_quiet);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& success) {  // --help, --version
@@ -113,8 +210,14 @@ int run(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         const auto subcommands = app.get_subcommands();
         const std::string command = subcommands.empty() ? "" : " " + subcommands.front()->get_name();
-        return fail(std::string(error.what()) + " (see musicsteer" + command + " --help)", kUsageError);
+        const std::string unknown = unknown_argument(app, argc, argv);
+        return fail((unknown.empty() ? error.what() : unknown) + " (see " + program + command + " --help)",
+                    kUsageError);
     }
+    if (is_quiet) set_quiet();
+    set_before_log(cli::clear_progress);
+    const cli::ClearsProgress results(std::cout);
+    const cli::ClearsProgress errors(std::cerr);
     context.action();
     std::cout.flush();
     if (!std::cout) throw OutputError("standard output could not be written");
@@ -125,6 +228,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     wait_gently(argv);
+    report_changed_mappings();
     try {
         return run(argc, argv);
     } catch (const musicsteer::UsageError& error) {

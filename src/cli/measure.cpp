@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli.hpp"
+#include "io/csv.hpp"
 #include "model_options.hpp"
 #include "musicsteer/audio_file.hpp"
 #include "musicsteer/errors.hpp"
@@ -96,20 +97,12 @@ void print_table(std::ostream& out, const std::vector<ordered_json>& records) {
     }
 }
 
-/// Quoted if it has to be (RFC 4180).
-std::string csv_text(const std::string& text) {
-    if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-    std::string quoted = "\"";
-    for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-    return quoted + '"';
-}
-
 void print_csv(std::ostream& out, const std::vector<ordered_json>& records) {
     out << "file";
     for (const char* name : kMeasureNames) out << ',' << name;
     out << '\n';
     for (const ordered_json& record : records) {
-        out << csv_text(record.at("file").get<std::string>());
+        out << csv_cell(record.at("file").get<std::string>());
         for (const char* name : kMeasureNames) {
             const ordered_json& value = record.at(name);
             out << ',' << (value.is_null() ? "" : value.dump());

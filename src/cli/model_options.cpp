@@ -1,5 +1,6 @@
 #include "model_options.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -11,19 +12,58 @@ namespace musicsteer::cli {
 
 namespace {
 
-constexpr int kMaxThreads = 1024;
+constexpr std::uint64_t kMaxThreads = 1024;
 
 }  // namespace
 
-CLI::Validator whole_number() {
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
     return CLI::Validator(
-        [](std::string& text) -> std::string {
+        [least, most](std::string& text) -> std::string {
             std::uint64_t number = 0;
             const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-            if (error == std::errc() && end == text.data() + text.size()) return "";
-            return "'" + text + "' is not a whole number from 0 to 18446744073709551615";
+            if (error == std::errc() && end == text.data() + text.size() && number >= least && number <= most)
+                return "";
+            return in_quotes(text) + " is not a whole number from " + std::to_string(least) + " to " +
+                   std::to_string(most);
         },
         "");
+}
+
+CLI::Validator signed_whole_number() {
+    return CLI::Validator(
+        [](std::string& text) -> std::string {
+            std::int64_t number = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+            if (error == std::errc() && end == text.data() + text.size()) return "";
+            return in_quotes(text) +
+                   (error == std::errc::result_out_of_range ? " is too large" : " is not a whole number");
+        },
+        "");
+}
+
+void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts) {
+    std::size_t unknown = 0;
+    const std::string* first = nullptr;
+    for (const std::string& text : texts) {
+        std::vector<std::int64_t> ids = tokenizer.encode(text);
+        ids.pop_back();  // </s>
+        const auto unks = std::count_if(ids.begin(), ids.end(),
+                                        [&](std::int64_t id) { return tokenizer.piece(id) == "<unk>"; });
+        if (ids.empty() || 2 * unks < std::ssize(ids)) continue;
+        if (unknown++ == 0) first = &text;
+    }
+    if (unknown == 0) return;
+    log_warn((texts.size() == 1 ? "the prompt " + in_quotes(*first) + " is"
+                                : std::to_string(unknown) + " of " + std::to_string(texts.size()) +
+                                      " prompts are, as " + in_quotes(*first) + ",") +
+             " mostly unknown to the model's tokenizer (<unk>): it hears next to nothing of that; "
+             "`musicsteer tokenize` shows what it hears");
+}
+
+void check_negative_prompt(const std::optional<std::string>& negative_prompt,
+                           const SamplingOptions& sampling) {
+    if (negative_prompt && !sampling.guided())
+        throw UsageError("--negative-prompt has no effect without guidance: the guidance scale is 1");
 }
 
 void add_log_level(CLI::App& command, std::string& level) {
@@ -37,7 +77,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
         ->required();
     command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
     command.add_option("--threads", options.threads, "Threads for the model (0: one for each physical core)")
-        ->check(CLI::Range(0, kMaxThreads))
+        ->check(whole_number(0, kMaxThreads))
         ->capture_default_str();
     command.add_flag("--no-verify", options.no_verify, "Don't check the hashes of the bundle's files");
     add_log_level(command, options.log_level);
@@ -113,6 +153,10 @@ void SamplingFlags::validate() const {
     if (!std::isfinite(duration_s) || duration_s <= 0.0)
         throw UsageError("--duration must be more than 0 seconds");
     if (batch_size < 0) throw UsageError("--batch-size must be at least 1");
+    if (top_k == 1 && (temperature || top_p > 0.0)) {
+        throw UsageError(std::string(temperature ? "--temperature" : "--top-p") +
+                         " has no effect with --top-k 1, which always takes the likeliest token");
+    }
     (void)over({});
 }
 

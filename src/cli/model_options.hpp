@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "generation/sampler.hpp"
@@ -27,8 +28,18 @@ Bundle open_bundle(const ModelOptions& options);
 /// Loads everything, and says what was loaded.
 Model load_model(const ModelOptions& options, Bundle bundle);
 
-/// For seeds: what CLI11 converts without a word (-1, numbers beyond 64 bits) is refused.
-CLI::Validator whole_number();
+/// Refuses in plain words what is no whole number in that range, such as what CLI11 converts without a word
+/// (-1 as unsigned, numbers beyond 64 bits).
+CLI::Validator whole_number(std::uint64_t least = 0, std::uint64_t most = UINT64_MAX);
+/// The same for a number that may be negative.
+CLI::Validator signed_whole_number();
+
+/// Warns of texts that the tokenizer hardly knows: the model hears nothing of them.
+void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts);
+
+/// @throws UsageError for a negative prompt where guidance is off
+void check_negative_prompt(const std::optional<std::string>& negative_prompt,
+                           const SamplingOptions& sampling);
 
 /// --tempo-prior, for TempoPrior::parse.
 void add_tempo_prior(CLI::App& command, std::string& prior);

@@ -114,7 +114,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
         ->allow_extra_args(false);
     command.add_option("--prompts-file", flags.prompts_file, "Prompts to ablate on, from a file");
     command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts of the file")
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
     command.add_option("--seed", flags.seed, "Pair or prompt i plays with seed + i")
         ->check(whole_number())
         ->capture_default_str();

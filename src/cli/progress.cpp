@@ -3,15 +3,67 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <iostream>
+#include <string_view>
+
+#include "base/logging.hpp"
 
 namespace musicsteer::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kInterval{200};
+constexpr std::chrono::seconds kLeastGap{1};  // of lines that stay
+constexpr std::chrono::seconds kMostGap{30};
+constexpr double kStep = 0.1;
 constexpr const char* kClearLine = "\r\033[K";
 
+bool is_line_shown = false;
+
+/// Past std::cerr, whose output clears the line.
+void write_to_stderr(std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t count = ::write(STDERR_FILENO, text.data(), text.size());
+        if (count <= 0) return;
+        text.remove_prefix(static_cast<std::size_t>(count));
+    }
+}
+
+class ClearingBuffer : public std::streambuf {
+  public:
+    explicit ClearingBuffer(std::streambuf* target) : target_(target) {}
+
+  protected:
+    int_type overflow(int_type character) override {
+        if (traits_type::eq_int_type(character, traits_type::eof())) return traits_type::not_eof(character);
+        clear_progress();
+        return target_->sputc(traits_type::to_char_type(character));
+    }
+    std::streamsize xsputn(const char* text, std::streamsize count) override {
+        clear_progress();
+        return target_->sputn(text, count);
+    }
+    int sync() override { return target_->pubsync(); }
+
+  private:
+    std::streambuf* target_;
+};
+
 }  // namespace
+
+void clear_progress() {
+    if (!is_line_shown) return;
+    is_line_shown = false;
+    write_to_stderr(kClearLine);
+}
+
+ClearsProgress::ClearsProgress(std::ostream& stream)
+    : stream_(stream), target_(stream.rdbuf()), buffer_(std::make_unique<ClearingBuffer>(stream.rdbuf())) {
+    stream_.rdbuf(buffer_.get());
+}
+
+ClearsProgress::~ClearsProgress() {
+    stream_.flush();
+    stream_.rdbuf(target_);
+}
 
 std::string format_duration(double seconds) {
     char text[32];
@@ -26,19 +78,30 @@ std::string format_duration(double seconds) {
     return text;
 }
 
-Progress::Progress(std::string label) : label_(std::move(label)), on_terminal_(isatty(STDERR_FILENO) != 0) {}
+Progress::Progress(std::string label)
+    : label_(std::move(label)),
+      is_wanted_(is_logged(LogLevel::kInfo)),
+      on_terminal_(isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() {
-    if (on_terminal_ && last_shown_ != Clock::time_point{}) std::cerr << kClearLine << std::flush;
+    clear_progress();
 }
 
-/// Whether to show something now; not more often than eyes can follow.
-bool Progress::is_due(double done) {
-    if (!on_terminal_) return false;
-    if (first_done_ < 0.0) first_done_ = done;
+/// Whether to show something now; not more often than eyes can follow, or than a log wants.
+bool Progress::is_due(double done, double total) {
+    if (!is_wanted_) return false;
+    if (first_done_ < 0.0) {
+        first_done_ = done;
+        shown_share_ = done / total;
+    }
     const auto now = Clock::now();
-    if (now - last_shown_ < kInterval) return false;
+    const auto gap = now - last_shown_;
+    const double share = done / total;
+    const bool is_due = on_terminal_ ? gap >= kInterval
+                                     : gap >= kMostGap || (gap >= kLeastGap && share - shown_share_ >= kStep);
+    if (!is_due) return false;
     last_shown_ = now;
+    shown_share_ = share;
     return true;
 }
 
@@ -49,19 +112,20 @@ double Progress::rate(double done) const {
 }
 
 void Progress::show(double done, double total, const std::string& count) const {
-    std::cerr << kClearLine << label_ << ": " << static_cast<int>(100.0 * done / total) << " %" << count;
+    std::string line = label_ + ": " + std::to_string(static_cast<int>(100.0 * done / total)) + " %" + count;
     if (const double per_second = rate(done); per_second > 0.0)
-        std::cerr << ", " << format_duration((total - done) / per_second) << " left";
-    std::cerr << std::flush;
+        line += ", " + format_duration((total - done) / per_second) + " left";
+    is_line_shown = on_terminal_;
+    write_to_stderr(on_terminal_ ? kClearLine + line : line + "\n");
 }
 
 void Progress::update(std::int64_t done, std::int64_t total) {
     const auto so_far = static_cast<double>(done);
-    if (is_due(so_far)) show(so_far, static_cast<double>(total), "");
+    if (is_due(so_far, static_cast<double>(total))) show(so_far, static_cast<double>(total), "");
 }
 
 void Progress::update_units(double done, std::int64_t total, const std::string& unit) {
-    if (!is_due(done)) return;
+    if (!is_due(done, static_cast<double>(total))) return;
     std::string count =
         ", " + std::to_string(static_cast<std::int64_t>(done)) + " of " + std::to_string(total) + " " + unit;
     if (const double per_second = rate(done); per_second > 0.0) {

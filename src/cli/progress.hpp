@@ -2,6 +2,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <iostream>
+#include <memory>
+#include <streambuf>
 #include <string>
 
 namespace musicsteer::cli {
@@ -9,7 +12,9 @@ namespace musicsteer::cli {
 /// "3 min 20 s"
 std::string format_duration(double seconds);
 
-/// One line on stderr with the share done and the time left, only on a terminal; gone when the work is done.
+/// The share done and the time left, on stderr: on a terminal one line that is written anew and is gone when
+/// the work is done; elsewhere a line every 10 % or 30 s, whichever comes first, and none in the first
+/// second. Nothing with --quiet.
 class Progress {
   public:
     explicit Progress(std::string label);
@@ -24,15 +29,34 @@ class Progress {
   private:
     using Clock = std::chrono::steady_clock;
 
-    bool is_due(double done);
+    bool is_due(double done, double total);
     void show(double done, double total, const std::string& count) const;
     double rate(double done) const;
 
     std::string label_;
+    bool is_wanted_;
     bool on_terminal_;
     Clock::time_point start_ = Clock::now();
-    Clock::time_point last_shown_{};
+    Clock::time_point last_shown_ = start_;
+    double shown_share_ = 0.0;
     double first_done_ = -1.0;  ///< where this run began: resumed work must not flatter the rate
+};
+
+/// Takes the line of progress off the terminal, if one is there.
+void clear_progress();
+
+/// While it lives, what is written to the stream takes the place of a line of progress.
+class ClearsProgress {
+  public:
+    explicit ClearsProgress(std::ostream& stream);
+    ~ClearsProgress();
+    ClearsProgress(const ClearsProgress&) = delete;
+    ClearsProgress& operator=(const ClearsProgress&) = delete;
+
+  private:
+    std::ostream& stream_;
+    std::streambuf* target_;
+    std::unique_ptr<std::streambuf> buffer_;
 };
 
 }  // namespace musicsteer::cli

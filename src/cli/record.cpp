@@ -74,8 +74,10 @@ void run(const RecordFlags& options, const Context& context) {
     run.recorded_bytes = 2 * points.size() * (run.sampling.guided() ? 2 : 1) *
                          static_cast<std::uint64_t>(run.num_frames * manifest.decoder.hidden_size) *
                          sizeof(float);
+    check_negative_prompt(options.negative_prompt, run.sampling);
     resolve_vectors(vectors, manifest, log_warn);
     const Model model = load_model(options.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, {&options.prompt, options.unconditional ? std::size_t{0} : 1});
 
     SessionRequest request;
     request.prompt = options.prompt;

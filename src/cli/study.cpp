@@ -120,6 +120,7 @@ void run(const StudyFlags& flags, const Context& context) {
         max_study_clips(request, std::ssize(resolved.layers->numbers), sampling.guided());
     say_size(request, max_clips);
     const Model model = load_model(flags.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, request.clips.prompts);
 
     StudyOptions options;
     options.stop = context.stop;
@@ -164,7 +165,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     command.add_option("--prompts-file", request.clips.prompts_file,
                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
     command.add_option("--seeds", flags.seeds, "At least 8; the first half chooses, the other confirms")
         ->capture_default_str();
     command

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/logging.hpp"
 #include "cli.hpp"
@@ -52,9 +53,8 @@ void dry_run(const SweepFlags& flags, const PlannedSweep& planned) {
             throw InputError(flags.out + ": belongs to another plan: " + obstacle);
     }
     const SweepPaths paths{flags.out};
-    const SweepEstimate estimate =
-        estimate_sweep(planned.plan.clips(), planned.plan, planned.bundle.manifest(),
-                       read_sweep_records(paths), measured_seconds_per_clip(paths));
+    const SweepEstimate estimate = estimate_sweep(
+        planned.plan, planned.bundle.manifest(), read_sweep_records(paths), measured_seconds_per_clip(paths));
     std::cout << (flags.json ? estimate_json(estimate).dump() : estimate_text(estimate, planned.plan))
               << '\n';
     if (!flags.json && estimate.clips_left > 0 && estimate.seconds_left == 0.0)
@@ -100,8 +100,8 @@ void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep pl
     // Before there is a folder whose plan says so.
     require_memory(batch_memory(planned.plan, planned.bundle.manifest()), available_memory());
     SweepFolder folder(flags.out, planned.plan, log_warn);
-    log_info(estimate_text(estimate_sweep(folder.clips(), planned.plan, planned.bundle.manifest(),
-                                          folder.records(), measured_seconds_per_clip(folder.paths())),
+    log_info(estimate_text(estimate_sweep(planned.plan, planned.bundle.manifest(), folder.records(),
+                                          measured_seconds_per_clip(folder.paths())),
                            planned.plan));
     if (folder.records().size() == folder.clips().size()) {
         folder.write_table();
@@ -113,6 +113,9 @@ void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep pl
     model_options.threads = static_cast<int>(planned.plan.settings.threads);
     const Model model = load_model(model_options, std::move(planned.bundle));
 
+    std::vector<std::string> texts;
+    for (const SweepPrompt& prompt : planned.plan.prompts) texts.push_back(prompt.text);
+    warn_of_unknown(model.tokenizer, texts);
     SweepOptions options;
     options.stop = context.stop;
     options.on_message = log_warn;
@@ -130,10 +133,11 @@ void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep pl
 }
 
 void check_merge_flags(const CLI::App& command) {
-    for (const char* flag : {"--plan", "--shard", "--dry-run", "--model", "--prompt", "--prompts-file",
-                             "--seeds", "--steer", "--alphas"}) {
-        if (command.count(flag) > 0)
-            throw UsageError(std::string(flag) + " has no effect with --merge: the folders' plan says it");
+    const std::set<std::string> known = {"--merge", "--out", "--json", "--log-level", "--quiet"};
+    for (const CLI::Option* option : command.get_options()) {
+        const std::string flag = option->get_name();
+        if (option->count() > 0 && !known.contains(flag.substr(flag.find("--"))))
+            throw UsageError(flag + " has no effect with --merge: the folders' plan says it");
     }
 }
 

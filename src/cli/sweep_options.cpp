@@ -197,7 +197,7 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
                     "Prompts from a file: JSON as prompts/neutral.json, or one a line")
         ->group(group);
     command.add_option("--limit", flags.limit, "Use only the first N prompts of the file")
-        ->check(CLI::PositiveNumber)
+        ->check(whole_number(1))
         ->group(group);
     command
         .add_option("--negative-prompt", flags.negative_prompt,

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "audio/audio_conversion.hpp"
+#include "base/numbers.hpp"
 #include "base/statistics.hpp"
 #include "generation/activations.hpp"
 #include "generation/generation_session.hpp"
@@ -28,6 +29,8 @@ std::vector<fs::path> files_in(const fs::path& folder) {
     if (error) throw InputError(folder.string() + ": cannot be read: " + error.message());
     for (const fs::directory_entry& entry : entries) {
         if (entry.is_directory(error) || entry.path().filename().string().starts_with('.')) continue;
+        // What generate and sweep write beside their clips.
+        if (entry.path().extension() == ".json" || entry.path().extension() == ".jsonl") continue;
         files.push_back(entry.path());
     }
     std::sort(files.begin(), files.end());
@@ -60,7 +63,7 @@ Recording read_recording(const fs::path& file, const Manifest& manifest, const R
     audio.samples.resize(
         static_cast<std::size_t>(recording.num_frames * manifest.codec.hop_length * channels));
     if (audio.duration_s() < std::min(kShortestRecording_s, options.duration_s) * 0.999)
-        throw InputError("too short: " + std::to_string(audio.duration_s()) + " s");
+        throw InputError("too short: " + to_text(audio.duration_s()) + " s");
     try {
         parse_positions(options.positions, recording.num_frames, manifest.codec.frame_rate_hz);
     } catch (const UsageError& error) {

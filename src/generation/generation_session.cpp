@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/numbers.hpp"
 #include "base/shapes.hpp"
 #include "musicsteer/errors.hpp"
 
@@ -32,7 +33,7 @@ void SessionOptions::validate(const Manifest& manifest) const {
     if (num_frames <= 0) throw UsageError("a clip needs at least one frame: choose a longer duration");
     if (num_frames > manifest.max_frames()) {
         const double longest_s = static_cast<double>(manifest.max_frames()) / manifest.codec.frame_rate_hz;
-        throw UsageError("the clip is too long: this model's positions allow " + std::to_string(longest_s) +
+        throw UsageError("the clip is too long: this model's positions allow " + to_text(longest_s) +
                          " s in one go");
     }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/numbers.hpp"
 #include "base/size_limits.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
@@ -161,7 +162,7 @@ std::int64_t Manifest::frames_of(double duration_s) const {
     if (!(frames >= 0) || !(frames <= kMaxFrames)) {
         throw UsageError("duration: expected seconds from 0 to " +
                          std::to_string(static_cast<std::int64_t>(kMaxFrames / codec.frame_rate_hz)) +
-                         ", found " + std::to_string(duration_s));
+                         ", found " + to_text(duration_s));
     }
     return static_cast<std::int64_t>(frames);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <numeric>
 
 #include "base/numbers.hpp"
@@ -92,6 +93,14 @@ SteeringSetting SteeringSetting::parse(const std::string& text) {
     SteeringSetting setting;
     setting.file = parts.front();
     if (setting.file.empty()) throw UsageError("--steer '" + text + "': expected FILE or FILE:key=value:...");
+    const std::size_t colon = setting.file.rfind(':');
+    std::error_code ignored;
+    if (colon != std::string::npos && parse_number(std::string_view(setting.file).substr(colon + 1)) &&
+        !std::filesystem::exists(setting.file, ignored)) {
+        throw UsageError("--steer '" + text + "': a strength is named, as in '" +
+                         setting.file.substr(0, colon) + ":alpha" + "=" + setting.file.substr(colon + 1) +
+                         "'");
+    }
     for (std::size_t i = 1; i < parts.size(); ++i) {
         const std::size_t equals = parts[i].find('=');
         set_key(setting, parts[i].substr(0, equals), parts[i].substr(equals + 1));

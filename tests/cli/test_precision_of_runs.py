@@ -16,7 +16,7 @@ EXTRACT = ["extract", "--prompts", ROOT / "prompts" / "tempo.json", "--limit", "
 
 @pytest.fixture(scope="session")
 def other_precision(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small bundle as one that says of itself that its decoder is in bfloat16; the weights' hash stays."""
+    """The small bundle as one that says that its decoder is in bfloat16; the weights' hash stays."""
     folder = tmp_path_factory.mktemp("precision") / "bf16"
     shutil.copytree(bundle, folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

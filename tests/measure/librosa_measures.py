@@ -1,5 +1,4 @@
-"""The same measures by librosa: at the file's own rate, onsets and tempo at a hop of about 16 ms, otherwise with
-its defaults."""
+"""The same measures by librosa, at the file's own rate; onsets and tempo at a hop of about 16 ms."""
 
 from __future__ import annotations
 

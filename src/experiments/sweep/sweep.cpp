@@ -221,23 +221,24 @@ class Runner {
 
 }  // namespace
 
-SweepEstimate estimate_sweep(const std::vector<SweepClip>& clips, const SweepPlan& plan,
-                             const Manifest& manifest, const std::map<std::string, std::string>& records,
-                             double seconds_per_clip) {
+SweepEstimate estimate_sweep(const SweepPlan& plan, const Manifest& manifest,
+                             const std::map<std::string, std::string>& records, double seconds_per_clip) {
     SweepEstimate estimate;
-    estimate.clips = std::ssize(clips);
-    const std::int64_t batch_size = plan.settings.batch_size;
-    for (const Group& group : groups_of(clips, records)) {
-        const std::int64_t count = std::ssize(group.clips);
-        estimate.clips_left += count;
-        estimate.batches_left += (count + batch_size - 1) / batch_size;
+    std::map<std::int64_t, std::int64_t> left;  // text length -> clips, as batches_of sorts them
+    plan.for_each_clip([&](const std::string& id, const ClipSpec& spec) {
+        ++estimate.clips;
+        if (!records.contains(id)) ++left[spec.text_length];
+    });
+    for (const auto& [length, clips] : left) {
+        estimate.batches_left += (clips + plan.settings.batch_size - 1) / plan.settings.batch_size;
+        estimate.clips_left += clips;
     }
     const std::uint64_t samples = static_cast<std::uint64_t>(plan.settings.num_frames) *
                                   static_cast<std::uint64_t>(manifest.codec.hop_length) *
                                   static_cast<std::uint64_t>(manifest.decoder.channels);
     const std::uint64_t sample_bytes = bytes_per_sample(parse_sample_format(plan.settings.sample_format));
     const std::uint64_t wav_bytes = plan.audio ? kWavHeaderBytes + samples * sample_bytes : 0;
-    estimate.bytes = clips.size() * (wav_bytes + kRecordBytes);
+    estimate.bytes = static_cast<std::uint64_t>(estimate.clips) * (wav_bytes + kRecordBytes);
     estimate.seconds_left = seconds_per_clip * static_cast<double>(estimate.clips_left);
     return estimate;
 }

@@ -37,9 +37,8 @@ struct SweepEstimate {
 
 /// @param records  of the clips that are there, by ID
 /// @param seconds_per_clip  0: not measured
-SweepEstimate estimate_sweep(const std::vector<SweepClip>& clips, const SweepPlan& plan,
-                             const Manifest& manifest, const std::map<std::string, std::string>& records,
-                             double seconds_per_clip);
+SweepEstimate estimate_sweep(const SweepPlan& plan, const Manifest& manifest,
+                             const std::map<std::string, std::string>& records, double seconds_per_clip);
 
 /// Makes the clips that the folder lacks, batch by batch, in the plan's order. Every batch has the plan's
 /// size and the text length of its prompts, so a clip's bytes do not depend on its companions. A clip that

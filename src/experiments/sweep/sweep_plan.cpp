@@ -33,6 +33,8 @@ SamplingOptions sampling_of(const SweepRequest& request, const Manifest& manifes
     sampling.top_k = request.top_k.value_or(manifest.default_top_k);
     sampling.top_p = request.top_p.value_or(sampling.top_p);
     sampling.temperature = request.temperature.value_or(manifest.default_temperature);
+    if (request.negative_prompt && !sampling.guided())
+        throw UsageError("a negative prompt has no effect without guidance: the guidance scale is 1");
     return sampling;
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "io/csv.hpp"
 #include "musicsteer/metrics.hpp"
 #include "steering/setting_fields.hpp"
 
@@ -12,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::array kClipColumns = {"id", "file", "prompt", "negative_prompt", "seed"};
-/// Text that holds a comma, a quote or a line's end stands in quotes.
+
 std::string cell(const json& value) {
     if (value.is_null()) return "";
     if (value.is_array()) {
@@ -20,12 +21,7 @@ std::string cell(const json& value) {
         for (const json& item : value) text.append(text.empty() ? "" : " ").append(item.dump());
         return text;
     }
-    if (!value.is_string()) return value.dump();
-    const auto& text = value.get_ref<const std::string&>();
-    if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-    std::string quoted = "\"";
-    for (const char letter : text) quoted += letter == '"' ? std::string("\"\"") : std::string(1, letter);
-    return quoted + "\"";
+    return value.is_string() ? csv_cell(value.get<std::string>()) : value.dump();
 }
 
 json member(const json& object, const char* key) {

@@ -225,6 +225,7 @@ TEST(SweepFolder, TableHasARowAClipInThePlansOrder) {
     const TempFolder temp;
     SweepPlan plan = small_plan();
     plan.prompts[0].text = "piano, \"soft\"";
+    plan.prompts[1].text = "=HYPERLINK(1)";
     {
         SweepFolder folder(temp / "runs", plan, ignore);
         for (auto clip = folder.clips().rbegin(); clip != folder.clips().rend(); ++clip)
@@ -235,6 +236,7 @@ TEST(SweepFolder, TableHasARowAClipInThePlansOrder) {
     ASSERT_EQ(rows.size(), 13U);
     EXPECT_TRUE(rows[0].starts_with("id,file,prompt,negative_prompt,seed,concept,alpha,strategy,layers,"));
     EXPECT_THAT(rows[1], HasSubstr(",\"piano, \"\"soft\"\"\",,0,,0.0,,,,,,,"));
+    EXPECT_THAT(rows[7], HasSubstr(",'=HYPERLINK(1),"));
     EXPECT_THAT(rows[2], HasSubstr(",tempo,-0.5,one-to-all,0 1 2,1,resid_post,both,difference,"));
 }
 
