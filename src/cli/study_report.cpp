@@ -11,7 +11,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr std::size_t kWidth = 100;
+constexpr std::size_t kWidth = 97;  // and a percent sign with its comma
 
 std::string shortest(double value, int digits = 3) {
     char text[32];
@@ -99,6 +99,10 @@ void print_wrapped(std::ostream& out, const std::string& text) {
     std::istringstream words(text);
     std::string word, line;
     while (words >> word) {
+        if (word.starts_with('%')) {  // stays with its number
+            line += " " + word;
+            continue;
+        }
         if (!line.empty() && line.size() + 1 + word.size() > kWidth) {
             out << line << '\n';
             line = "  " + word;
