@@ -31,7 +31,7 @@ def snapshot(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-GENERATE = ["generate", "--model", "{bundle}", "--prompt", "x", "--out", "a.wav", "--threads", "1"]
+GENERATE = ["generate", "--model", "{bundle}", "--prompt", "piano", "--out", "a.wav", "--threads", "1"]
 STEER = [*GENERATE, "--duration", "0.1", "--steer", "{vectors}"]
 EXTRACT = [
     "extract",
@@ -44,7 +44,7 @@ EXTRACT = [
     "--out",
     "t.safetensors",
 ]
-RECORD = ["record", "--model", "{bundle}", "--prompt", "x", "--out", "r.safetensors", *SHORT]
+RECORD = ["record", "--model", "{bundle}", "--prompt", "piano", "--out", "r.safetensors", *SHORT]
 
 ARGUMENTS = {
     "no command": ([], 2, "subcommand"),
@@ -305,7 +305,16 @@ def test_vector_files(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path:
     shutil.copy(vectors, tmp_path / "t.safetensors")
     damage(tmp_path / "t.safetensors")
     done = musicsteer(
-        "generate", "--model", bundle, "--prompt", "x", "--out", "a.wav", "--steer", "t.safetensors", *SHORT
+        "generate",
+        "--model",
+        bundle,
+        "--prompt",
+        "piano",
+        "--out",
+        "a.wav",
+        "--steer",
+        "t.safetensors",
+        *SHORT,
     )
     expect(done, 1, pattern)
     assert snapshot(tmp_path) == ["t.safetensors"]
@@ -331,7 +340,7 @@ def test_a_non_finite_activation_names_frame_and_layer(
     musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
 ) -> None:
     done = musicsteer(
-        "generate", "--model", bundle, "--prompt", "x", "--out", "a.wav", "--steer",
+        "generate", "--model", bundle, "--prompt", "piano", "--out", "a.wav", "--steer",
         f"{vectors}:alpha=1e38:layers=1", *SHORT,
     )  # fmt: skip
     warning, error = done.err.splitlines()
@@ -360,7 +369,7 @@ def test_memory_that_is_not_there_is_refused(musicsteer: Runner, bundle: Path, t
         "--model",
         bundle,
         "--prompt",
-        "x",
+        "piano",
         "--duration",
         "5",
         "--batch-size",

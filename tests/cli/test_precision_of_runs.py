@@ -80,7 +80,7 @@ def test_a_study_goes_on_in_its_own_precision_only(
         "--duration",
         "0.05",
     ]
-    study += ["--controls", "2", "--no-audio", "--threads", "1", "--max-kl", "0.5"]
+    study += ["--controls", "4", "--no-audio", "--threads", "1", "--max-kl", "0.5"]
     begun = musicsteer("study", "--model", bundle, *study, "--out", "study")
     assert begun.code == 0, begun.err
     done = musicsteer("study", "--model", other_precision, *study, "--out", "study")

@@ -53,7 +53,7 @@ def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> No
         if any(word in done.err for word in ("libgomp", "shared libraries", "terminate")):
             continue  # before main, or in a library that ends the process itself
         assert done.code in (0, 1) and len(done.errors) == done.code, done.err
-        assert len(done.err.splitlines()) <= 1, done.err
+        assert "LibTorch" not in done.err and "Exception" not in done.err, done.err
         told += 1
     if not told:
         pytest.skip("libraries do not start under these limits here")

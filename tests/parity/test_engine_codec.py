@@ -41,7 +41,7 @@ def test_what_cannot_be_decoded_is_one_sentence(sides: Sides) -> None:
     with pytest.raises(AssertionError) as caught:
         sides.engine(decode={"short": random_codes(sides.reference, 1, 1)})
     message = str(caught.value)
-    assert "error: codec failed in lstm_input: Padding" in message and "\n" not in message
+    assert "error: codec in lstm_input failed: Padding" in message and "\n" not in message
 
 
 def sound(sides: Sides, count: int) -> Tensor:

@@ -202,12 +202,13 @@ void SweepFolder::log_timing(const json& timing) {
 }
 
 void SweepFolder::write_table() const {
-    std::vector<std::string> lines;
+    AtomicFile file(paths_.table(), Overwrite::kAllow);
+    file.write(sweep_table_heading());
     for (const SweepClip& clip : clips_) {
         if (const auto record = records_.find(clip.id); record != records_.end())
-            lines.push_back(record->second);
+            file.write(sweep_table_row(record->second));
     }
-    write_file_atomically(paths_.table(), sweep_table(lines), Overwrite::kAllow);
+    file.commit();
 }
 
 }  // namespace musicsteer

@@ -47,15 +47,17 @@ std::string row_of(const json& record) {
 
 }  // namespace
 
-std::string sweep_table(const std::vector<std::string>& records) {
-    std::string table;
-    for (const char* column : kClipColumns) table += std::string(column) + ",";
-    table += "concept,";
-    for (const SettingField& field : setting_fields()) table += std::string(field.key) + ",";
-    for (const char* column : kMeasureNames) table += std::string(column) + ",";
-    table += "kl_nats,audio_sha256\n";
-    for (const std::string& record : records) table += row_of(json::parse(record));
-    return table;
+std::string sweep_table_heading() {
+    std::string heading;
+    for (const char* column : kClipColumns) heading += std::string(column) + ",";
+    heading += "concept,";
+    for (const SettingField& field : setting_fields()) heading += std::string(field.key) + ",";
+    for (const char* column : kMeasureNames) heading += std::string(column) + ",";
+    return heading + "kl_nats,audio_sha256\n";
+}
+
+std::string sweep_table_row(const std::string& record) {
+    return row_of(json::parse(record));
 }
 
 }  // namespace musicsteer

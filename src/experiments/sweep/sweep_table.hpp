@@ -1,11 +1,12 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 namespace musicsteer {
 
-/// runs.csv: a header and one row a record, RFC 4180. @param records  lines of runs.jsonl
-std::string sweep_table(const std::vector<std::string>& records);
+/// The first line of runs.csv (RFC 4180).
+std::string sweep_table_heading();
+/// A clip's line. @param record  a line of runs.jsonl
+std::string sweep_table_row(const std::string& record);
 
 }  // namespace musicsteer
