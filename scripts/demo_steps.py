@@ -19,7 +19,7 @@ class StepError(Exception):
 class Step:
     """One thing to make. It is made again if its inputs or settings changed since it was finished.
 
-    resumable: what a stopped call left is gone on with, unless inputs or settings changed since.
+    resumable: a stopped call is resumed, unless inputs or settings changed since.
     """
 
     name: str
