@@ -52,12 +52,7 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     PromptSet prompts = options.prompts.empty() ? PromptSet::of_files(options.positive, options.negative)
                                                 : PromptSet::load(options.prompts);
     if (!options.concept_name.empty()) prompts.concept_name = options.concept_name;
-    const auto count = [&](const PromptSide& side) {
-        const auto size = static_cast<std::int64_t>(side.prompts.size());
-        return options.limit > 0 ? std::min(options.limit, size) : size;
-    };
-    check_usable(options.resolved_method(), prompt_relations(prompts, options.limit), count(prompts.positive),
-                 count(prompts.negative));
+    check_usable(options.resolved_method(), prompts, options.limit);
     Bundle bundle = open_bundle(options.model);
     ExtractionOptions extraction;
     static_cast<PoolingOptions&>(extraction) = pooling_options(options, bundle.manifest());

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/logging.hpp"
+#include "generation/default_sampling.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer::cli {
@@ -142,11 +143,7 @@ SamplingOptions SamplingFlags::over(SamplingOptions options) const {
 }
 
 SamplingOptions SamplingFlags::resolve(const Manifest& manifest) const {
-    SamplingOptions defaults;
-    defaults.guidance_scale = manifest.default_guidance_scale;
-    defaults.top_k = manifest.default_top_k;
-    defaults.temperature = manifest.default_temperature;
-    return over(defaults);
+    return over(default_sampling(manifest));
 }
 
 void SamplingFlags::validate() const {

@@ -114,8 +114,7 @@ void run(const StudyFlags& flags, const Context& context) {
     everywhere.file = request.vector;
     const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
     claim_study_folder(request, bundle.manifest(), flags.out);
-    SamplingOptions sampling;
-    sampling.guidance_scale = request.clips.guidance_scale.value_or(bundle.manifest().default_guidance_scale);
+    const SamplingOptions sampling = sampling_of(request.clips, bundle.manifest());
     const std::int64_t max_clips =
         max_study_clips(request, std::ssize(resolved.layers->numbers), sampling.guided());
     say_size(request, max_clips);

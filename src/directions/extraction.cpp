@@ -32,6 +32,12 @@ std::size_t recorded(const ActivationFile& activations) {
     return static_cast<std::size_t>(prompts);
 }
 
+/// How many of a side's prompts are used.
+std::int64_t count_of(const PromptSide& side, std::int64_t limit) {
+    const std::int64_t size = std::ssize(side.prompts);
+    return limit > 0 ? std::min(limit, size) : size;
+}
+
 class PromptRecorder {
   public:
     PromptRecorder(const Model& model, const PromptSet& prompts, const ExtractionOptions& options)
@@ -93,18 +99,14 @@ class PromptRecorder {
     }
 
     Provenance provenance() const {
-        const auto count = [&](const PromptSide& side) {
-            const auto size = static_cast<std::int64_t>(side.prompts.size());
-            return options_.limit > 0 ? std::min(options_.limit, size) : size;
-        };
         Provenance p = pooling_provenance(options_, model_.manifest());
         p.concept_name = prompts_.concept_name;
         p.positive_label = prompts_.positive.label;
         p.negative_label = prompts_.negative.label;
         p.prompts_sha256 = prompts_.sha256;
         p.seed = options_.seed;
-        p.positive_count = count(prompts_.positive);
-        p.negative_count = count(prompts_.negative);
+        p.positive_count = count_of(prompts_.positive, options_.limit);
+        p.negative_count = count_of(prompts_.negative, options_.limit);
         return p;
     }
 
@@ -193,6 +195,11 @@ ActivationFile record_activations(const Model& model, const PromptSet& prompts,
     if (options.limit < 0) throw UsageError("limit must be at least 1 prompt a side");
     if (options.points.empty()) throw UsageError("no hook point to record");
     return PromptRecorder(model, prompts, options).run();
+}
+
+void check_usable(const MethodOptions& method, const PromptSet& prompts, std::int64_t limit) {
+    check_usable(method, prompt_relations(prompts, limit), count_of(prompts.positive, limit),
+                 count_of(prompts.negative, limit));
 }
 
 PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit) {

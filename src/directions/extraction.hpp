@@ -36,6 +36,9 @@ struct ExtractionOptions : PoolingOptions {
 ActivationFile record_activations(const Model& model, const PromptSet& prompts,
                                   const ExtractionOptions& options);
 
+/// check_usable for what an extraction from these prompts fits to, before anything is generated.
+void check_usable(const MethodOptions& method, const PromptSet& prompts, std::int64_t limit);
+
 /// Which prompts belong together, and their numbers if every one of the first `limit` (0: all) has one.
 PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit);
 

@@ -13,15 +13,14 @@ using nlohmann::json;
 
 constexpr std::size_t kIdDigits = 20;
 
-json execution_json(const ClipSettings& settings, std::int64_t text_length) {
+}  // namespace
+
+json execution_json(const ClipSettings& settings) {
     return {{"batch_size", settings.batch_size},
-            {"text_length", text_length},
             {"threads", settings.threads},
             {"device", settings.device},
             {"precision", settings.precision}};
 }
-
-}  // namespace
 
 std::string program_version() {
     return MUSICSTEER_VERSION;
@@ -56,8 +55,9 @@ json clip_record(const ClipSettings& settings, const ClipSpec& clip) {
         {"top_p", settings.sampling.top_p},
         {"temperature", settings.sampling.temperature},
         {"steering", std::move(steering)},
-        {"execution", execution_json(settings, clip.text_length)},
+        {"execution", execution_json(settings)},
     };
+    record["execution"]["text_length"] = clip.text_length;
     if (clip.negative_prompt) record["negative_prompt"] = *clip.negative_prompt;
     return record;
 }

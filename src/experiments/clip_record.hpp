@@ -35,6 +35,9 @@ struct ClipSettings {
     static ClipSettings of(const Manifest& manifest, double duration_s, const SamplingOptions& sampling);
 };
 
+/// The key `execution` of records, plans and patch files.
+nlohmann::json execution_json(const ClipSettings& settings);
+
 /// What a clip has of its own.
 struct ClipSpec {
     std::optional<std::string> prompt;  ///< none: unconditional

@@ -3,6 +3,7 @@
 #include "directions/extraction.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "generation/clip_runner.hpp"
+#include "generation/default_sampling.hpp"
 #include "model/memory.hpp"
 #include "model/model.hpp"
 #include "musicsteer/errors.hpp"
@@ -11,14 +12,6 @@
 
 namespace musicsteer {
 namespace {
-
-SamplingOptions default_sampling(const Manifest& manifest) {
-    SamplingOptions sampling;
-    sampling.guidance_scale = manifest.default_guidance_scale;
-    sampling.top_k = manifest.default_top_k;
-    sampling.temperature = manifest.default_temperature;
-    return sampling;
-}
 
 /// Warnings that nobody asked for are dropped.
 OnWarning on_warning_of(const RunOptions& options) {
@@ -108,12 +101,7 @@ void Pipeline::generate(std::span<const ClipRequest> requests, const GenerateOpt
 VectorFile Pipeline::extract(const PromptSet& prompts, const ExtractOptions& options) const {
     MethodOptions method;
     method.method = parse_direction_method(options.method);
-    const auto count = [&](const PromptSide& side) {
-        const std::int64_t size = std::ssize(side.prompts);
-        return options.limit > 0 ? std::min(options.limit, size) : size;
-    };
-    check_usable(method, prompt_relations(prompts, options.limit), count(prompts.positive),
-                 count(prompts.negative));
+    check_usable(method, prompts, options.limit);
     ExtractionOptions extraction;
     for (std::int64_t layer = 0; layer < num_layers(); ++layer)
         extraction.points.push_back(HookPoint::at(layer, Site::kResidPost));

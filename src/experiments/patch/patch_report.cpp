@@ -89,11 +89,7 @@ json patch_json(const PatchReport& report) {
                  {"top_k", settings.sampling.top_k},
                  {"top_p", settings.sampling.top_p},
                  {"temperature", settings.sampling.temperature},
-                 {"execution",
-                  {{"batch_size", settings.batch_size},
-                   {"threads", settings.threads},
-                   {"device", settings.device},
-                   {"precision", settings.precision}}}});
+                 {"execution", execution_json(settings)}});
     const bool is_patching = report.method == PatchMethod::kReplace;
     json& clips = file[is_patching ? "pairs" : "clips"] = json::array();
     for (std::size_t i = 0; i < report.clips.size(); ++i)

@@ -139,7 +139,7 @@ class StudyRun {
             const double residual = stats_of(layer).mean_residual_norm;
             squares += std::pow(residual > 0.0 ? norm / residual : norm, 2);
         }
-        const SamplingOptions sampling = sampling_options();
+        const SamplingOptions sampling = sampling_of(study_.request.clips, model_.manifest());
         const bool is_amplified = sampling.guided() && *way.rows == SteeredRows::kConditional;
         return std::sqrt(squares) * (is_amplified ? sampling.guidance_scale : 1.0);
     }
@@ -175,7 +175,7 @@ class StudyRun {
     std::vector<SweepCondition> strategies_of(std::size_t vector,
                                               const std::vector<WayResponse>& of_layers) const {
         std::vector<SweepCondition> ways;
-        const SamplingOptions sampling = sampling_options();
+        const SamplingOptions sampling = sampling_of(study_.request.clips, model_.manifest());
         const auto add = [&](Strategy strategy, const std::optional<std::int64_t>& layer, double alpha) {
             ways.push_back(condition(vector, strategy, layer, SteeredRows::kBoth, both_signs(alpha)));
             if (!sampling.guided()) return;
@@ -193,13 +193,6 @@ class StudyRun {
         add(Strategy::kOneToAll, layer, alone / many);
         add(Strategy::kPerLayer, std::nullopt, weakest / many);
         return ways;
-    }
-
-    SamplingOptions sampling_options() const {
-        SamplingOptions sampling;
-        sampling.guidance_scale =
-            study_.request.clips.guidance_scale.value_or(model_.manifest().default_guidance_scale);
-        return sampling;
     }
 
     const StudyWay& chosen(std::size_t vector) const {

@@ -9,6 +9,7 @@
 #include "base/numbers.hpp"
 #include "experiments/sweep/sweep_conditions.hpp"
 #include "generation/clip_runner.hpp"
+#include "generation/default_sampling.hpp"
 #include "model/memory.hpp"
 #include "musicsteer/errors.hpp"
 
@@ -25,17 +26,6 @@ std::vector<Value> without_repetition(const std::vector<Value>& values) {
         if (seen.insert(value).second) result.push_back(value);
     }
     return result;
-}
-
-SamplingOptions sampling_of(const SweepRequest& request, const Manifest& manifest) {
-    SamplingOptions sampling;
-    sampling.guidance_scale = request.guidance_scale.value_or(manifest.default_guidance_scale);
-    sampling.top_k = request.top_k.value_or(manifest.default_top_k);
-    sampling.top_p = request.top_p.value_or(sampling.top_p);
-    sampling.temperature = request.temperature.value_or(manifest.default_temperature);
-    if (request.negative_prompt && !sampling.guided())
-        throw UsageError("a negative prompt has no effect without guidance: the guidance scale is 1");
-    return sampling;
 }
 
 bool has_unsteered(const SweepPlan& plan) {
@@ -109,6 +99,15 @@ ClipSpec clip_spec(const SweepPlan& plan, const SweepPrompt& prompt, std::uint64
 
 }  // namespace
 
+SamplingOptions sampling_of(const SweepRequest& request, const Manifest& manifest) {
+    SamplingOptions sampling = default_sampling(manifest);
+    sampling.guidance_scale = request.guidance_scale.value_or(sampling.guidance_scale);
+    sampling.top_k = request.top_k.value_or(sampling.top_k);
+    sampling.top_p = request.top_p.value_or(sampling.top_p);
+    sampling.temperature = request.temperature.value_or(sampling.temperature);
+    return sampling;
+}
+
 Shard Shard::parse(const std::string& text) {
     Shard shard;
     const auto number = [&](std::string_view digits, std::int64_t& value) {
@@ -180,6 +179,8 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     run.num_frames = plan.settings.num_frames;
     run.sampling = plan.settings.sampling;
     run.validate(manifest);
+    if (request.negative_prompt && !run.sampling.guided())
+        throw UsageError("a negative prompt has no effect without guidance: the guidance scale is 1");
     plan.settings.sample_format = request.sample_format.value_or(plan.settings.sample_format);
     (void)parse_sample_format(plan.settings.sample_format);
     plan.settings.device = options.device;

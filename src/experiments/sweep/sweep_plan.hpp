@@ -80,6 +80,9 @@ struct SweepPlan {
     bool same_but_for_shard(const SweepPlan& other) const;
 };
 
+/// How its clips are sampled: what the request leaves open is the model's.
+SamplingOptions sampling_of(const SweepRequest& request, const Manifest& manifest);
+
 /// What a plan depends on beside the request.
 struct PlanOptions {
     std::string device = "cpu";

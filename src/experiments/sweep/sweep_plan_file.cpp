@@ -44,11 +44,7 @@ json fixed_json(const SweepPlan& plan) {
         {"top_k", settings.sampling.top_k},
         {"top_p", settings.sampling.top_p},
         {"temperature", settings.sampling.temperature},
-        {"execution",
-         {{"batch_size", settings.batch_size},
-          {"threads", settings.threads},
-          {"device", settings.device},
-          {"precision", settings.precision}}},
+        {"execution", execution_json(settings)},
     });
     if (plan.negative_prompt) result["negative_prompt"] = *plan.negative_prompt;
     if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
