@@ -12,6 +12,7 @@ import demo_table
 from demo_steps import Maker, Step, StepError, call, command_step
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "python" / "musicsteer"
 PROGRAM = ROOT / "build" / "musicsteer"
 CHECKPOINT = ROOT / "models" / "demo"
 
@@ -70,9 +71,8 @@ def vector_axes(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def export_step(bundle: Path) -> Step:
     """Checkpoint -> bundle."""
-    program = ROOT / "scripts" / "export_model.py"
-    command = [sys.executable, str(program), str(CHECKPOINT), str(bundle)]
-    inputs = [program, ROOT / "scripts" / "torchscript", CHECKPOINT]
+    command = [sys.executable, "-m", "musicsteer.export_model", str(CHECKPOINT), str(bundle)]
+    inputs = [PACKAGE / "export_model.py", PACKAGE / "torchscript", CHECKPOINT]
     return command_step("export", "exporting the demo model to a bundle", inputs, bundle, command)
 
 
@@ -127,9 +127,8 @@ def table_step(sweep: Path, table: Path, medleys: dict[str, Path]) -> Step:
 
 def report_step(sweep: Path, report: Path) -> Step:
     """Clips -> a page to listen to them."""
-    program = ROOT / "scripts" / "report.py"
-    command = [sys.executable, str(program), str(sweep), "--out", str(report)]
-    inputs = [program, ROOT / "scripts" / "report", sweep / "plan.json", sweep / "runs.jsonl"]
+    command = [sys.executable, "-m", "musicsteer.report", str(sweep), "--out", str(report)]
+    inputs = [PACKAGE / "report", sweep / "plan.json", sweep / "runs.jsonl"]
     return command_step("report", "making the listening report", inputs, report, command)
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import librosa
 import numpy as np
 import soundfile
-from report.conditions import Condition, labels_of
-from report.curves import conditions_of
-from report.errors import ReportError
-from report.loading import Clip, read_sweeps
+
+from musicsteer.report.conditions import Condition, labels_of
+from musicsteer.report.curves import conditions_of
+from musicsteer.report.errors import ReportError
+from musicsteer.report.loading import Clip, read_sweeps
 
 COLUMNS = (
     ("tempo_bpm", "tempo (BPM)", 1),

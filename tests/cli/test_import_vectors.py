@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from program import ROOT, Outcome, Runner
+from program import Outcome, Runner
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import import_vectors
+from musicsteer import import_vectors
 
 BLOCK = torch.randn(3, 48, generator=torch.Generator().manual_seed(0))
 POINTS = [f"decoder.{layer}.resid_post" for layer in range(3)]
@@ -72,7 +71,7 @@ def gguf_bytes(tensors: dict[str, np.ndarray]) -> bytes:
 
 
 def test_the_script_by_itself(tmp_path: Path) -> None:
-    script = [sys.executable, ROOT / "scripts" / "import_vectors.py"]
+    script = [sys.executable, "-m", "musicsteer.import_vectors"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0 and "import_vectors.py theirs.pt mood.safetensors" in shown.stdout
     torch.save({0: HugeBytes()}, tmp_path / "v.pt")

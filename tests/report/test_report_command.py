@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 import soundfile
 from example_sweeps import grid, plan_of, record, steering, write_audio, write_sweep
-from report.audio import UnreadableAudio, encode_clip
-from report.command_line import command_line
+
+from musicsteer.report.audio import UnreadableAudio, encode_clip
+from musicsteer.report.command_line import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
 
 
 def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "report.py", *map(str, arguments)]
+    command = [sys.executable, "-m", "musicsteer.report", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchscript.codec_layers import PAD_MODES, Conv, Lstm, Quantiser, ResidualBlock, UpConv
-from torchscript.common import UnsupportedCheckpoint, adopt
-from torchscript.reach import Reach, reach_of
+from musicsteer.torchscript.codec_layers import PAD_MODES, Conv, Lstm, Quantiser, ResidualBlock, UpConv
+from musicsteer.torchscript.common import UnsupportedCheckpoint, adopt
+from musicsteer.torchscript.reach import Reach, reach_of
 
 PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
 TILE_FLOATS = 1 << 19  # of a tile's widest activation: larger ones leave the cache, smaller ones repeat work

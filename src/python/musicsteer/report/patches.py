@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from report.errors import ReportError
-from report.statistics import FEW_PAIRS
+from musicsteer.report.errors import ReportError
+from musicsteer.report.statistics import FEW_PAIRS
 
 FORMAT = "musicsteer-patch"
 VERSION = 1

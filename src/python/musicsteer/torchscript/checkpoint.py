@@ -15,8 +15,8 @@ import transformers
 from transformers import AutoConfig, MusicgenForConditionalGeneration, T5Tokenizer
 from transformers.utils import cached_file
 
-from torchscript.source import CheckpointError, hub_name, resolve_source
-from torchscript.tokenizer_file import TokenizerError, canonical
+from musicsteer.torchscript.source import CheckpointError, hub_name, resolve_source
+from musicsteer.torchscript.tokenizer_file import TokenizerError, canonical
 
 ARCHITECTURE = "MusicgenForConditionalGeneration"
 NON_COMMERCIAL = "Weights of published MusicGen checkpoints are for non-commercial use only (CC-BY-NC-4.0)."

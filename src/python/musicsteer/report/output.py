@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from report.errors import ReportError
+from musicsteer.report.errors import ReportError
 
 # In every page's head; a folder or file is only replaced if it carries this.
 GENERATOR = '<meta name="generator" content="musicsteer report">'

@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from export_model import export
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from torchscript.bundle import BundleError
-from torchscript.checkpoint import CheckpointError, one_line, read_checkpoint, weights_sha256
-from torchscript.common import UnsupportedCheckpoint
-from torchscript.parity import (
+from transformers import T5Tokenizer
+
+from musicsteer.export_model import export
+from musicsteer.torchscript.bundle import BundleError
+from musicsteer.torchscript.checkpoint import CheckpointError, one_line, read_checkpoint, weights_sha256
+from musicsteer.torchscript.common import UnsupportedCheckpoint
+from musicsteer.torchscript.parity import (
     BOUND,
     STEER_THROUGH,
     Case,
@@ -38,8 +40,7 @@ from torchscript.parity import (
     reference,
     replay,
 )
-from torchscript.source import resolve_source
-from transformers import T5Tokenizer
+from musicsteer.torchscript.source import resolve_source
 
 PROMPTS = [
     "a calm piano melody with soft strings",

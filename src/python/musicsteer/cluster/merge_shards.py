@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from shards import ClusterError, find_program, merge, positive
+from musicsteer.cluster.shards import ClusterError, find_program, merge, positive
 
 
 def main() -> int:

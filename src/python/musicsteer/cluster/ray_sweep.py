@@ -12,7 +12,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from shards import ClusterError, ShardedSweep, add_arguments, count_clips, merge, open_sweep, positive
+from musicsteer.cluster.shards import (
+    ClusterError,
+    ShardedSweep,
+    add_arguments,
+    count_clips,
+    merge,
+    open_sweep,
+    positive,
+)
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:

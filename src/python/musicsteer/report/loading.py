@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from report.conditions import Condition, Settings
-from report.errors import ReportError
-from report.measures import KL, MEASURES
-from report.patches import Patch
+from musicsteer.report.conditions import Condition, Settings
+from musicsteer.report.errors import ReportError
+from musicsteer.report.measures import KL, MEASURES
+from musicsteer.report.patches import Patch
 
 FORMAT = "musicsteer-sweep"
 VERSION = 1

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import ClassifierFreeGuidanceLogitsProcessor, DynamicCache, EncoderDecoderCache
 
-from torchscript.decoder import text_bias
+from musicsteer.torchscript.decoder import text_bias
 
 # float32's own noise. Against float64, transformers errs by up to 1.2e-5 of the largest value and the
 # modules by up to 1.1e-5 (heads of cross-attention, six-codebooks); they may differ by the sum, and on some

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchscript.decoder import StepLinear
+from musicsteer.torchscript.decoder import StepLinear
 
 PRECISIONS = ("f32", "bf16", "int8")
 

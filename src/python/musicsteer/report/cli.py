@@ -10,12 +10,12 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from report.audio import CODECS, EncodedClip, UnreadableAudio, clip_script, encode_clip
-from report.errors import ReportError
-from report.loading import Clip, Sweep, check_one_model, read_sweeps
-from report.output import check_replaceable, replacing
-from report.page import render
-from report.patches import Patch, read_patches
+from musicsteer.report.audio import CODECS, EncodedClip, UnreadableAudio, clip_script, encode_clip
+from musicsteer.report.errors import ReportError
+from musicsteer.report.loading import Clip, Sweep, check_one_model, read_sweeps
+from musicsteer.report.output import check_replaceable, replacing
+from musicsteer.report.page import render
+from musicsteer.report.patches import Patch, read_patches
 
 PLOTLY = "plotly.min.js"
 LARGE_PAGE_BYTES = 100_000_000

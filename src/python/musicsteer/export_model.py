@@ -19,8 +19,9 @@ import tokenizers
 import torch
 import transformers
 from torch import Tensor, nn
-from torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
-from torchscript.checkpoint import (
+
+from musicsteer.torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
+from musicsteer.torchscript.checkpoint import (
     ARCHITECTURE,
     Checkpoint,
     CheckpointError,
@@ -28,13 +29,13 @@ from torchscript.checkpoint import (
     read_checkpoint,
     weights_sha256,
 )
-from torchscript.codec import PRECISIONS as CODEC_PRECISIONS
-from torchscript.codec import Codec
-from torchscript.common import UnsupportedCheckpoint
-from torchscript.decoder import Decoder
-from torchscript.parity import Difference, Modules, compare, make_case, reference, replay
-from torchscript.precision import PRECISIONS, lower
-from torchscript.text_encoder import TextEncoder
+from musicsteer.torchscript.codec import PRECISIONS as CODEC_PRECISIONS
+from musicsteer.torchscript.codec import Codec
+from musicsteer.torchscript.common import UnsupportedCheckpoint
+from musicsteer.torchscript.decoder import Decoder
+from musicsteer.torchscript.parity import Difference, Modules, compare, make_case, reference, replay
+from musicsteer.torchscript.precision import PRECISIONS, lower
+from musicsteer.torchscript.text_encoder import TextEncoder
 
 VERSION = "0.1.0"
 # Of the largest sample; random weights round more coarsely than trained ones.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchscript.common import UnsupportedCheckpoint, activation, adopt
+from musicsteer.torchscript.common import UnsupportedCheckpoint, activation, adopt
 
 
 class RmsNorm(nn.Module):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from report.conditions import Settings, Term, alpha_text, layers_text
-from report.loading import Sweep
-from report.patches import Patch
+from musicsteer.report.conditions import Settings, Term, alpha_text, layers_text
+from musicsteer.report.loading import Sweep
+from musicsteer.report.patches import Patch
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchscript.common import UnsupportedCheckpoint, activation, adopt, onednn_linear
+from musicsteer.torchscript.common import UnsupportedCheckpoint, activation, adopt, onednn_linear
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from report.conditions import Condition, Settings, Term, labels_of
-from report.loading import Clip, Sweep
-from report.measures import KL, MEASURES
-from report.statistics import Estimate, Floats, estimate_change, estimate_mean
+from musicsteer.report.conditions import Condition, Settings, Term, labels_of
+from musicsteer.report.loading import Clip, Sweep
+from musicsteer.report.measures import KL, MEASURES
+from musicsteer.report.statistics import Estimate, Floats, estimate_change, estimate_mean
 
 Pair = tuple[str | None, int]
 

@@ -12,15 +12,15 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from report.command_line import command_line
-from report.conditions import layers_text
-from report.curves import Curve, count_missing, curves_of
-from report.facts import bundle_path, facts_of, title_of
-from report.loading import Clip, Sweep
-from report.measures import KL, MEASURES, default_measure
-from report.output import GENERATOR
-from report.patches import Patch, patch_data
-from report.statistics import FEW_PAIRS, Estimate
+from musicsteer.report.command_line import command_line
+from musicsteer.report.conditions import layers_text
+from musicsteer.report.curves import Curve, count_missing, curves_of
+from musicsteer.report.facts import bundle_path, facts_of, title_of
+from musicsteer.report.loading import Clip, Sweep
+from musicsteer.report.measures import KL, MEASURES, default_measure
+from musicsteer.report.output import GENERATOR
+from musicsteer.report.patches import Patch, patch_data
+from musicsteer.report.statistics import FEW_PAIRS, Estimate
 
 SCRIPTS = ("data", "theme", "audio", "levels", "spectrogram", "listen", "charts", "tables", "patches", "main")
 

@@ -6,7 +6,7 @@ import shlex
 import shutil
 from typing import Any
 
-from report.conditions import effect_keys
+from musicsteer.report.conditions import effect_keys
 
 # Flag of `musicsteer generate` for each field of a record that is a number or a word.
 _FLAGS = {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchscript.common import onednn_linear
+from musicsteer.torchscript.common import onednn_linear
 
 MANY_WEIGHTS = 1 << 20  # beyond this a transposed convolution is a matrix product
 PAD_MODES = ("constant", "reflect", "replicate", "circular")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shards import ClusterError, ShardedSweep, add_arguments, open_sweep, positive
+from musicsteer.cluster.shards import ClusterError, ShardedSweep, add_arguments, open_sweep, positive
 
 HERE = Path(__file__).resolve().parent
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchscript.parity import Case, LayerLoop, Modules, Steer, delay, guided, make_case
+
+from musicsteer.torchscript.parity import Case, LayerLoop, Modules, Steer, delay, guided, make_case
 
 BOUND = 0.01  # nats a code
 ALPHAS = (-2.0, -1.0, 1.0, 2.0)

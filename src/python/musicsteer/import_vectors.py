@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vector_import.placing import SITES, Choice, place
-from vector_import.readers import limited_memory, read, source_file
-from vector_import.tensors import ImportFailure
-from vector_import.vector_file import (
+from musicsteer.vector_import.placing import SITES, Choice, place
+from musicsteer.vector_import.readers import limited_memory, read, source_file
+from musicsteer.vector_import.tensors import ImportFailure
+from musicsteer.vector_import.vector_file import (
     Model,
     check_model,
     encode,
