@@ -5,8 +5,8 @@
 
 namespace musicsteer {
 
-/// A linear without bias that runs at every step (StepLinear and its lowered kinds in scripts/torchscript).
-/// int8 weights are multiplied by the kernel here, others by the module.
+/// A linear without bias that runs at every step (StepLinear and its lowered kinds in
+/// src/python/musicsteer/torchscript). int8 weights are multiplied by the kernel here, others by the module.
 class StepLinear {
   public:
     explicit StepLinear(const torch::jit::Module& module);

@@ -1,4 +1,4 @@
-"""scripts/import_vectors.py: what others save becomes vector files that the program steers by."""
+"""musicsteer import: what others save becomes vector files that the program steers by."""
 
 from __future__ import annotations
 
@@ -247,8 +247,8 @@ def test_generate_says_what_a_foreign_file_is(musicsteer: Runner, bundle: Path, 
     (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT, "--out", "a.wav", "--steer"]
     for name, words in (
-        ("theirs", "scripts/import_vectors.py"),
-        ("gguf", "a GGUF file; scripts/import_vectors.py"),
+        ("theirs", "'musicsteer import'"),
+        ("gguf", "a GGUF file; 'musicsteer import'"),
         ("lfs", "a Git LFS pointer in place of the file"),
     ):
         done = musicsteer(*base, f"{name}.safetensors")

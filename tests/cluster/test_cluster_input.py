@@ -55,7 +55,7 @@ def test_arguments(toy: Toy, tmp_path: Path) -> None:
     code, _, err = run(toy, "slurm_sweep", "plan.json", "runs", "--shards", "0")
     assert code == 2 and "--shards: expected a number from 1" in err
     code, out, _ = run(toy, "slurm_sweep", "--help")
-    assert code == 0 and "scripts/cluster/slurm_sweep.py plan.json" in out and "--at-once" in out
+    assert code == 0 and "musicsteer cluster slurm plan.json" in out and "--at-once" in out
 
 
 def test_another_plan_or_split_is_refused(toy: Toy, tmp_path: Path) -> None:

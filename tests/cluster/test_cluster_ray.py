@@ -1,4 +1,4 @@
-"""scripts/cluster/ray_sweep.py on a Ray of its own: kills, failures, and the bytes of a single run."""
+"""musicsteer cluster ray on a Ray of its own: kills, failures, and the bytes of a single run."""
 
 from __future__ import annotations
 

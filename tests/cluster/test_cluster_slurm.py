@@ -1,4 +1,4 @@
-"""scripts/cluster/slurm_sweep.py on a SLURM of our own: kills, failures, and the bytes of a single run."""
+"""musicsteer cluster slurm on a SLURM of our own: kills, failures, and the bytes of a single run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/check_checkpoint.py: its report, its verdict, and what it does about a wrong program or bundle."""
+"""musicsteer check: its report, its verdict, and what it does about a wrong program or bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/export_model.py end to end: what it writes, and what it refuses without leaving anything behind."""
+"""musicsteer export end to end: what it writes, and what it refuses without leaving anything behind."""
 
 from __future__ import annotations
 

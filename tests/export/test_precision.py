@@ -13,6 +13,7 @@ from musicsteer import check_precision, export_model
 from musicsteer.torchscript import precision
 from musicsteer.torchscript.decoder import StepLinear
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = [(192, 768), (45, 77), (64, 40), (1024, 256)]
 
 

@@ -145,7 +145,7 @@ def test_flac_keeps_every_sample_and_vorbis_every_length(tmp_path, sweep):
 def test_command_line_spells_every_setting():
     entry = record('it\'s a "prompt"; $HOME', 7, [steering(-0.25, source_layer=3, strategy="one-to-all")])
     words = shlex.split(command_line(entry, "my bundle", "clip.wav"))
-    assert words[:4] == ["build/musicsteer", "generate", "--model", "my bundle"]
+    assert words[:4] == ["musicsteer", "generate", "--model", "my bundle"]
     assert '--prompt=it\'s a "prompt"; $HOME' in words
     assert words[words.index("--steer") + 1] == (
         "vectors/tempo.safetensors:alpha=-0.25:strategy=one-to-all:layers=0,1,2,3,4:source-layer=3"

@@ -1,7 +1,7 @@
 """Check that a checkpoint, exported, computes what transformers does: this is how you prove yours.
 
-    python scripts/check_checkpoint.py facebook/musicgen-small
-    python scripts/check_checkpoint.py models/demo --bundle out/demo --binary build/musicsteer
+    musicsteer check facebook/musicgen-small
+    musicsteer check demo --bundle out/demo
 
 Compares token ids, text states, every hook point of every layer, logits, codes and samples, plain and steered
 by vectors that forward hooks add in transformers; then, if the program is built, its own greedy codes.
@@ -25,6 +25,7 @@ from torch import Tensor
 from transformers import T5Tokenizer
 
 from musicsteer.export_model import export
+from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.checkpoint import CheckpointError, one_line, read_checkpoint, weights_sha256
 from musicsteer.torchscript.common import UnsupportedCheckpoint
@@ -47,7 +48,6 @@ PROMPTS = [
     "fast energetic drum and bass with bright synthesisers and a driving beat",
     "slow dark ambient",
 ]
-DEFAULT_BINARY = Path(__file__).resolve().parents[1] / "build" / "musicsteer"
 BINARY_TIMEOUT_S = 1800
 
 
@@ -219,11 +219,13 @@ def check(options: argparse.Namespace, bundle: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Check an exported checkpoint against transformers.")
+    parser = argparse.ArgumentParser(
+        prog="musicsteer check", description="Check an exported checkpoint against transformers."
+    )
     parser.add_argument("checkpoint", help="a folder, or a hub id such as facebook/musicgen-small")
     parser.add_argument("--bundle", type=Path, help="a bundle of it (default: export to a temporary folder)")
     parser.add_argument(
-        "--binary", type=Path, default=DEFAULT_BINARY, help="the program (default: build/musicsteer)"
+        "--binary", type=Path, default=Path(program_path()), help="the program (default: this installation's)"
     )
     parser.add_argument("--frames", type=int, default=24, help="frames to compare (default: 24)")
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """Measure what a precision costs: a bundle of lowered weights against the same checkpoint's float32 bundle.
 
-    python scripts/check_precision.py out/model-f32 out/model-int8
+    musicsteer check-precision out/model-f32 out/model-int8
 
 Clips are drawn from the float32 bundle and given to both (teacher forcing), plainly and with the rows of one
 batch steered differently. Prints the KL divergence of the predicted codes in nats a code, how often the
@@ -167,7 +167,9 @@ def check(reference: Modules, lowered: Modules, frames: int, clips: int) -> tupl
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure what a lowered bundle's precision costs.")
+    parser = argparse.ArgumentParser(
+        prog="musicsteer check-precision", description="Measure what a lowered bundle's precision costs."
+    )
     parser.add_argument("reference", type=Path, help="the float32 bundle")
     parser.add_argument("lowered", type=Path, help="the bundle of bf16 or int8 weights")
     parser.add_argument("--frames", type=int, default=100, help="of each clip (default: 100)")

@@ -1,7 +1,7 @@
 """Export a Hugging Face MusicGen checkpoint to a model bundle that musicsteer loads.
 
-    python scripts/export_model.py facebook/musicgen-small out/musicgen-small
-    python scripts/export_model.py models/demo out/demo
+    musicsteer export facebook/musicgen-small out/musicgen-small
+    musicsteer export demo out/demo
 
 The bundle is a folder: TorchScript modules, the tokenizer and a manifest (docs/formats.md).
 """
@@ -20,6 +20,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from musicsteer.download import announce_download
 from musicsteer.torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
 from musicsteer.torchscript.checkpoint import (
     ARCHITECTURE,
@@ -35,6 +36,7 @@ from musicsteer.torchscript.common import UnsupportedCheckpoint
 from musicsteer.torchscript.decoder import Decoder
 from musicsteer.torchscript.parity import Difference, Modules, compare, make_case, reference, replay
 from musicsteer.torchscript.precision import PRECISIONS, lower
+from musicsteer.torchscript.source import resolve_source
 from musicsteer.torchscript.text_encoder import TextEncoder
 
 VERSION = "0.1.0"
@@ -245,12 +247,14 @@ def export(
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
+        prog="musicsteer export",
         description="Export a Hugging Face MusicGen checkpoint to a model bundle.",
-        epilog="example: export_model.py facebook/musicgen-small out/musicgen-small",
+        epilog="example: musicsteer export facebook/musicgen-small out/musicgen-small",
     )
     parser.add_argument(
         "checkpoint",
-        help="a folder, a folder of the Hugging Face cache, or a hub id such as facebook/musicgen-small",
+        help="a folder, a folder of the Hugging Face cache, a hub id such as facebook/musicgen-small, which "
+        "is downloaded, or demo, the model that comes with musicsteer",
     )
     parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
@@ -277,6 +281,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     warnings.simplefilter("ignore")
     try:
+        if resolve_source(options.checkpoint).folder is None:
+            announce_download(options.checkpoint)
         export(
             options.checkpoint,
             options.out,

@@ -1,7 +1,7 @@
 """Make a vector file for musicsteer of steering vectors from another tool.
 
-    python scripts/import_vectors.py theirs.pt mood.safetensors
-    python scripts/import_vectors.py sae/ feature.safetensors --feature 123 --layer 8
+    musicsteer import theirs.pt mood.safetensors
+    musicsteer import sae/ feature.safetensors --feature 123 --layer 8
 
 Accepted (docs/formats.md): .pt of torch.save, .safetensors, .npz and .npy, GGUF control vectors, and decoder
 rows of sparse autoencoders by SAELens or sparsify. Nothing in a file is run.
@@ -31,11 +31,11 @@ from musicsteer.vector_import.vector_file import (
 )
 
 EXAMPLES = """examples:
-  a dict {layer: tensor} of torch.save:   import_vectors.py theirs.pt mood.safetensors --concept mood
-  one vector:                             import_vectors.py v.pt mood.safetensors --layer 12
-  for a model of ours, without warnings:  import_vectors.py theirs.pt mood.safetensors --model out/bundle
-  control vectors of llama.cpp or repeng: import_vectors.py theirs.gguf mood.safetensors
-  a feature of a sparse autoencoder:      import_vectors.py sae/ f.safetensors --feature 123 --layer 8
+  a dict {layer: tensor} of torch.save:   musicsteer import theirs.pt mood.safetensors --concept mood
+  one vector:                             musicsteer import v.pt mood.safetensors --layer 12
+  for a model of ours, without warnings:  musicsteer import theirs.pt mood.safetensors --model out/bundle
+  control vectors of llama.cpp or repeng: musicsteer import theirs.gguf mood.safetensors
+  a feature of a sparse autoencoder:      musicsteer import sae/ f.safetensors --feature 123 --layer 8
 """
 
 
@@ -50,6 +50,7 @@ def whole_number(text: str) -> int:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
+        prog="musicsteer import",
         description="Make a vector file for musicsteer of steering vectors from another tool.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -9,12 +9,12 @@ from pathlib import Path
 from musicsteer.cluster.shards import ClusterError, find_program, merge, positive
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Merge, and name the shards that are not complete."""
-    parser = argparse.ArgumentParser(prog="merge_shards.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="musicsteer cluster merge", description=__doc__)
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the sweep, which holds shards/")
     parser.add_argument("--shards", metavar="N", type=positive, required=True, help="how many there are")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         print(merge(find_program(), options.out, options.shards))
     except ClusterError as error:

@@ -27,7 +27,7 @@ try:
     import ray
     import ray.exceptions
 except ImportError:
-    sys.exit("error: Ray is not installed: run scripts/setup.sh --cluster")
+    sys.exit("error: Ray is not installed: pip install ray==2.60.0")
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # about the least that Ray takes; only exit codes go through it
 PROGRESS_EVERY_S = 10.0
@@ -38,8 +38,8 @@ this repository have to lie where every machine finds them. A shard whose worker
 again and goes on where it stopped; the same command goes on with a sweep that is not complete.
 
 examples:
-  .venv/bin/python scripts/cluster/ray_sweep.py plan.json runs/tempo --shards 16 --address auto
-  .venv/bin/python scripts/cluster/ray_sweep.py plan.json runs/tempo --shards 4      # on this machine alone
+  musicsteer cluster ray plan.json runs/tempo --shards 16 --address auto
+  musicsteer cluster ray plan.json runs/tempo --shards 4      # on this machine alone
 """
 
 
@@ -67,10 +67,10 @@ def run_shard(command: list[str], folder: str, log: str) -> int:
     return done.returncode
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="ray_sweep.py",
+        prog="musicsteer cluster ray",
         usage="%(prog)s PLAN OUT --shards N [--address ADDRESS | --cpus M] [--retries R]",
         description=__doc__,
         epilog=EXAMPLES,
@@ -88,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--retries", metavar="R", type=positive, default=3, help="new starts of a killed shard [%(default)s]"
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def connect(address: str | None, cpus: int | None) -> None:
@@ -175,9 +175,9 @@ def run_shards(sweep: ShardedSweep, retries: int) -> None:
         progress.tick()
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line; failures are one line."""
-    options = parse_arguments()
+    options = parse_arguments(arguments)
     try:
         sweep = open_sweep(options.plan, options.out, options.shards)
         with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of dead workers

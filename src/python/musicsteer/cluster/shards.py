@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from musicsteer.program import program_path
+
 ID_DIGITS = 15  # of a clip's ID, which say what shard it is in (docs/formats.md)
 
 
@@ -81,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def find_program() -> Path:
     """The program, which has to lie on a path that all machines share."""
-    program = Path(os.environ.get("MUSICSTEER") or ROOT / "build" / "musicsteer").absolute()
+    program = Path(program_path()).resolve()
     if not os.access(program, os.X_OK):
         raise ClusterError(f"the program is missing: run scripts/setup.sh (looked for {program})")
     return program

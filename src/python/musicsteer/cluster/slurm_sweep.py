@@ -20,8 +20,8 @@ shard that is killed, or reaches its time limit, is queued again and goes on whe
 command goes on with a sweep that is not complete.
 
 examples:
-  scripts/cluster/slurm_sweep.py plan.json runs/tempo --shards 16
-  scripts/cluster/slurm_sweep.py plan.json runs/tempo --shards 64 --wait -- --partition=cpu --time=2:00:00
+  musicsteer cluster slurm plan.json runs/tempo --shards 16
+  musicsteer cluster slurm plan.json runs/tempo --shards 64 --wait -- --partition=cpu --time=2:00:00
 """
 
 
@@ -29,7 +29,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     """Our own options, and those of sbatch."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     parser = argparse.ArgumentParser(
-        prog="slurm_sweep.py",
+        prog="musicsteer cluster slurm",
         usage="%(prog)s PLAN OUT --shards N [--at-once M] [--wait] [-- SBATCH OPTIONS]",
         description=__doc__,
         epilog=EXAMPLES,
@@ -119,9 +119,9 @@ def submit(sweep: ShardedSweep, at_once: int | None, wait: bool, extra: list[str
     return code
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line; failures are one line."""
-    options, extra = parse_arguments(sys.argv[1:])
+    options, extra = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
         sweep = open_sweep(options.plan, options.out, options.shards)
         return 1 if submit(sweep, options.at_once, options.wait, extra) else 0

@@ -22,10 +22,10 @@ LARGE_PAGE_BYTES = 100_000_000
 
 EXAMPLES = """
 examples:
-  scripts/report.py runs/tempo --out report/
-  scripts/report.py runs/tempo runs/brightness --out report/ --force
-  scripts/report.py runs/tempo --single-file --out tempo.html
-  scripts/report.py tempo-patch.json runs/tempo --out report/
+  musicsteer report runs/tempo --out report/
+  musicsteer report runs/tempo runs/brightness --out report/ --force
+  musicsteer report runs/tempo --single-file --out tempo.html
+  musicsteer report tempo-patch.json runs/tempo --out report/
 """
 
 
@@ -53,7 +53,7 @@ class Weight:
 def parse_arguments(arguments: list[str] | None) -> Options:
     """The command line as options."""
     parser = argparse.ArgumentParser(
-        prog="report.py",
+        prog="musicsteer report",
         description="Make a page to listen to sweeps and to see what steering did: players that switch the "
         "strength while the music plays, curves with intervals, tables; and heatmaps of activation patching. "
         "It works without network.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from typing import Any
 
 from musicsteer.report.conditions import effect_keys
@@ -54,14 +53,9 @@ def effect_value(steering: dict[str, Any], key: str) -> str:
     return number_text(steering[key])
 
 
-def program_name() -> str:
-    """As it can be typed here: from the PATH, or where scripts/setup.sh builds it."""
-    return "musicsteer" if shutil.which("musicsteer") else "build/musicsteer"
-
-
 def arguments_of(record: dict[str, Any], model: str, out: str) -> list[str]:
     """The whole command as a list, the program's name first."""
-    arguments = [program_name(), "generate", "--model", model]
+    arguments = ["musicsteer", "generate", "--model", model]
     if record.get("prompt") is None:
         arguments.append("--unconditional")
     else:

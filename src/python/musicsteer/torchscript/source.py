@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from musicsteer.program import shipped_checkpoint
+
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 CACHED = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 LFS = b"version https://git-lfs.github.com/spec"
@@ -58,7 +60,7 @@ def snapshot_of(cached: Path) -> Path:
 
 
 def resolve_source(source: str) -> Source:
-    """A folder or hub id as transformers takes it.
+    """A folder, hub id or name of a shipped checkpoint as transformers takes it.
 
     Raises:
         CheckpointError: neither, or a folder whose kind is known and is no checkpoint.
@@ -66,6 +68,8 @@ def resolve_source(source: str) -> Source:
     path = Path(source)
     if path.is_file():
         raise CheckpointError(f"{source} is a file; a checkpoint is a folder or a hub id")
+    if not path.is_dir() and (shipped := shipped_checkpoint(source)):
+        path = Path(shipped)
     if not path.is_dir():
         if not HUB_ID.fullmatch(source):
             raise CheckpointError(f"{source} does not exist, and is no hub id (owner/name) either")
