@@ -5,7 +5,7 @@
 
 namespace musicsteer {
 
-/// A linear without bias that runs at every step (StepLinear and its lowered kinds in scripts/torchscript).
+/// A linear without bias that runs at every step (StepLinear and its lowered kinds in musicsteer.torchscript).
 /// The kernels here multiply the rows of a step; on a GPU, and for very many rows, the module does.
 class StepLinear {
   public:
