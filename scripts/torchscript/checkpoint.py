@@ -32,7 +32,7 @@ class Checkpoint:
     licence: str
     licence_note: str
     generation: dict[str, Any]  # how it samples, as generation_config.json says
-    max_length: int | None  # frames of the longest clip it is meant for, delays included; as said there
+    max_length: int | None = None  # columns of the longest clip it is meant for; as said there
 
 
 def one_line(error: BaseException) -> str:
