@@ -31,6 +31,7 @@ constexpr const char* kProgramFooter = R"(
 Commands of the Python package:
   export                            Make a bundle of a MusicGen checkpoint
   check                             Hold a checkpoint's bundle to transformers
+  check-device                      Hold a bundle on a GPU to the CPU, and time it
   check-precision                   Measure what a bundle's precision costs
   report                            Make a page to listen to a sweep
   import                            Make a vector file of another tool's vectors

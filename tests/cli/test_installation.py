@@ -57,7 +57,7 @@ def test_help_is_the_same_however_it_is_asked_for(musicsteer: Runner) -> None:
 
 def test_every_python_command_has_help(musicsteer: Runner) -> None:
     shown = musicsteer("--help").out
-    for name in ("export", "check", "check-precision", "report", "import", "cluster"):
+    for name in ("export", "check", "check-device", "check-precision", "report", "import", "cluster"):
         done = musicsteer("help", name)
         assert done.code == 0 and done.out.startswith(f"usage: musicsteer {name} "), done
         assert f"\n  {name} " in shown

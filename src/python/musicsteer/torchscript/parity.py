@@ -217,11 +217,11 @@ class Modules:
         return cls(*(modules[f"{name}.pt"] for name in ("text_encoder", "decoder", "codec")), manifest)
 
     @classmethod
-    def load(cls, folder: Path) -> Modules:
-        """Load the files of a bundle, as the program does."""
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> Modules:
+        """Load the files of a bundle onto a device, as the program does."""
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         files = ("text_encoder.pt", "decoder.pt", "codec.pt")
-        return cls.of({file: torch.jit.load(str(folder / file)) for file in files}, manifest)
+        return cls.of({file: torch.jit.load(str(folder / file), device) for file in files}, manifest)
 
 
 def delay(frames: Tensor, delays: list[int], start: int) -> Tensor:
