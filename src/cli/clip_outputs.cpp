@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iterator>
 
+#include "audio/encoded_audio.hpp"
 #include "base/numbers.hpp"
 #include "directions/prompt_choice.hpp"
 #include "io/atomic_file.hpp"
@@ -32,17 +33,19 @@ std::string slug_of(const std::string& prompt) {
     return slug;
 }
 
-std::string clip_name(std::size_t number, const SessionRequest& request) {
+/// @param strength  of the steering, as "a0.2", or empty
+std::string clip_name(std::size_t number, const SessionRequest& request, const std::string& strength) {
     char digits[24];
     std::snprintf(digits, sizeof digits, "%04zu", number);
     const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
     return std::string(digits) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
-           ".wav";
+           (strength.empty() ? "" : "-" + strength) + ".wav";
 }
 
 /// clip.wav -> clip-unsteered.wav
 std::filesystem::path baseline_of(const std::filesystem::path& wav) {
-    return std::filesystem::path(wav).replace_filename(wav.stem().string() + "-unsteered.wav");
+    return std::filesystem::path(wav).replace_filename(wav.stem().string() + "-unsteered" +
+                                                       wav.extension().string());
 }
 
 std::filesystem::path json_beside(std::filesystem::path wav) {
@@ -88,24 +91,29 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
 }
 
 ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool with_baseline,
-                     bool force, std::span<const std::string> inputs)
+                     bool force, std::span<const std::string> inputs, const std::string& strength)
     : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
-    const bool looks_like_file = out_.extension() == ".wav";
+    const bool looks_like_file = is_audio_name(out_);
     const std::size_t takes = with_baseline ? 2 : 1;
     if (out == "-") throw UsageError("--out -: clips are not written to stdout; name a WAV file or a folder");
     is_folder_ = requests.size() > takes || out.ends_with('/') || std::filesystem::is_directory(out_);
     if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
-                         " clips need a folder, not one WAV file");
+                         " clips need a folder, not one file");
     }
     if (!is_folder_ && !looks_like_file) {
-        throw UsageError("--out " + out + ": clips are written as WAV: name it " +
+        throw UsageError("--out " + out + ": clips are written as .wav, .flac, .ogg or .mp3: name it " +
                          std::filesystem::path(out_).replace_extension(".wav").string() +
                          ", or a folder with a / at its end");
     }
     for (std::size_t i = 0; i < requests.size(); ++i) {
-        const std::filesystem::path wav = is_folder_ ? out_ / clip_name(i / takes, requests[i]) : out_;
-        wavs_.push_back(i % takes == 0 ? wav : baseline_of(wav));
+        const bool is_baseline = i % takes != 0;
+        if (is_folder_) {
+            const std::string name = clip_name(i / takes, requests[i], is_baseline ? "" : strength);
+            wavs_.push_back(is_baseline ? baseline_of(out_ / name) : out_ / name);
+        } else {
+            wavs_.push_back(is_baseline ? baseline_of(out_) : out_);
+        }
     }
     for (const std::filesystem::path& file : all()) check_writable(file, overwrite_, inputs);
 }

@@ -34,8 +34,9 @@ class ClipFiles {
   public:
     /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
     /// @param inputs  files that must stay as they are
+    /// @param strength  goes into the names of several clips that are steered
     ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool with_baseline,
-              bool force, std::span<const std::string> inputs);
+              bool force, std::span<const std::string> inputs, const std::string& strength);
 
     /// Whether one of the files is that one.
     bool holds(const std::filesystem::path& path) const;
