@@ -87,6 +87,7 @@ Report inspect_bundle(const InspectFlags& options) {
           {"num_codebooks", m.codec.num_codebooks},
           {"codebook_size", m.codec.codebook_size},
           {"channels", m.codec.channels}}},
+        {"window_s", m.window_s},
         {"max_duration_s", static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz},
         {"precision", m.precision},
         {"files", files},
@@ -109,6 +110,7 @@ Report inspect_bundle(const InspectFlags& options) {
                     std::string(m.decoder.channels * m.codec.channels == 2 ? "stereo" : "mono") + ", " +
                         std::to_string(m.codec.sample_rate_hz) + " Hz, " + to_text(m.codec.frame_rate_hz) +
                         " frames/s");
+        print_field(out, "trained on", "clips of " + to_text(m.window_s) + " s");
         print_field(out, "longest clip",
                     to_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
         for (const auto& [name, record] : m.files) {

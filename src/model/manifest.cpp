@@ -83,6 +83,13 @@ void read_defaults(const JsonView& view, Manifest& manifest) {
         view.at("temperature").fail("expected 0 or more, found a negative number");
 }
 
+void read_window(const JsonView& root, Manifest& manifest) {
+    const std::optional<JsonView> view = root.find("window_s");
+    if (!view) return;
+    manifest.window_s = view->number();
+    if (!(manifest.window_s > 0)) view->fail("expected more than 0 seconds");
+}
+
 std::map<std::string, std::string> read_texts(const JsonView& view) {
     std::map<std::string, std::string> result;
     for (const auto& [key, value] : view.members()) result.emplace(key, value.text());
@@ -188,6 +195,7 @@ Manifest Manifest::parse(const std::string& json, const std::string& origin) {
     check_decoder(manifest.decoder, root.at("decoder"));
     manifest.codec = read_codec(root.at("codec"));
     check_codec(manifest.codec, manifest.decoder, root.at("codec"));
+    read_window(root, manifest);
     read_defaults(root.at("generation_defaults"), manifest);
     manifest.precision = read_texts(root.at("precision"));
     for (const char* module : {"decoder", "text_encoder", "codec"}) root.at("precision").at(module);

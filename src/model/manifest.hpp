@@ -64,6 +64,7 @@ struct Manifest {
     DecoderDims decoder;
     TextDims text;
     CodecDims codec;
+    double window_s = 30.0;  ///< the length that the model was trained on; of bundles that don't say: 30 s
     double default_guidance_scale = 3.0;
     std::int64_t default_top_k = 250;
     double default_temperature = 1.0;

@@ -117,6 +117,7 @@ def test_manifest(bundle: Path) -> None:
         "lstm_layers": 2,
         "lstm_width": 32,
     }
+    assert manifest["window_s"] == 30
     assert manifest["generation_defaults"] == {"guidance_scale": 3.0, "top_k": 250, "temperature": 1.0}
     assert manifest["precision"] == {"decoder": "f32", "text_encoder": "f32", "codec": "f32"}
     assert set(manifest["versions"]) == {"musicsteer", "torch", "transformers", "tokenizers"}
@@ -200,6 +201,24 @@ def test_what_generation_config_says(checkpoint: Path, tmp_path: Path) -> None:
     edit_json(checkpoint / "generation_config.json", lambda config: config.update(said))
     assert export_model.main([str(checkpoint), str(tmp_path / "out"), "--no-verify"]) == 0
     assert json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))["generation_defaults"] == said
+
+
+@pytest.mark.parametrize(
+    ("max_length", "frame_rate_hz", "seconds"),
+    [(1500, 50, 30), (204, 25, 8), (1024, 51.2, 20), (None, 50, 30), (20, 50, 30)],
+)
+def test_window_is_the_whole_seconds_of_max_length(
+    max_length: int | None, frame_rate_hz: float, seconds: int
+) -> None:
+    assert export_model.window_s(max_length, frame_rate_hz) == seconds
+
+
+def test_window_as_the_checkpoint_states_it(checkpoint: Path, tmp_path: Path) -> None:
+    edit_json(checkpoint / "generation_config.json", lambda config: config.update(max_length=4804))
+    assert export_model.main([str(checkpoint), str(tmp_path / "out"), "--no-verify"]) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert manifest["window_s"] == 12
+    assert "max_length" not in manifest["generation_defaults"]
 
 
 def untidy(folder: Path, **changes: Any) -> None:

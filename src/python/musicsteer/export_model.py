@@ -44,6 +44,8 @@ VERSION = "0.1.0"
 CODEC_BF16_BOUND = 0.1
 # What --precision is of; the codec has its own.
 LOWERED = ("text_encoder.pt", "decoder.pt")
+# Of published MusicGen.
+DEFAULT_WINDOW_S = 30
 PRECISION_HELP = (
     "of the decoder's and the text encoder's matrices: f32 computes what transformers does; bf16 halves what "
     "a step reads, for processors with bfloat16 instructions; int8 is the fastest and smallest (default: f32)"
@@ -133,6 +135,14 @@ def check_sizes(section: str, sizes: dict[str, Any]) -> None:
         raise UnsupportedCheckpoint(f"{section}.channels is {sizes['channels']}; expected 1 or 2")
 
 
+def window_s(max_length: int | None, frame_rate_hz: float) -> int:
+    """Seconds that the model was trained on: the whole ones of its generation_config.json's `max_length`.
+
+    transformers counts delays in it: 204 columns at 25 frames a second are 8 s. Meta's models say 1500 at 50.
+    """
+    return int((max_length or 0) / frame_rate_hz) or DEFAULT_WINDOW_S
+
+
 def describe(
     checkpoint: Checkpoint, name: str | None, precision: str, codec_precision: str = "f32"
 ) -> dict[str, Any]:
@@ -169,6 +179,7 @@ def describe(
             "eos_token_id": eos if isinstance(eos, int) else 1,
         },
         "codec": sections["codec"],
+        "window_s": window_s(checkpoint.max_length, sections["codec"]["frame_rate_hz"]),
         "generation_defaults": defaults | checkpoint.generation,
         "precision": {"decoder": precision, "text_encoder": precision, "codec": codec_precision},
         "versions": {

@@ -44,6 +44,7 @@ inline nlohmann::json valid_manifest() {
           {"channels", 1},
           {"lstm_layers", 2},
           {"lstm_width", 16}}},
+        {"window_s", 8},
         {"generation_defaults", {{"guidance_scale", 3.0}, {"top_k", 250}, {"temperature", 1.0}}},
         {"precision", {{"decoder", "f32"}, {"text_encoder", "f32"}, {"codec", "f32"}}},
         {"files",

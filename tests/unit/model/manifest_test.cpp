@@ -28,6 +28,12 @@ void expect_refused(const std::string& pointer, const json& value, const std::st
     EXPECT_THAT([&] { parsed(manifest); }, ThrowsMessage<InputError>("m.json: " + message)) << pointer;
 }
 
+TEST(Manifest, TakesThePublishedModelsWindowWhereNoneIsStated) {
+    json older = valid_manifest();
+    older.erase("window_s");
+    EXPECT_EQ(parsed(older).window_s, 30.0);
+}
+
 TEST(Manifest, ReadsEveryField) {
     const Manifest manifest = parsed(valid_manifest());
     EXPECT_EQ(manifest.model_name, "tiny");
@@ -58,6 +64,7 @@ TEST(Manifest, ReadsEveryField) {
     EXPECT_EQ(manifest.codec.num_codebooks, 2);
     EXPECT_EQ(manifest.codec.codebook_size, 64);
     EXPECT_EQ(manifest.codec.channels, 1);
+    EXPECT_EQ(manifest.window_s, 8.0);
     EXPECT_EQ(manifest.codec.lstm_layers, 2);
     EXPECT_EQ(manifest.codec.lstm_width, 16);
     EXPECT_EQ(manifest.default_guidance_scale, 3.0);
@@ -76,6 +83,7 @@ TEST(Manifest, EveryFieldIsMissedByName) {
         const json::json_pointer place(pointer);
         const std::string parent = place.parent_pointer().to_string();
         if (parent == "/capabilities" || parent == "/decoder/delays" || parent == "/versions") continue;
+        if (pointer == "/window_s") continue;  // older bundles lack it
         json manifest = valid_manifest();
         manifest[place.parent_pointer()].erase(place.back());
         EXPECT_THAT([&] { parsed(manifest); },
@@ -153,6 +161,7 @@ TEST(Manifest, RefusesContradictions) {
     expect_refused(
         "/codec/frame_rate_hz", 75,
         "codec.frame_rate_hz: expected about sample_rate_hz / hop_length = 50.000000, found 75.000000");
+    expect_refused("/window_s", 0, "window_s: expected more than 0 seconds");
     expect_refused("/generation_defaults/temperature", -1,
                    "generation_defaults.temperature: expected 0 or more, found a negative number");
     json odd = valid_manifest();

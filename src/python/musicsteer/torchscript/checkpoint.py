@@ -31,7 +31,8 @@ class Checkpoint:
     tokenizer_json: bytes
     licence: str
     licence_note: str
-    generation: dict[str, Any]  # what generation_config.json says
+    generation: dict[str, Any]  # how it samples, as generation_config.json says
+    max_length: int | None = None  # columns of the longest clip it is meant for; as said there
 
 
 def one_line(error: BaseException) -> str:
@@ -212,8 +213,8 @@ def guidance_scale(value: float) -> float:
     return max(value, 1.0)
 
 
-def top_k(value: float) -> int:
-    """A count; 0 is off."""
+def count(value: float) -> int:
+    """A whole number; 0 is off."""
     if value < 0 or value != int(value):
         raise ValueError
     return int(value)
@@ -228,7 +229,8 @@ def temperature(value: float) -> float:
 
 GENERATION = {
     "guidance_scale": ("a number of at least 0", guidance_scale),
-    "top_k": ("a whole number of at least 0", top_k),
+    "top_k": ("a whole number of at least 0", count),
+    "max_length": ("a whole number of at least 0", count),
     "temperature": ("a number above 0", temperature),
 }
 
@@ -253,5 +255,6 @@ def read_checkpoint(source: str) -> Checkpoint:
         tokenizer_json=tokenizer_json,
         licence=licence,
         licence_note=note,
+        max_length=generation.pop("max_length", None),
         generation=generation,
     )
