@@ -336,7 +336,7 @@ def test_rate_fade_and_loudness_are_done_and_recorded(
     assert record["finish"] == {"sample_rate_hz": 48000, "fade_s": 0.01, "loudness_lufs": -30.0}
     assert "finish" not in json.loads((tmp_path / "plain.json").read_text())
     measured = musicsteer("measure", "done.wav", "--json")
-    assert json.loads(measured.out.splitlines()[0])["loudness_lufs"] == pytest.approx(-30.0, abs=0.1)
+    assert json.loads(measured.out)[0]["loudness_lufs"] == pytest.approx(-30.0, abs=0.1)
     loud = musicsteer(*clip, "--loudness", "-3", "--out", "loud.wav")
     assert loud.code == 0 and "dB below -3 LUFS, because its true peak may not exceed -1 dBTP" in loud.err
 
