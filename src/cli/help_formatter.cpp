@@ -129,8 +129,21 @@ std::string HelpFormatter::make_description(const CLI::App* command) const {
 std::string HelpFormatter::make_footer(const CLI::App* command) const {
     const std::string& footer = command->get_footer();
     std::istringstream lines(footer.substr(std::min(footer.find_first_not_of('\n'), footer.size())));
-    std::string text, line;
-    while (std::getline(lines, line)) text += "\n" + (line.starts_with("  ") ? broken_example(line) : line);
+    std::string text, line, paragraph;
+    const auto end_paragraph = [&] {
+        if (!paragraph.empty()) text += "\n" + wrapped(paragraph, 0, 0);
+        paragraph.clear();
+    };
+    while (std::getline(lines, line)) {
+        const bool is_example = line.starts_with("  ");
+        if (!line.empty() && !is_example) {
+            paragraph += line + " ";
+        } else {
+            end_paragraph();
+            text += "\n" + broken_example(line);
+        }
+    }
+    end_paragraph();
     return text.empty() ? text : text + "\n";
 }
 
