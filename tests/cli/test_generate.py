@@ -337,8 +337,21 @@ def test_rate_fade_and_loudness_are_done_and_recorded(
     assert "finish" not in json.loads((tmp_path / "plain.json").read_text())
     measured = musicsteer("measure", "done.wav", "--json")
     assert json.loads(measured.out)[0]["loudness_lufs"] == pytest.approx(-30.0, abs=0.1)
-    loud = musicsteer(*clip, "--loudness", "-3", "--out", "loud.wav")
-    assert loud.code == 0 and "dB below -3 LUFS, because its true peak may not exceed -1 dBTP" in loud.err
+
+
+def test_a_gain_that_true_peak_does_not_allow_is_said(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    clip = ["generate", "--model", bundle, "--prompt", "x", "--duration", "1", "--threads", "1"]
+    assert musicsteer(*clip, "--out", "plain.wav").code == 0
+    plain = json.loads(musicsteer("measure", "plain.wav", "--json").out)[0]
+    louder = plain["loudness_lufs"] - 1 - plain["true_peak_dbtp"] + 2  # 2 dB more than there is room for
+    if plain["true_peak_dbtp"] > -1:
+        louder = plain["loudness_lufs"] + 2
+    done = musicsteer(*clip, f"--loudness={louder:.2f}", "--out", "loud.wav")
+    assert done.code == 0
+    assert f"2.0 dB below {louder:.2f}".rstrip("0") in done.err, done.err
+    assert "LUFS, because its true peak may not exceed -1 dBTP" in done.err
 
 
 @pytest.mark.parametrize("fade", ["10", "ms", "tens", "-5ms"])
