@@ -12,7 +12,6 @@
 #include "clip_outputs.hpp"
 #include "directions/provenance.hpp"
 #include "experiments/clip_record.hpp"
-#include "finish_options.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"

@@ -16,11 +16,11 @@
 
 #include "base/logging.hpp"
 #include "cli.hpp"
-#include "help_formatter.hpp"
-#include "installation.hpp"
 #include "io/mapped_file.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
+#include "program/help_formatter.hpp"
+#include "program/installation.hpp"
 #include "progress.hpp"
 
 namespace {

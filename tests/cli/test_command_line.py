@@ -333,7 +333,7 @@ def test_help_begins_with_what_is_needed_and_ends_with_how_it_runs(musicsteer: R
 
 def test_short_flags(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     done = musicsteer("generate", "-m", bundle, "-p", "piano", "-o", "a.wav", "-q", *SHORT)
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0 and "generating" not in done.err and "a.wav" in done.out
     assert musicsteer("generate", "--model", bundle, "--prompt", "piano", "--out", "b.wav", *SHORT).code == 0
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     assert musicsteer("generate", "-m", bundle, "-p", "", "-o", "c.wav", *SHORT).code == 0
