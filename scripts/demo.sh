@@ -32,5 +32,9 @@ while (($#)); do
     shift
 done
 
+if [[ ! -f $root/.venv/.musicsteer-installed ]]; then
+    say "the first call takes about ten minutes on two cores: it installs what is missing of Debian's packages, 1.4 GB"
+    say "of Python packages in .venv, and the program, which it compiles; then it generates clips"
+fi
 "$root/scripts/setup.sh" --program-only || exit 1
 exec "$root/.venv/bin/python" "$root/scripts/demo.py" --out "$out" --elapsed-s "$((SECONDS - started_s))"

@@ -298,7 +298,7 @@ void add_calibrate(CLI::App& app, Context& context) {
                      "What to reach, as tempo=+20% or tempo=120; one for each --steer, in their order")
         ->allow_extra_args(false)
         ->required();
-    command->add_option("--prompt", options->prompts, "What to play; may be repeated")
+    command->add_option("-p,--prompt", options->prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts-file", options->prompts_file,
                         "Prompts from a file: JSON as prompts/neutral.json, or one a line");
@@ -311,7 +311,7 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->capture_default_str();
     add_search_options(*command, *options);
     add_tempo_prior(*command, options->tempo_prior);
-    command->add_option("--out", options->out, "Steering file to write [none: only report]");
+    command->add_option("-o,--out", options->out, "Steering file to write [none: only report]");
     command->add_flag("--force", options->force, "Replace a steering file that exists");
     command->add_flag("--json", options->json, "Print everything that was seen as JSON");
     add_sampling_flags(*command, options->sampling);

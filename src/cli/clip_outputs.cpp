@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
+#include "audio/encoded_audio.hpp"
+#include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "directions/prompt_choice.hpp"
 #include "io/atomic_file.hpp"
@@ -32,21 +36,41 @@ std::string slug_of(const std::string& prompt) {
     return slug;
 }
 
-std::string clip_name(std::size_t number, const SessionRequest& request) {
+/// @param strength  of the steering, as "a0.2", or empty
+std::string clip_name(std::size_t number, const SessionRequest& request, const std::string& strength) {
     char digits[24];
     std::snprintf(digits, sizeof digits, "%04zu", number);
     const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
     return std::string(digits) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
-           ".wav";
+           (strength.empty() ? "" : "-" + strength) + ".wav";
 }
 
 /// clip.wav -> clip-unsteered.wav
 std::filesystem::path baseline_of(const std::filesystem::path& wav) {
-    return std::filesystem::path(wav).replace_filename(wav.stem().string() + "-unsteered.wav");
+    return std::filesystem::path(wav).replace_filename(wav.stem().string() + "-unsteered" +
+                                                       wav.extension().string());
 }
 
 std::filesystem::path json_beside(std::filesystem::path wav) {
     return wav.replace_extension(".json");
+}
+
+/// "10ms" or "0.5s" -> seconds
+double parse_fade(const std::string& text) {
+    const bool in_ms = text.ends_with("ms");
+    if (!text.ends_with('s')) throw UsageError("--fade " + text + ": expected a time such as 10ms or 0.5s");
+    const std::string number = text.substr(0, text.size() - (in_ms ? 2 : 1));
+    char* end = nullptr;
+    const double value = std::strtod(number.c_str(), &end);
+    if (number.empty() || *end != '\0')
+        throw UsageError("--fade " + text + ": expected a time such as 10ms or 0.5s");
+    return in_ms ? value / 1000.0 : value;
+}
+
+std::string one_digit(double number) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", number);
+    return text;
 }
 
 }  // namespace
@@ -88,24 +112,29 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
 }
 
 ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool with_baseline,
-                     bool force, std::span<const std::string> inputs)
+                     bool force, std::span<const std::string> inputs, const std::string& strength)
     : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
-    const bool looks_like_file = out_.extension() == ".wav";
+    const bool looks_like_file = is_audio_name(out_);
     const std::size_t takes = with_baseline ? 2 : 1;
     if (out == "-") throw UsageError("--out -: clips are not written to stdout; name a WAV file or a folder");
     is_folder_ = requests.size() > takes || out.ends_with('/') || std::filesystem::is_directory(out_);
     if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
-                         " clips need a folder, not one WAV file");
+                         " clips need a folder, not one file");
     }
     if (!is_folder_ && !looks_like_file) {
-        throw UsageError("--out " + out + ": clips are written as WAV: name it " +
+        throw UsageError("--out " + out + ": clips are written as .wav, .flac, .ogg or .mp3: name it " +
                          std::filesystem::path(out_).replace_extension(".wav").string() +
                          ", or a folder with a / at its end");
     }
     for (std::size_t i = 0; i < requests.size(); ++i) {
-        const std::filesystem::path wav = is_folder_ ? out_ / clip_name(i / takes, requests[i]) : out_;
-        wavs_.push_back(i % takes == 0 ? wav : baseline_of(wav));
+        const bool is_baseline = i % takes != 0;
+        if (is_folder_) {
+            const std::string name = clip_name(i / takes, requests[i], is_baseline ? "" : strength);
+            wavs_.push_back(is_baseline ? baseline_of(out_ / name) : out_ / name);
+        } else {
+            wavs_.push_back(is_baseline ? baseline_of(out_) : out_);
+        }
     }
     for (const std::filesystem::path& file : all()) check_writable(file, overwrite_, inputs);
 }
@@ -163,6 +192,42 @@ void ClipFiles::record(std::size_t index, const std::string& json_line) {
         log_ = std::make_unique<RecordLog>(out_ / "clips.jsonl", RecordLog::Sync::kEachLine);
     } else {
         log_->append(json_line);
+    }
+}
+
+AudioFinish FinishFlags::finish() const {
+    AudioFinish finish{rate_hz, fade.empty() ? 0.0 : parse_fade(fade), loudness_lufs};
+    finish.validate();
+    return finish;
+}
+
+void add_finish_flags(CLI::App& command, FinishFlags& flags) {
+    command.add_option("--rate", flags.rate_hz, "Resample to 44100 or 48000 Hz")
+        ->check(CLI::IsMember({44100, 48000}))
+        ->type_name("NUM");
+    command
+        .add_option("--loudness", flags.loudness_lufs,
+                    "Bring each clip to this loudness, such as -14 (LUFS), by one gain; true peak\n"
+                    "stays below -1 dBTP, and what that did not allow is said")
+        ->type_name("NUM");
+    command.add_option("--fade", flags.fade, "Fade both ends, such as 10ms")->type_name("TIME");
+}
+
+void report_finish(const std::filesystem::path& file, const AudioFinish& finish, const FinishedAudio& clip,
+                   nlohmann::json& record) {
+    if (finish.changes_nothing()) return;
+    nlohmann::json done = nlohmann::json::object();
+    if (finish.sample_rate_hz) done["sample_rate_hz"] = *finish.sample_rate_hz;
+    if (finish.fade_s > 0.0) done["fade_s"] = finish.fade_s;
+    if (finish.loudness_lufs) {
+        done["loudness_lufs"] = *finish.loudness_lufs;
+        done["gain_db"] = clip.gain_db;
+    }
+    record["finish"] = std::move(done);
+    if (clip.missing_db > 0.05) {
+        log_warn(file.string() + ": " + one_digit(clip.missing_db) + " dB below " +
+                 to_text(*finish.loudness_lufs) + " LUFS, because its true peak may not exceed " +
+                 to_text(kTruePeakCeilingDbtp) + " dBTP");
     }
 }
 

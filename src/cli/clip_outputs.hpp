@@ -1,13 +1,16 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "audio/audio_finish.hpp"
 #include "experiments/clip_record.hpp"
 #include "generation/generation_session.hpp"
 #include "io/record_log.hpp"
@@ -28,14 +31,31 @@ struct ClipFlags {
 /// @throws UsageError, InputError
 std::vector<SessionRequest> expand_clips(const ClipFlags& flags);
 
+/// What is done to a clip before it is written.
+struct FinishFlags {
+    std::optional<std::int64_t> rate_hz;
+    std::optional<double> loudness_lufs;
+    std::string fade;
+
+    /// @throws UsageError
+    AudioFinish finish() const;
+};
+
+void add_finish_flags(CLI::App& command, FinishFlags& flags);
+
+/// What was done goes to the clip's record; a gain that true peak did not allow, to the log.
+void report_finish(const std::filesystem::path& file, const AudioFinish& finish, const FinishedAudio& clip,
+                   nlohmann::json& record);
+
 /// Where clips and their records go: one WAV with a JSON beside it, or a folder of WAVs with clips.jsonl; and
 /// how they were steered. With a baseline, every second request is the unsteered twin of the one before.
 class ClipFiles {
   public:
     /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
     /// @param inputs  files that must stay as they are
+    /// @param strength  goes into the names of several clips that are steered
     ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool with_baseline,
-              bool force, std::span<const std::string> inputs);
+              bool force, std::span<const std::string> inputs, const std::string& strength);
 
     /// Whether one of the files is that one.
     bool holds(const std::filesystem::path& path) const;

@@ -150,7 +150,7 @@ std::string ExtractOptions::positions() const {
 void add_extract_options(CLI::App& command, ExtractOptions& options) {
     add_model_options(command, options.model);
     command.get_option("--model")->required(false);
-    command.add_option("--out", options.out, "Vector file to write (safetensors)")->required();
+    command.add_option("-o,--out", options.out, "Vector file to write (safetensors)")->required();
     command.add_flag("--force", options.force, "Replace files that exist");
     add_sources(command, options);
     add_method(command, options);

@@ -4,8 +4,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "audio/encoded_audio.hpp"
 #include "audio/levels.hpp"
 #include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
 #include "clip_outputs.hpp"
 #include "directions/provenance.hpp"
@@ -36,6 +38,7 @@ struct GenerateFlags {
     ClipFlags clips;
     SamplingFlags sampling;
     SteerFlags steering;
+    FinishFlags finish;
     std::string out;
     std::string format = "pcm16";
     std::string save_codes;
@@ -108,10 +111,21 @@ std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vect
     return inputs;
 }
 
+/// Of a file's name: "a0.2"; of several vectors "a0.2_-0.5"; "" without any.
+std::string strength_of(const std::vector<AppliedVector>& vectors) {
+    std::string text;
+    for (const AppliedVector& vector : vectors)
+        text += (text.empty() ? "a" : "_") + to_text(vector.setting.alpha.value_or(1.0));
+    return text;
+}
+
 void run(const GenerateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
     const SampleFormat format = parse_sample_format(options.format);
+    const AudioFinish finish = options.finish.finish();
+    if (options.out == "-" && !finish.changes_nothing())
+        throw UsageError("--rate, --loudness and --fade need the whole clip: they do not go with --out -");
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<SessionRequest> requests = expand_clips(options.clips);
     std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
@@ -119,7 +133,8 @@ void run(const GenerateFlags& options, const Context& context) {
     const bool with_baseline = options.clips.with_baseline;
     if (with_baseline && vectors.empty())
         throw UsageError("--with-baseline: nothing steers these clips; give --steer");
-    ClipFiles files(options.out, requests, with_baseline, options.force, inputs);
+    ClipFiles files(options.out, requests, with_baseline, options.force, inputs, strength_of(vectors));
+    check_encoding(files.wav(0), format);
     if (!options.save_codes.empty()) {
         if (files.holds(options.save_codes))
             throw UsageError("--save-codes " + options.save_codes + ": is also one of the clips' files");
@@ -171,12 +186,14 @@ void run(const GenerateFlags& options, const Context& context) {
         for (std::size_t i = 0; i < batch.clips.size(); ++i) {
             const std::size_t index = batch.first + i;
             const std::filesystem::path file = files.wav(index);
-            const Audio audio = batch.audio(i);
-            write_wav(file, audio, format, overwrite);
+            const FinishedAudio finished = finish_audio(batch.audio(i), finish);
+            const Audio& audio = finished.audio;
+            write_audio(file, audio, format, overwrite);
             if (index == 0) files.steering(settings, steering);
             nlohmann::json record = record_of(index);
             record["file"] = file.filename().string();
             record["clipped_samples"] = count_full_scale_samples(as_written(audio, format));
+            report_finish(file, finish, finished, record);
             if (const auto& score = batch.clips[i].score) {
                 record["kl_nats"] = score->kl_nats;
                 record["unsteered_nll_nats"] = score->nll_nats;
@@ -193,10 +210,10 @@ void run(const GenerateFlags& options, const Context& context) {
 
 void add_generate(CLI::App& app, Context& context) {
     const auto options = std::make_shared<GenerateFlags>();
-    CLI::App* command = app.add_subcommand("generate", "Generate music, steered or not, as WAV files");
+    CLI::App* command = app.add_subcommand("generate", "Generate music, steered or not, as audio files");
     command->footer(kGenerateExample);
     add_model_options(*command, options->model);
-    command->add_option("--prompt", options->clips.prompts, "What to play; may be repeated")
+    command->add_option("-p,--prompt", options->clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts-file", options->clips.prompts_file,
                         "Prompts from a file: JSON as prompts/neutral.json, or one a line");
@@ -209,11 +226,13 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_flag("--with-baseline", options->clips.with_baseline,
                       "Also write each clip without steering, as NAME-unsteered.wav");
     command
-        ->add_option("--out", options->out,
-                     "WAV file (its record goes beside it as .json, its steering as .steering.json), or for\n"
-                     "several clips a folder of WAVs with clips.jsonl and steering.json")
+        ->add_option("-o,--out", options->out,
+                     "WAV, FLAC, Ogg or MP3 file, by its extension (its record goes beside it as .json, its\n"
+                     "steering as .steering.json), or for several clips a folder of WAVs with clips.jsonl\n"
+                     "and steering.json")
         ->required();
-    command->add_option("--format", options->format, "pcm16, pcm24 or float")->capture_default_str();
+    command->add_option("--format", options->format, "pcm16, pcm24 or float; of WAV and FLAC")
+        ->capture_default_str();
     command->add_option("--save-codes", options->save_codes,
                         "Also write the codes: safetensors [clips, K, frames]");
     command->add_flag(
@@ -222,6 +241,7 @@ void add_generate(CLI::App& app, Context& context) {
         "that finds the clip, in nats a code");
     command->add_flag("--force", options->force, "Replace files that exist");
     command->add_flag("--json", options->json, "Print each clip's record as JSON");
+    add_finish_flags(*command, options->finish);
     add_sampling_flags(*command, options->sampling);
     add_steer_flags(*command, options->steering);
     command->callback(

@@ -7,6 +7,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <new>
 #include <string>
 #include <string_view>
@@ -15,10 +16,11 @@
 
 #include "base/logging.hpp"
 #include "cli.hpp"
-#include "installation.hpp"
 #include "io/mapped_file.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
+#include "program/help_formatter.hpp"
+#include "program/installation.hpp"
 #include "progress.hpp"
 
 namespace {
@@ -29,13 +31,13 @@ enum ExitCode { kOk = 0, kRuntimeError = 1, kUsageError = 2, kInterrupted = 130 
 
 constexpr const char* kProgramFooter = R"(
 Commands of the Python package:
-  export                            Make a bundle of a MusicGen checkpoint
-  check                             Hold a checkpoint's bundle to transformers
-  check-device                      Hold a bundle on a GPU to the CPU, and time it
-  check-precision                   Measure what a bundle's precision costs
-  report                            Make a page to listen to a sweep
-  import                            Make a vector file of another tool's vectors
-  cluster                           Run a sweep on SLURM or Ray
+  export                    Make a bundle of a MusicGen checkpoint
+  check                     Hold a checkpoint's bundle to transformers
+  check-device              Hold a bundle on a GPU to the CPU, and time it
+  check-precision           Measure what a bundle's precision costs
+  report                    Make a page to listen to a sweep
+  import                    Make a vector file of another tool's vectors
+  cluster                   Run a sweep on SLURM or Ray
 
 Example, from prompt sets to steered music:
   musicsteer export   facebook/musicgen-small bundles/small
@@ -103,11 +105,11 @@ void check_values(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
         const std::size_t equals = argument.find('=');
-        const bool has_flag_before = i > 1 && std::string_view(argv[i - 1]).starts_with("--");
+        const bool has_flag_before = i > 1 && argv[i - 1][0] == '-' && argv[i - 1][1] != '\0';
         std::string flag;
         if (argument.empty() && has_flag_before) flag = argv[i - 1];
         if (argument.starts_with("--") && equals == argument.size() - 1) flag = argument.substr(0, equals);
-        if (flag.empty() || flag == "--prompt" || flag == "--negative-prompt") continue;
+        if (flag.empty() || flag == "--prompt" || flag == "-p" || flag == "--negative-prompt") continue;
         throw UsageError(flag + ": its value is empty (a shell variable that is not set?)");
     }
 }
@@ -203,7 +205,7 @@ int run(int argc, char** argv) {
     app.require_subcommand(1);
     app.set_version_flag("--version", "musicsteer " MUSICSTEER_VERSION);
     app.footer(kProgramFooter);
-    app.get_formatter()->column_width(34);
+    app.formatter(std::make_shared<cli::HelpFormatter>());
 
     cli::Context context;
     cli::add_extract(app, context);

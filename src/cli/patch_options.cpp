@@ -110,7 +110,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
             "Instead of patching, replace activations by zeros (zero) or by their mean over the frames\n"
             "of all clips (mean), and say what that costs")
         ->check(CLI::IsMember({"zero", "mean"}));
-    command.add_option("--prompt", flags.prompts, "Prompt to ablate on; may be repeated")
+    command.add_option("-p,--prompt", flags.prompts, "Prompt to ablate on; may be repeated")
         ->allow_extra_args(false);
     command.add_option("--prompts-file", flags.prompts_file, "Prompts to ablate on, from a file");
     command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts of the file")
@@ -128,7 +128,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     command.add_option("--window", flags.window,
                        "Replace only in these frames: START-END in seconds [the whole clip]");
     command
-        .add_option("--out", flags.out,
+        .add_option("-o,--out", flags.out,
                     "JSON file to write, with all figures of all pairs; 'musicsteer report' draws it")
         ->required();
     command.add_option("--csv", flags.csv, "Also write the table as CSV");

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/provenance.hpp"
 #include "generation/activations.hpp"
@@ -130,7 +131,7 @@ void add_record(CLI::App& app, Context& context) {
     CLI::App* command = app.add_subcommand("record", "Record raw activations while one clip is generated");
     command->footer(kRecordExample);
     add_model_options(*command, options->model);
-    CLI::Option* prompt = command->add_option("--prompt", options->prompt, "What to play");
+    CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "What to play");
     CLI::Option* unconditional =
         command->add_flag("--unconditional", options->unconditional, "The null state instead of a prompt");
     prompt->excludes(unconditional);
@@ -146,7 +147,7 @@ void add_record(CLI::App& app, Context& context) {
         ->required();
     command
         ->add_option(
-            "--out", options->out,
+            "-o,--out", options->out,
             "safetensors file: one tensor [rows, frames, D] for each hook point, conditional row\nfirst")
         ->required();
     command->add_flag("--force", options->force, "Replace a file that exists");

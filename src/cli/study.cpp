@@ -159,7 +159,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
             "--measure", request.measure,
             "What it should move: tempo, onsets, centroid, loudness, ..., as in `musicsteer calibrate`")
         ->required();
-    command.add_option("--prompt", request.clips.prompts, "What to play; may be repeated")
+    command.add_option("-p,--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command.add_option("--prompts-file", request.clips.prompts_file,
                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
@@ -179,8 +179,9 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     add_tempo_prior(command, flags.tempo_prior);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag("--json", flags.json, "Print study.json instead of tables");
-    command.add_option("--out", flags.out, "Folder of the study; the same study is resumed there")
-        ->required();
+    command.add_option("-o,--out", flags.out, "Folder of the study; the same study is resumed there")
+        ->required()
+        ->type_name("DIR");
 }
 
 }  // namespace

@@ -190,7 +190,7 @@ namespace {
 
 void add_grid_flags(CLI::App& command, SweepFlags& flags) {
     const char* group = "Grid";
-    command.add_option("--prompt", flags.prompts, "What to play; may be repeated")
+    command.add_option("-p,--prompt", flags.prompts, "What to play; may be repeated")
         ->allow_extra_args(false)
         ->group(group);
     command
@@ -232,7 +232,9 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
 void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
     add_model_options(command, flags.model);
     command.get_option("--model")->required(false);
-    command.add_option("--out", flags.out, "Folder of the sweep; an existing one is resumed")->required();
+    command.add_option("-o,--out", flags.out, "Folder of the sweep; an existing one is resumed")
+        ->required()
+        ->type_name("DIR");
     command.add_option("--plan", flags.plan, "The grid from a file (docs/sweep-plan.schema.json)");
     add_grid_flags(command, flags);
     add_sampling_flags(command, flags.sampling);

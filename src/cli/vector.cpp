@@ -8,7 +8,9 @@
 #include "cli.hpp"
 #include "directions/vector_algebra.hpp"
 #include "io/atomic_file.hpp"
+#include "model_options.hpp"
 #include "musicsteer/errors.hpp"
+#include "musicsteer/hook_point.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {
@@ -108,7 +110,7 @@ CLI::App* add_part(CLI::App& parent, const Shared& options, const std::string& n
 }
 
 void add_out(CLI::App& part, VectorFlags& options, const std::string& help) {
-    part.add_option("--out", options.out, help)->required();
+    part.add_option("-o,--out", options.out, help)->required();
     part.add_flag("--force", options.force, "Replace a file that exists");
 }
 

@@ -24,7 +24,7 @@ UNKNOWN = {
     "a flag": (["generate", "--promt", "x"], "unknown flag '--promt', did you mean '--prompt'?"),
     "a flag with =": (["generate", "--promt=x"], "unknown flag '--promt', did you mean '--prompt'?"),
     "a sibling's flag": (["generate", "--alphas", "1"], "unknown flag '--alphas', did you mean '--alpha'?"),
-    "a letter": (["generate", "-m", "bundle"], "unknown flag '-m', did you mean '--model'?"),
+    "a letter": (["generate", "-t", "4"], "unknown flag '-t', did you mean '--threads'?"),
     "after other flags": (
         ["sweep", "--prompt", "--x", "--seed", "0"],
         "unknown flag '--seed', did you mean '--seeds'?",
@@ -300,3 +300,42 @@ def test_contrast_sets_of_other_tools(musicsteer: Runner, bundle: Path, tmp_path
     assert [line.split('"text":"')[1] for line in done.out.splitlines()] == ['fast piano"}', 'slow piano"}']
     clips = musicsteer("generate", "--model", bundle, "--prompts-file", "prompts.csv", *SHORT, "--out", "c/")
     assert clips.code == 0 and len(clips.out.splitlines()) == 2
+
+
+COMMANDS = ["", "extract", "generate", "study", "sweep", "calibrate", "patch", "record", "measure"]
+COMMANDS += ["inspect", "tokenize", "vector", "vector add", "vector random", "vector scale"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns(cache: Path, command: str) -> None:
+    done = subprocess.run(
+        [PROGRAM.name, *command.split(), "--help"],
+        env={**environment(cache), "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    assert "REQUIRED" not in done.stdout and "Env:" not in done.stdout
+
+
+def test_help_begins_with_what_is_needed_and_ends_with_how_it_runs(musicsteer: Runner) -> None:
+    lines = [line.split() for line in musicsteer("generate", "--help").out.splitlines()]
+    flags = [words[0].split(",")[-1] for words in lines if words and words[0].startswith("-")]
+    assert set(flags[:2]) == {"--model", "--out"}
+    steering = flags.index("--steer")
+    assert set(flags[steering - 7 : steering]) == {
+        "--help", "--device", "--threads", "--no-verify", "--log-level", "--batch-size", "--quiet",
+    }  # fmt: skip
+    assert ["-m,--model", "DIR"] in [words[:2] for words in lines]
+    assert ["--duration", "NUM"] in [words[:2] for words in lines]
+
+
+def test_short_flags(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    done = musicsteer("generate", "-m", bundle, "-p", "piano", "-o", "a.wav", "-q", *SHORT)
+    assert done.code == 0 and "generating" not in done.err and "a.wav" in done.out
+    assert musicsteer("generate", "--model", bundle, "--prompt", "piano", "--out", "b.wav", *SHORT).code == 0
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    assert musicsteer("generate", "-m", bundle, "-p", "", "-o", "c.wav", *SHORT).code == 0
+    done = musicsteer("generate", "-m", "", "-p", "piano", "-o", "d.wav")
+    assert done.code == 2 and "-m: its value is empty" in done.err

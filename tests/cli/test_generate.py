@@ -144,7 +144,7 @@ def test_baselines_of_several_clips_lie_beside_them(
         "--steer", vectors, "--with-baseline", "--out", "clips",
     )  # fmt: skip
     assert done.code == 0
-    names = ["0000-x-s0.wav", "0000-x-s0-unsteered.wav", "0001-x-s1.wav", "0001-x-s1-unsteered.wav"]
+    names = ["0000-x-s0-a1.wav", "0000-x-s0-unsteered.wav", "0001-x-s1-a1.wav", "0001-x-s1-unsteered.wav"]
     lines = (tmp_path / "clips" / "clips.jsonl").read_text().splitlines()
     assert [json.loads(line)["file"] for line in lines] == names
     assert all((tmp_path / "clips" / name).is_file() for name in names)
@@ -292,3 +292,83 @@ def test_dash_prompts_and_unicode(musicsteer: Runner, bundle: Path, tmp_path: Pa
     done = musicsteer("generate", "--model", bundle, "--prompt=-5 ﬁlm músic 🎹", "--out", "a.wav", *SHORT)
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "a.json").read_text())["prompt"] == "-5 ﬁlm músic 🎹"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.flac", "FLAC"), ("a.ogg", "OGG"), ("a.MP3", "MP3")])
+def test_the_extension_chooses_the_encoding(
+    musicsteer: Runner, bundle: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    clip = ["generate", "--model", bundle, "--prompt", "x", *SHORT]
+    assert musicsteer(*clip, "--out", "a.wav").code == 0
+    done = musicsteer(*clip, "--out", name, "--force")
+    assert (done.code, done.errors) == (0, [])
+    assert soundfile.info(tmp_path / name).format == kind
+    assert json.loads((tmp_path / "a.json").read_text())["file"] == name
+    if kind == "FLAC":
+        plain, packed = (soundfile.read(tmp_path / file)[0] for file in ("a.wav", name))
+        assert np.array_equal(plain, packed)
+
+
+def test_an_encoding_that_cannot_be_is_refused_before_the_work(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    clip = ["generate", "--model", bundle, "--prompt", "x", *SHORT]
+    done = musicsteer(*clip, "--out", "a.aiff")
+    assert done.code == 2 and ".wav, .flac, .ogg or .mp3" in done.err
+    done = musicsteer(*clip, "--out", "a.mp3", "--format", "pcm24")
+    assert done.code == 2 and "only WAV and FLAC have a --format" in done.err
+    assert files(tmp_path) == []
+
+
+def test_rate_fade_and_loudness_are_done_and_recorded(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    clip = ["generate", "--model", bundle, "--prompt", "x", "--duration", "1", "--threads", "1"]
+    assert musicsteer(*clip, "--out", "plain.wav").code == 0
+    finish = ["--rate", "48000", "--fade", "10ms", "--loudness", "-30"]
+    done = musicsteer(*clip, *finish, "--out", "done.wav", "--format", "float")
+    assert done.code == 0, done.err
+    samples, rate = soundfile.read(tmp_path / "done.wav")
+    assert rate == 48000 and len(samples) == 48000
+    assert abs(samples[0]) < 1e-3 and abs(samples[-1]) < 1e-3
+    record = json.loads((tmp_path / "done.json").read_text())
+    assert record["finish"].pop("gain_db") != 0.0
+    assert record["finish"] == {"sample_rate_hz": 48000, "fade_s": 0.01, "loudness_lufs": -30.0}
+    assert "finish" not in json.loads((tmp_path / "plain.json").read_text())
+    measured = musicsteer("measure", "done.wav", "--json")
+    assert json.loads(measured.out)[0]["loudness_lufs"] == pytest.approx(-30.0, abs=0.1)
+
+
+def test_a_gain_that_true_peak_does_not_allow_is_said(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    clip = ["generate", "--model", bundle, "--prompt", "x", "--duration", "1", "--threads", "1"]
+    assert musicsteer(*clip, "--format", "float", "--out", "plain.wav").code == 0  # as it is, not clipped
+    plain = json.loads(musicsteer("measure", "plain.wav", "--json").out)[0]
+    louder = plain["loudness_lufs"] - 1 - plain["true_peak_dbtp"] + 2  # 2 dB more than there is room for
+    if plain["true_peak_dbtp"] > -1:
+        louder = plain["loudness_lufs"] + 2
+    done = musicsteer(*clip, f"--loudness={louder:.2f}", "--out", "loud.wav")
+    assert done.code == 0
+    assert f"2.0 dB below {louder:.2f}".rstrip("0") in done.err, done.err
+    assert "LUFS, because its true peak may not exceed -1 dBTP" in done.err
+
+
+@pytest.mark.parametrize("fade", ["10", "ms", "tens", "-5ms"])
+def test_a_fade_that_is_no_time_is_refused(musicsteer: Runner, bundle: Path, fade: str) -> None:
+    done = musicsteer(
+        "generate", "--model", bundle, "--prompt", "x", f"--fade={fade}", "--out", "a.wav", *SHORT
+    )
+    assert done.code == 2 and "fade" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_names_of_several_clips_carry_the_strength(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    clips = ["generate", "--model", bundle, "--prompt", "x", "--seed", "0:2", *SHORT]
+    assert musicsteer(*clips, "--steer", f"{vectors}:alpha=-0.5", "--out", "one/").code == 0
+    assert files(tmp_path / "one")[:2] == ["0000-x-s0-a-0.5.wav", "0001-x-s1-a-0.5.wav"]
+    two = ["--steer", f"{vectors}:alpha=0.2", "--steer", f"{vectors}:alpha=1:layers=1"]
+    assert musicsteer(*clips, *two, "--out", "two/").code == 0
+    assert files(tmp_path / "two")[0] == "0000-x-s0-a0.2_1.wav"

@@ -73,7 +73,7 @@ def gguf_bytes(tensors: dict[str, np.ndarray]) -> bytes:
 def test_the_script_by_itself(tmp_path: Path) -> None:
     script = [sys.executable, "-m", "musicsteer.import_vectors"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, timeout=120)
-    assert shown.returncode == 0 and "import_vectors.py theirs.pt mood.safetensors" in shown.stdout
+    assert shown.returncode == 0 and "musicsteer import theirs.pt mood.safetensors" in shown.stdout
     torch.save({0: HugeBytes()}, tmp_path / "v.pt")
     done = subprocess.run([*script, "v.pt", "x"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "far more memory" in done.stderr

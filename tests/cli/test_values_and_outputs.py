@@ -55,10 +55,10 @@ def test_thread_counts_in_range(musicsteer: Runner, bundle: Path, threads: str) 
     assert done.code == 2 and "0" in done.errors[0] and "1024" in done.errors[0] and len(done.err) < 200
 
 
-def test_clips_are_wav_files(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
-    for name in ("a.mp3", "a.json", "a"):
+def test_clips_are_audio_files(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    for name in ("a.aiff", "a.json", "a"):
         done = musicsteer(*generate(bundle, "--out", name))
-        assert done.code == 2 and f"--out {name}: clips are written as WAV: name it a.wav" in done.errors[0]
+        assert done.code == 2 and f"--out {name}: clips are written as .wav, .flac" in done.errors[0]
     stdout = musicsteer(*generate(bundle, "--out", "-"))
     assert stdout.code == 2 and "not written to stdout" in stdout.errors[0]
     assert list(tmp_path.glob("a*")) == [] and not (tmp_path / "-").exists()

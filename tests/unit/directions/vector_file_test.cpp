@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/safetensors.hpp"
+#include "model/manifest.hpp"
 #include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 
