@@ -6,8 +6,11 @@
 
 #include "audio/levels.hpp"
 #include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
 #include "clip_outputs.hpp"
+#include "clip_stream.hpp"
+#include "continuation.hpp"
 #include "directions/provenance.hpp"
 #include "experiments/clip_record.hpp"
 #include "generation/clip_runner.hpp"
@@ -18,6 +21,7 @@
 #include "progress.hpp"
 #include "steer_options.hpp"
 #include "steering/applied_vector.hpp"
+#include "steering/sections.hpp"
 #include "steering/setting_json.hpp"
 
 namespace musicsteer::cli {
@@ -29,20 +33,41 @@ Examples:
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav
-  musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav)";
+  musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav
+  musicsteer generate --model bundle --prompt "piano music" --continue take.wav --continue-from 4s \
+      --duration 20 --out longer.wav
+  musicsteer generate --model bundle --prompt "piano music" --duration 120 --out - | ffplay -)";
 
 struct GenerateFlags {
     ModelOptions model;
     ClipFlags clips;
     SamplingFlags sampling;
     SteerFlags steering;
+    ContinueFlags continued;
+    std::optional<double> stride_s;
     std::string out;
     std::string format = "pcm16";
     std::string save_codes;
     bool score = false;
     bool force = false;
     bool json = false;
+    bool keep_partial = false;
+
+    bool to_stdout() const { return out == "-"; }
 };
+
+/// Refuses what a stream has no place for. @throws UsageError
+void check_stream(const GenerateFlags& options, std::size_t clips) {
+    const std::pair<const char*, bool> refused[] = {
+        {"several clips", clips > 1},
+        {"--json, as a clip's record is not printed", options.json},
+        {"--score, which goes to a clip's record", options.score},
+        {"--keep-partial, as what is finished is written at once", options.keep_partial},
+    };
+    for (const auto& [what, given] : refused)
+        if (given) throw UsageError(std::string("--out - does not go with ") + what);
+    ClipStream::check_stdout();
+}
 
 ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifest,
                            const SamplingOptions& sampling, const ExecutionShape& shape) {
@@ -51,7 +76,18 @@ ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifes
     settings.batch_size = shape.batch_size;
     settings.threads = shape.threads;
     settings.device = options.model.device;
+    if (settings.windows) settings.windows = WindowShape::of(manifest, options.stride_s);
     return settings;
+}
+
+/// @throws UsageError for a stride that does nothing
+WindowShape windows_for(const GenerateFlags& options, const Manifest& manifest) {
+    const WindowShape windows = WindowShape::of(manifest, options.stride_s);
+    if (options.stride_s && manifest.frames_of(options.sampling.duration_s) <= windows.length) {
+        throw UsageError("--stride has no effect: the clip fits the model's window of " +
+                         to_text(static_cast<double>(windows.length) / manifest.codec.frame_rate_hz) + " s");
+    }
+    return windows;
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
@@ -99,13 +135,28 @@ std::vector<std::string> prompts_of(const std::vector<SessionRequest>& requests)
 }
 
 /// What is read and must not be replaced.
-std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
-    std::vector<std::string> inputs = vector_files(vectors);
+std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors,
+                                   const std::vector<AppliedSection>& sections) {
+    std::vector<AppliedVector> all = vectors;
+    for (const AppliedSection& section : sections)
+        all.insert(all.end(), section.vectors.begin(), section.vectors.end());
+    std::vector<std::string> inputs = vector_files(all);
     inputs.push_back(options.clips.prompts_file);
-    for (const AppliedVector& vector : vectors) {
+    inputs.push_back(options.continued.file);
+    for (const AppliedVector& vector : all) {
         if (vector.setting.origin) inputs.push_back(vector.setting.origin->path);
     }
     return inputs;
+}
+
+/// @throws UsageError for prompts of unconditional clips; warns of sections that nobody will hear
+void check_sections(const std::vector<SteeringSection>& sections, const GenerateFlags& options) {
+    for (const SteeringSection& section : sections) {
+        if (section.prompt && options.clips.unconditional)
+            throw UsageError("--unconditional: the section at " + to_text(section.at_s) + " s has a prompt");
+        if (section.at_s >= options.sampling.duration_s)
+            log_warn("the section at " + to_text(section.at_s) + " s begins after the clip's end");
+    }
 }
 
 void run(const GenerateFlags& options, const Context& context) {
@@ -114,14 +165,19 @@ void run(const GenerateFlags& options, const Context& context) {
     const SampleFormat format = parse_sample_format(options.format);
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<SessionRequest> requests = expand_clips(options.clips);
-    std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
-    const std::vector<std::string> inputs = inputs_of(options, vectors);
+    if (options.to_stdout()) check_stream(options, requests.size());
+    const SectionedSteering typed = options.steering.with_sections(options.model.model);
+    std::vector<AppliedVector> vectors = load_vectors(typed.settings);
+    std::vector<AppliedSection> sections = load_sections(typed.sections);
+    std::optional<Continuation> continued = Continuation::open(options.continued);
+    const std::vector<std::string> inputs = inputs_of(options, vectors, sections);
     const bool with_baseline = options.clips.with_baseline;
-    if (with_baseline && vectors.empty())
+    if (with_baseline && vectors.empty() && sections.empty())
         throw UsageError("--with-baseline: nothing steers these clips; give --steer");
-    ClipFiles files(options.out, requests, with_baseline, options.force, inputs);
+    std::optional<ClipFiles> files;
+    if (!options.to_stdout()) files.emplace(options.out, requests, with_baseline, options.force, inputs);
     if (!options.save_codes.empty()) {
-        if (files.holds(options.save_codes))
+        if (files && files->holds(options.save_codes))
             throw UsageError("--save-codes " + options.save_codes + ": is also one of the clips' files");
         check_writable(options.save_codes, overwrite, inputs);
     }
@@ -130,6 +186,8 @@ void run(const GenerateFlags& options, const Context& context) {
     const Manifest& manifest = bundle.manifest();
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(options.sampling.duration_s);
+    run.windows = windows_for(options, manifest);
+    run.keep_partial = options.keep_partial;
     run.sampling = options.sampling.resolve(manifest);
     run.batch_size = options.sampling.batch_size;
     run.scored = options.score ? ScoredClips::kAll : ScoredClips::kNone;
@@ -138,42 +196,68 @@ void run(const GenerateFlags& options, const Context& context) {
     run.validate(manifest);
     check_negative_prompt(options.clips.negative_prompt, run.sampling);
     resolve_vectors(vectors, manifest, log_warn);
+    resolve_sections(sections, manifest, log_warn);
+    if (continued) {
+        continued->cut(manifest, run.num_frames, requests.size());
+        run.given_columns = kPrefillChunk;
+    }
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
     for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
+    std::vector<SteeringSection> written_sections;
+    for (const AppliedSection& section : sections) written_sections.push_back(section.section);
+    check_sections(written_sections, options);
+    const std::vector<RequestSection> run_sections = request_sections(sections, manifest);
     const auto is_baseline = [&](std::size_t index) { return with_baseline && index % 2 == 1; };
-    for (std::size_t i = 0; i < requests.size(); ++i)
+    for (std::size_t i = 0; i < requests.size(); ++i) {
         if (!is_baseline(i)) requests[i].steering = plan;
+        requests[i].sections = is_baseline(i) ? without_steering(run_sections) : run_sections;
+    }
 
     const Model model = load_model(options.model, std::move(bundle));
+    if (continued) continued->give_to(requests, model);
     warn_of_unknown(model.tokenizer, prompts_of(requests));
     const std::size_t total = requests.size();
     Progress progress("generating");
     run.on_progress = [&](double clips) {
         progress.update_units(clips, static_cast<std::int64_t>(total), total > 1 ? "clips" : "clip");
     };
+    std::optional<ClipStream> stream;
+    if (options.to_stdout()) {
+        stream.emplace(model, run.num_frames, format);
+        run.on_session = [&](GenerationSession& session, std::size_t, std::size_t) {
+            stream->listen_to(session);
+        };
+    }
     const SamplingOptions sampling = run.sampling;
     const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests));
     const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
     const auto record_of = [&](std::size_t index) {
-        return clip_record(settings,
-                           clip_spec(requests[index], runner.shape().text_length,
-                                     is_baseline(index) ? std::vector<SteeringSetting>{} : steering));
+        ClipSpec spec = clip_spec(requests[index], runner.shape().text_length,
+                                  is_baseline(index) ? std::vector<SteeringSetting>{} : steering);
+        spec.sections = is_baseline(index) ? without_steering(written_sections) : written_sections;
+        if (continued) spec.continued = continued->record();
+        return clip_record(settings, spec);
     };
     const auto common_settings = [&] {
         nlohmann::json record = record_of(0);
         for (const char* key : {"id", "prompt", "negative_prompt", "seed"}) record.erase(key);
-        if (with_baseline) record.erase("steering");
+        if (with_baseline) {
+            record.erase("steering");
+            record.erase("sections");
+        }
         return record;
     };
     std::vector<at::Tensor> codes;
-    runner.run(requests, [&](const FinishedBatch& batch) {
+    const auto save = [&](const FinishedBatch& batch) {
         for (std::size_t i = 0; i < batch.clips.size(); ++i) {
             const std::size_t index = batch.first + i;
-            const std::filesystem::path file = files.wav(index);
+            if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
+            if (!files) continue;  // it has been heard
+            const std::filesystem::path file = files->wav(index);
             const Audio audio = batch.audio(i);
             write_wav(file, audio, format, overwrite);
-            if (index == 0) files.steering(settings, steering);
+            if (index == 0) files->steering(settings, steering, written_sections);
             nlohmann::json record = record_of(index);
             record["file"] = file.filename().string();
             record["clipped_samples"] = count_full_scale_samples(as_written(audio, format));
@@ -181,11 +265,21 @@ void run(const GenerateFlags& options, const Context& context) {
                 record["kl_nats"] = score->kl_nats;
                 record["unsteered_nll_nats"] = score->nll_nats;
             }
-            files.record(index, record.dump());
+            if (batch.is_partial) record["partial_frames"] = batch.clips[i].codes.size(1);
+            files->record(index, record.dump());
             print_clip(options, file, record);
-            if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
         }
-    });
+    };
+    try {
+        runner.run(requests, save);
+    } catch (const ReaderGone&) {
+        return;
+    } catch (const Interrupted&) {
+        // Codes of unequal length have no tensor.
+        if (!codes.empty() && codes.front().sizes() == codes.back().sizes() && options.keep_partial)
+            save_codes(options.save_codes, codes, common_settings(), overwrite);
+        throw;
+    }
     if (!options.save_codes.empty()) save_codes(options.save_codes, codes, common_settings(), overwrite);
 }
 
@@ -209,9 +303,11 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_flag("--with-baseline", options->clips.with_baseline,
                       "Also write each clip without steering, as NAME-unsteered.wav");
     command
-        ->add_option("--out", options->out,
-                     "WAV file (its record goes beside it as .json, its steering as .steering.json), or for\n"
-                     "several clips a folder of WAVs with clips.jsonl and steering.json")
+        ->add_option(
+            "--out", options->out,
+            "WAV file (its record goes beside it as .json, its steering as .steering.json), or for\n"
+            "several clips a folder of WAVs with clips.jsonl and steering.json; - writes one clip to\n"
+            "stdout while it is made, as a WAV without a record")
         ->required();
     command->add_option("--format", options->format, "pcm16, pcm24 or float")->capture_default_str();
     command->add_option("--save-codes", options->save_codes,
@@ -220,6 +316,18 @@ void add_generate(CLI::App& app, Context& context) {
         "--score", options->score,
         "Also record what steering costs: KL divergence from the unsteered model, and how likely\n"
         "that finds the clip, in nats a code");
+    command->add_option(
+        "--continue", options->continued.file,
+        "Begin with a recording, or with codes that --save-codes wrote, and go on from there;\n"
+        "--duration counts from its start");
+    command->add_option("--continue-from", options->continued.from, "Cut what is continued there: 4s")
+        ->type_name("TIME");
+    command->add_option(
+        "--stride", options->stride_s,
+        "Clips longer than the model's window are made in windows: seconds from the start of\n"
+        "one to that of the next [18 of a window's 30]");
+    command->add_flag("--keep-partial", options->keep_partial,
+                      "On Ctrl-C, keep what is finished of the clips in the making; their records say so");
     command->add_flag("--force", options->force, "Replace files that exist");
     command->add_flag("--json", options->json, "Print each clip's record as JSON");
     add_sampling_flags(*command, options->sampling);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/provenance.hpp"
 #include "generation/activations.hpp"

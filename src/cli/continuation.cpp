@@ -1,0 +1,115 @@
+#include "continuation.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "audio/audio_conversion.hpp"
+#include "base/logging.hpp"
+#include "base/numbers.hpp"
+#include "io/safetensors.hpp"
+#include "io/sha256.hpp"
+#include "musicsteer/errors.hpp"
+
+namespace musicsteer::cli {
+namespace {
+
+/// "4s" or "4"
+double parse_time(std::string text) {
+    const std::string typed = text;
+    if (text.ends_with('s')) text.pop_back();
+    const std::optional<double> time_s = parse_number(text);
+    if (!time_s || !std::isfinite(*time_s) || *time_s <= 0.0)
+        throw UsageError("--continue-from " + typed + ": expected a time in seconds above 0, as 4s");
+    return *time_s;
+}
+
+std::string weights_in(const TensorFile& file) {
+    const auto settings = file.metadata.find("settings");
+    if (settings == file.metadata.end()) return "";
+    const nlohmann::json parsed =
+        nlohmann::json::parse(settings->second, nullptr, /*allow_exceptions=*/false);
+    if (!parsed.is_object() || !parsed.contains("model") || !parsed["model"].is_object()) return "";
+    const auto weights = parsed["model"].find("weights_sha256");
+    return weights != parsed["model"].end() && weights->is_string() ? weights->get<std::string>() : "";
+}
+
+}  // namespace
+
+std::optional<Continuation> Continuation::open(const ContinueFlags& flags) {
+    if (flags.file.empty()) {
+        if (!flags.from.empty()) throw UsageError("--continue-from needs a --continue FILE");
+        return std::nullopt;
+    }
+    Continuation continuation;
+    if (!flags.from.empty()) continuation.from_s_ = parse_time(flags.from);
+    continuation.record_.file = flags.file;
+    if (std::filesystem::path(flags.file).extension() == ".safetensors") {
+        const TensorFile file = load_tensors(flags.file);
+        const auto codes = file.tensors.find("codes");
+        if (codes == file.tensors.end() || codes->second.dim() != 3 || codes->second.size(0) == 0)
+            continuation.refuse("expected codes [clips, K, frames], as --save-codes writes them");
+        continuation.codes_ = codes->second.to(at::kLong);
+        continuation.weights_sha256_ = weights_in(file);
+    } else {
+        continuation.recording_ = read_audio(flags.file);
+    }
+    continuation.record_.sha256 = sha256_of_file(flags.file);
+    return continuation;
+}
+
+void Continuation::refuse(const std::string& reason) const {
+    throw UsageError("--continue " + record_.file + ": " + reason);
+}
+
+std::string Continuation::seconds(std::int64_t frames, const Manifest& manifest) const {
+    return to_text(static_cast<double>(frames) / manifest.codec.frame_rate_hz) + " s";
+}
+
+void Continuation::cut(const Manifest& manifest, std::int64_t num_frames, std::size_t clips) {
+    if (recording_) {
+        const std::int64_t channels = manifest.decoder.channels * manifest.codec.channels;
+        *recording_ = converted(*recording_, manifest.codec.sample_rate_hz, channels);
+        record_.frames = recording_->frames() / manifest.codec.hop_length;
+    } else {
+        record_.frames = codes_.size(2);
+        if (codes_.size(1) != manifest.decoder.num_codebooks) {
+            refuse("its codes have " + std::to_string(codes_.size(1)) + " codebooks, the model's " +
+                   std::to_string(manifest.decoder.num_codebooks));
+        }
+        if (codes_.size(0) > 1 && codes_.size(0) != static_cast<std::int64_t>(clips)) {
+            refuse("it has the codes of " + std::to_string(codes_.size(0)) + " clips, and this makes " +
+                   std::to_string(clips) + ": make as many, in the same order, or save the codes of one");
+        }
+        if (!weights_sha256_.empty() && weights_sha256_ != manifest.weights_sha256)
+            log_warn(record_.file + ": the codes were made by another model");
+    }
+    if (from_s_) {
+        const std::int64_t wanted = manifest.frames_of(*from_s_);
+        if (wanted > record_.frames)
+            refuse("it ends at " + seconds(record_.frames, manifest) + ", before --continue-from");
+        record_.frames = wanted;
+    }
+    if (record_.frames < 1) refuse("too short: less than a frame of the codec is there to go on from");
+    if (record_.frames >= num_frames) {
+        refuse(seconds(record_.frames, manifest) + " of it are kept, so a --duration of " +
+               seconds(num_frames, manifest) + " leaves nothing to add: it counts from the file's start");
+    }
+}
+
+void Continuation::give_to(std::vector<SessionRequest>& requests, const Model& model) {
+    if (recording_) {
+        const std::int64_t samples = record_.frames * model.manifest().codec.hop_length;
+        const at::Tensor interleaved = at::from_blob(
+            recording_->samples.data(), {recording_->frames(), recording_->channels}, at::kFloat);
+        codes_ = model.codec.encode(interleaved.narrow(0, 0, samples).t().contiguous().unsqueeze(0));
+        recording_.reset();
+    }
+    const at::Tensor kept = codes_.narrow(2, 0, record_.frames);
+    for (std::size_t i = 0; i < requests.size(); ++i)
+        requests[i].forced_codes = kept[kept.size(0) == 1 ? 0 : static_cast<std::int64_t>(i)];
+}
+
+}  // namespace musicsteer::cli
