@@ -9,7 +9,8 @@ from comparison import worst
 from loaded import NAMES, load_shape, modules_of
 from shared_runs import random_codes
 from sides import Sides
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 CUT = [
     shape.name
