@@ -8,7 +8,9 @@
 #include "cli.hpp"
 #include "directions/vector_algebra.hpp"
 #include "io/atomic_file.hpp"
+#include "model_options.hpp"
 #include "musicsteer/errors.hpp"
+#include "musicsteer/hook_point.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {

@@ -12,8 +12,9 @@ from reference import Reference
 from shared_runs import PROMPTS, random_codes, random_vector
 from sides import Sides
 from torch import Tensor
-from torchscript.parity import BOUND, difference
 from windows_reference import Piece, windowed
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 FRAMES, WINDOW = 58, (24, 14)  # four windows: 0-24, 14-38, 28-52, 42-58
 
