@@ -217,6 +217,7 @@ class Engine:
         encode: dict[str, Tensor] | None = None,
         decode: dict[str, Tensor] | None = None,
         threads: int = 1,
+        device: str = "cpu",
     ) -> Results:
         """Run a job; a failure of the probe itself is an AssertionError with what it said."""
         tensors = Tensors()
@@ -224,6 +225,7 @@ class Engine:
         job = {
             "bundle": str(self.bundle),
             "threads": threads,
+            "device": device,
             "input": str(files["input.safetensors"]),
             "output": str(files["output.safetensors"]),
             "texts": texts or {},
