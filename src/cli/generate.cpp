@@ -1,5 +1,9 @@
 #include <ATen/ATen.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,11 +13,11 @@
 #include "base/numbers.hpp"
 #include "cli.hpp"
 #include "clip_outputs.hpp"
-#include "clip_stream.hpp"
-#include "continuation.hpp"
 #include "directions/provenance.hpp"
 #include "experiments/clip_record.hpp"
 #include "generation/clip_runner.hpp"
+#include "generation/clip_stream.hpp"
+#include "generation/continuation.hpp"
 #include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
 #include "model_options.hpp"
@@ -43,7 +47,8 @@ struct GenerateFlags {
     ClipFlags clips;
     SamplingFlags sampling;
     SteerFlags steering;
-    ContinueFlags continued;
+    std::string continued;
+    std::string continued_from;
     std::optional<double> stride_s;
     std::string out;
     std::string format = "pcm16";
@@ -66,7 +71,30 @@ void check_stream(const GenerateFlags& options, std::size_t clips) {
     };
     for (const auto& [what, given] : refused)
         if (given) throw UsageError(std::string("--out - does not go with ") + what);
-    ClipStream::check_stdout();
+    if (isatty(STDOUT_FILENO))
+        throw UsageError(
+            "--out - writes a WAV to stdout, which is a terminal: pipe it, as in ... | ffplay -");
+    std::signal(SIGPIPE, SIG_IGN);  // write() says it
+}
+
+/// Whoever read stdout has stopped reading: nothing is wrong, and nothing is left to do.
+class ReaderGone : public Interrupted {
+  public:
+    ReaderGone() : Interrupted("nobody reads stdout any more") {}
+};
+
+/// @throws ReaderGone, OutputError
+void write_stdout(std::span<const char> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = write(STDOUT_FILENO, bytes.data(), bytes.size());
+        if (count >= 0) {
+            bytes = bytes.subspan(static_cast<std::size_t>(count));
+        } else if (errno == EPIPE) {
+            throw ReaderGone();
+        } else if (errno != EINTR) {
+            throw OutputError(std::string("standard output could not be written: ") + std::strerror(errno));
+        }
+    }
 }
 
 ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifest,
@@ -142,7 +170,7 @@ std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vect
         all.insert(all.end(), section.vectors.begin(), section.vectors.end());
     std::vector<std::string> inputs = vector_files(all);
     inputs.push_back(options.clips.prompts_file);
-    inputs.push_back(options.continued.file);
+    inputs.push_back(options.continued);
     for (const AppliedVector& vector : all) {
         if (vector.setting.origin) inputs.push_back(vector.setting.origin->path);
     }
@@ -169,7 +197,7 @@ void run(const GenerateFlags& options, const Context& context) {
     const SectionedSteering typed = options.steering.with_sections(options.model.model);
     std::vector<AppliedVector> vectors = load_vectors(typed.settings);
     std::vector<AppliedSection> sections = load_sections(typed.sections);
-    std::optional<Continuation> continued = Continuation::open(options.continued);
+    std::optional<Continuation> continued = Continuation::open(options.continued, options.continued_from);
     const std::vector<std::string> inputs = inputs_of(options, vectors, sections);
     const bool with_baseline = options.clips.with_baseline;
     if (with_baseline && vectors.empty() && sections.empty())
@@ -198,7 +226,7 @@ void run(const GenerateFlags& options, const Context& context) {
     resolve_vectors(vectors, manifest, log_warn);
     resolve_sections(sections, manifest, log_warn);
     if (continued) {
-        continued->cut(manifest, run.num_frames, requests.size());
+        continued->cut(manifest, run.num_frames, requests.size(), log_warn);
         run.given_columns = kPrefillChunk;
     }
     const SteeringPlan plan = combined_plan(vectors);
@@ -224,8 +252,9 @@ void run(const GenerateFlags& options, const Context& context) {
     };
     std::optional<ClipStream> stream;
     if (options.to_stdout()) {
-        stream.emplace(model, run.num_frames, format);
-        run.on_session = [&](GenerationSession& session, std::size_t, std::size_t) {
+        run.on_session = [&, num_frames = run.num_frames](GenerationSession& session, std::size_t,
+                                                          std::size_t) {
+            stream.emplace(model, num_frames, format, write_stdout);
             stream->listen_to(session);
         };
     }
@@ -317,10 +346,10 @@ void add_generate(CLI::App& app, Context& context) {
         "Also record what steering costs: KL divergence from the unsteered model, and how likely\n"
         "that finds the clip, in nats a code");
     command->add_option(
-        "--continue", options->continued.file,
+        "--continue", options->continued,
         "Begin with a recording, or with codes that --save-codes wrote, and go on from there;\n"
         "--duration counts from its start");
-    command->add_option("--continue-from", options->continued.from, "Cut what is continued there: 4s")
+    command->add_option("--continue-from", options->continued_from, "Cut what is continued there: 4s")
         ->type_name("TIME");
     command->add_option(
         "--stride", options->stride_s,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "generation/continuation.hpp"
 #include "generation/sampler.hpp"
 #include "generation/windows.hpp"
 #include "model/manifest.hpp"
@@ -40,13 +41,6 @@ struct ClipSettings {
 
 /// The key `execution` of records, plans and patch files.
 nlohmann::json execution_json(const ClipSettings& settings);
-
-/// What a clip goes on from.
-struct ContinuedFrom {
-    std::string file;
-    std::string sha256;
-    std::int64_t frames = 0;  ///< that are kept
-};
 
 /// What a clip has of its own.
 struct ClipSpec {

@@ -1,19 +1,19 @@
-#include "continuation.hpp"
+#include "generation/continuation.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "audio/audio_conversion.hpp"
-#include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "io/safetensors.hpp"
 #include "io/sha256.hpp"
 #include "musicsteer/errors.hpp"
 
-namespace musicsteer::cli {
+namespace musicsteer {
 namespace {
 
 /// "4s" or "4"
@@ -38,25 +38,25 @@ std::string weights_in(const TensorFile& file) {
 
 }  // namespace
 
-std::optional<Continuation> Continuation::open(const ContinueFlags& flags) {
-    if (flags.file.empty()) {
-        if (!flags.from.empty()) throw UsageError("--continue-from needs a --continue FILE");
+std::optional<Continuation> Continuation::open(const std::string& file, const std::string& from) {
+    if (file.empty()) {
+        if (!from.empty()) throw UsageError("--continue-from needs a --continue FILE");
         return std::nullopt;
     }
     Continuation continuation;
-    if (!flags.from.empty()) continuation.from_s_ = parse_time(flags.from);
-    continuation.record_.file = flags.file;
-    if (std::filesystem::path(flags.file).extension() == ".safetensors") {
-        const TensorFile file = load_tensors(flags.file);
-        const auto codes = file.tensors.find("codes");
-        if (codes == file.tensors.end() || codes->second.dim() != 3 || codes->second.size(0) == 0)
+    if (!from.empty()) continuation.from_s_ = parse_time(from);
+    continuation.record_.file = file;
+    if (std::filesystem::path(file).extension() == ".safetensors") {
+        const TensorFile tensors = load_tensors(file);
+        const auto codes = tensors.tensors.find("codes");
+        if (codes == tensors.tensors.end() || codes->second.dim() != 3 || codes->second.size(0) == 0)
             continuation.refuse("expected codes [clips, K, frames], as --save-codes writes them");
         continuation.codes_ = codes->second.to(at::kLong);
-        continuation.weights_sha256_ = weights_in(file);
+        continuation.weights_sha256_ = weights_in(tensors);
     } else {
-        continuation.recording_ = read_audio(flags.file);
+        continuation.recording_ = read_audio(file);
     }
-    continuation.record_.sha256 = sha256_of_file(flags.file);
+    continuation.record_.sha256 = sha256_of_file(file);
     return continuation;
 }
 
@@ -68,7 +68,8 @@ std::string Continuation::seconds(std::int64_t frames, const Manifest& manifest)
     return to_text(static_cast<double>(frames) / manifest.codec.frame_rate_hz) + " s";
 }
 
-void Continuation::cut(const Manifest& manifest, std::int64_t num_frames, std::size_t clips) {
+void Continuation::cut(const Manifest& manifest, std::int64_t num_frames, std::size_t clips,
+                       const std::function<void(const std::string&)>& on_warning) {
     if (recording_) {
         const std::int64_t channels = manifest.decoder.channels * manifest.codec.channels;
         *recording_ = converted(*recording_, manifest.codec.sample_rate_hz, channels);
@@ -84,7 +85,7 @@ void Continuation::cut(const Manifest& manifest, std::int64_t num_frames, std::s
                    std::to_string(clips) + ": make as many, in the same order, or save the codes of one");
         }
         if (!weights_sha256_.empty() && weights_sha256_ != manifest.weights_sha256)
-            log_warn(record_.file + ": the codes were made by another model");
+            on_warning(record_.file + ": the codes were made by another model");
     }
     if (from_s_) {
         const std::int64_t wanted = manifest.frames_of(*from_s_);
@@ -112,4 +113,4 @@ void Continuation::give_to(std::vector<SessionRequest>& requests, const Model& m
         requests[i].forced_codes = kept[kept.size(0) == 1 ? 0 : static_cast<std::int64_t>(i)];
 }
 
-}  // namespace musicsteer::cli
+}  // namespace musicsteer
