@@ -1,9 +1,10 @@
-// Times of the engine's parts, for against_transformers.py: engine_times JOB.json prints JSON.
+// Times of the engine's parts, for against_transformers.py and live.py: engine_times JOB.json prints JSON.
 //
 // Job: {"bundle": DIR, "threads": 2, "codec": {"clips", "frames", "repeats"},
 //       "steps": {NAME: {"clips", "context", "count", "steered", "recorded"}},
-//       "read_bandwidth": true}
-// Result: {"load_s", "codec_s": [...], "steps": {NAME: [seconds a step, ...]}, "bytes_per_s"}
+//       "live": {"frames"}, "read_bandwidth": true}
+// Result: {"load_s", "codec_s": [...], "steps": {NAME: [seconds a step, ...]}, "bytes_per_s",
+//          "live": {"first_sound_s", "frame_s": [...]}}
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -133,6 +134,27 @@ json time_steps(const Model& model, const json& specs) {
     return seconds;
 }
 
+/// One clip that is decoded while it is made: seconds from the request to the first sound, and those of each
+/// step with what is decoded after it.
+json time_live(const Model& model, const json& spec) {
+    const auto start = std::chrono::steady_clock::now();
+    SessionRequest request;
+    request.prompt = "a calm piano melody with soft strings";
+    SessionOptions options;
+    options.num_frames = spec.at("frames");
+    GenerationSession session(model, {request}, options);
+    CodecStream stream = model.codec.stream(options.num_frames);
+    std::optional<double> first_s;
+    session.on_frame([&](std::int64_t, const at::Tensor& codes) {
+        const bool sounds = stream.push(codes[0].unsqueeze(1)).size(1) > 0;
+        if (sounds && !first_s)
+            first_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    });
+    std::vector<double> seconds;
+    while (!session.done()) seconds.push_back(seconds_of([&] { (void)session.step(); }));
+    return {{"first_sound_s", first_s.value()}, {"frame_s", seconds}};
+}
+
 /// Bytes a second that all threads together read from memory.
 double read_bandwidth() {
     constexpr std::int64_t kFloats = std::int64_t{1} << 27;  // 512 MB, beyond any cache
@@ -157,6 +179,10 @@ json run_job(const json& job) {
     });
     if (job.contains("codec")) result["codec_s"] = time_codec(*model, job.at("codec"));
     result["steps"] = time_steps(*model, job.value("steps", json::object()));
+    if (job.contains("live")) {
+        (void)time_live(*model, {{"frames", 60}});  // the first calls prepare the modules
+        result["live"] = time_live(*model, job.at("live"));
+    }
     model.reset();
     if (job.value("read_bandwidth", false)) result["bytes_per_s"] = read_bandwidth();
     return result;

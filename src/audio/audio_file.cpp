@@ -9,6 +9,7 @@
 #include <memory>
 #include <system_error>
 
+#include "audio/sample_writing.hpp"
 #include "io/atomic_file.hpp"
 #include "io/input_file.hpp"
 #include "musicsteer/errors.hpp"
@@ -19,18 +20,6 @@ namespace {
 using SoundFile = std::unique_ptr<SNDFILE, decltype(&sf_close)>;
 
 constexpr std::size_t kFramesAtOnce = 16'384;
-
-int libsndfile_format(SampleFormat format) {
-    switch (format) {
-        case SampleFormat::kPcm16:
-            return SF_FORMAT_WAV | SF_FORMAT_PCM_16;
-        case SampleFormat::kPcm24:
-            return SF_FORMAT_WAV | SF_FORMAT_PCM_24;
-        case SampleFormat::kFloat:
-            break;
-    }
-    return SF_FORMAT_WAV | SF_FORMAT_FLOAT;
-}
 
 void check_audio(const std::filesystem::path& path, const Audio& audio, SampleFormat format) {
     constexpr std::size_t kMaxBytes = 4'294'000'000;  // sizes in a WAV have 32 bits
@@ -69,16 +58,6 @@ int to_pcm(float sample, int bits) {
                             (std::int64_t{1} << (32 - bits)));
 }
 
-sf_count_t write_block(SNDFILE* file, std::span<const float> block, SampleFormat format) {
-    const auto count = static_cast<sf_count_t>(block.size());
-    if (format == SampleFormat::kFloat) return sf_write_float(file, block.data(), count);
-    const int bits = bits_of(format);
-    std::vector<int> values(block.size());
-    std::transform(block.begin(), block.end(), values.begin(),
-                   [bits](float sample) { return to_pcm(sample, bits); });
-    return sf_write_int(file, values.data(), count);
-}
-
 [[noreturn]] void fail_to_write(const std::filesystem::path& path, const std::string& reason) {
     throw OutputError(path.string() + ": cannot be written: " + reason);
 }
@@ -115,6 +94,28 @@ void check_size(const std::filesystem::path& target, const AtomicFile& file, con
 }
 
 }  // namespace
+
+int libsndfile_format(SampleFormat format) {
+    switch (format) {
+        case SampleFormat::kPcm16:
+            return SF_FORMAT_WAV | SF_FORMAT_PCM_16;
+        case SampleFormat::kPcm24:
+            return SF_FORMAT_WAV | SF_FORMAT_PCM_24;
+        case SampleFormat::kFloat:
+            break;
+    }
+    return SF_FORMAT_WAV | SF_FORMAT_FLOAT;
+}
+
+sf_count_t write_block(SNDFILE* file, std::span<const float> block, SampleFormat format) {
+    const auto count = static_cast<sf_count_t>(block.size());
+    if (format == SampleFormat::kFloat) return sf_write_float(file, block.data(), count);
+    const int bits = bits_of(format);
+    std::vector<int> values(block.size());
+    std::transform(block.begin(), block.end(), values.begin(),
+                   [bits](float sample) { return to_pcm(sample, bits); });
+    return sf_write_int(file, values.data(), count);
+}
 
 SampleFormat parse_sample_format(const std::string& name) {
     static const std::vector<std::string> kNames = {"pcm16", "pcm24", "float"};

@@ -116,7 +116,6 @@ ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& 
     : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
     const bool looks_like_file = is_audio_name(out_);
     const std::size_t takes = with_baseline ? 2 : 1;
-    if (out == "-") throw UsageError("--out -: clips are not written to stdout; name a WAV file or a folder");
     is_folder_ = requests.size() > takes || out.ends_with('/') || std::filesystem::is_directory(out_);
     if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
@@ -169,9 +168,10 @@ std::filesystem::path ClipFiles::steering_file() const {
                       : std::filesystem::path(out_).replace_extension(".steering.json");
 }
 
-void ClipFiles::steering(const ClipSettings& settings, const std::vector<SteeringSetting>& steering) const {
+void ClipFiles::steering(const ClipSettings& settings, const std::vector<SteeringSetting>& steering,
+                         const std::vector<SteeringSection>& sections) const {
     std::error_code ignored;
-    if (steering.empty()) {
+    if (steering.empty() && sections.empty()) {
         std::filesystem::remove(steering_file(), ignored);  // of a run that is replaced
     } else {
         SteeringFile file;
@@ -180,6 +180,7 @@ void ClipFiles::steering(const ClipSettings& settings, const std::vector<Steerin
         file.weights_sha256 = settings.weights_sha256;
         file.settings = steering;
         for (SteeringSetting& setting : file.settings) setting.alpha_range.reset();  // of a recommendation
+        file.sections = sections;
         file.save(steering_file(), overwrite_);
     }
 }

@@ -63,7 +63,8 @@ class ClipFiles {
     /// Stores the record of a finished clip (a JSON object on one line).
     void record(std::size_t index, const std::string& json_line);
     /// What all clips are steered with goes beside them; nothing stays there if they are not.
-    void steering(const ClipSettings& settings, const std::vector<SteeringSetting>& steering) const;
+    void steering(const ClipSettings& settings, const std::vector<SteeringSetting>& steering,
+                  const std::vector<SteeringSection>& sections) const;
 
   private:
     std::filesystem::path steering_file() const;

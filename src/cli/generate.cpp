@@ -1,5 +1,9 @@
 #include <ATen/ATen.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
+#include <cstring>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,6 +17,8 @@
 #include "directions/provenance.hpp"
 #include "experiments/clip_record.hpp"
 #include "generation/clip_runner.hpp"
+#include "generation/clip_stream.hpp"
+#include "generation/continuation.hpp"
 #include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
 #include "model_options.hpp"
@@ -20,6 +26,7 @@
 #include "progress.hpp"
 #include "steer_options.hpp"
 #include "steering/applied_vector.hpp"
+#include "steering/sections.hpp"
 #include "steering/setting_json.hpp"
 
 namespace musicsteer::cli {
@@ -31,7 +38,10 @@ Examples:
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav
-  musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav)";
+  musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav
+  musicsteer generate --model bundle --prompt "piano music" --continue take.wav --continue-from 4s \
+      --duration 20 --out longer.wav
+  musicsteer generate --model bundle --prompt "piano music" --duration 120 --out - | ffplay -)";
 
 struct GenerateFlags {
     ModelOptions model;
@@ -39,13 +49,55 @@ struct GenerateFlags {
     SamplingFlags sampling;
     SteerFlags steering;
     FinishFlags finish;
+    std::string continued;
+    std::string continued_from;
+    std::optional<double> stride_s;
     std::string out;
     std::string format = "pcm16";
     std::string save_codes;
     bool score = false;
     bool force = false;
     bool json = false;
+    bool keep_partial = false;
+
+    bool to_stdout() const { return out == "-"; }
 };
+
+/// Refuses what a stream has no place for. @throws UsageError
+void check_stream(const GenerateFlags& options, std::size_t clips) {
+    const std::pair<const char*, bool> refused[] = {
+        {"several clips", clips > 1},
+        {"--json, as a clip's record is not printed", options.json},
+        {"--score, which goes to a clip's record", options.score},
+        {"--keep-partial, as what is finished is written at once", options.keep_partial},
+    };
+    for (const auto& [what, given] : refused)
+        if (given) throw UsageError(std::string("--out - does not go with ") + what);
+    if (isatty(STDOUT_FILENO))
+        throw UsageError(
+            "--out - writes a WAV to stdout, which is a terminal: pipe it, as in ... | ffplay -");
+    std::signal(SIGPIPE, SIG_IGN);  // write() says it
+}
+
+/// Whoever read stdout has stopped reading: nothing is wrong, and nothing is left to do.
+class ReaderGone : public Interrupted {
+  public:
+    ReaderGone() : Interrupted("nobody reads stdout any more") {}
+};
+
+/// @throws ReaderGone, OutputError
+void write_stdout(std::span<const char> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = write(STDOUT_FILENO, bytes.data(), bytes.size());
+        if (count >= 0) {
+            bytes = bytes.subspan(static_cast<std::size_t>(count));
+        } else if (errno == EPIPE) {
+            throw ReaderGone();
+        } else if (errno != EINTR) {
+            throw OutputError(std::string("standard output could not be written: ") + std::strerror(errno));
+        }
+    }
+}
 
 ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifest,
                            const SamplingOptions& sampling, const ExecutionShape& shape) {
@@ -54,7 +106,18 @@ ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifes
     settings.batch_size = shape.batch_size;
     settings.threads = shape.threads;
     settings.device = options.model.device;
+    if (settings.windows) settings.windows = WindowShape::of(manifest, options.stride_s);
     return settings;
+}
+
+/// @throws UsageError for a stride that does nothing
+WindowShape windows_for(const GenerateFlags& options, const Manifest& manifest) {
+    const WindowShape windows = WindowShape::of(manifest, options.stride_s);
+    if (options.stride_s && manifest.frames_of(options.sampling.duration_s) <= windows.length) {
+        throw UsageError("--stride has no effect: the clip fits the model's window of " +
+                         to_text(static_cast<double>(windows.length) / manifest.codec.frame_rate_hz) + " s");
+    }
+    return windows;
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
@@ -102,10 +165,15 @@ std::vector<std::string> prompts_of(const std::vector<SessionRequest>& requests)
 }
 
 /// What is read and must not be replaced.
-std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
-    std::vector<std::string> inputs = vector_files(vectors);
+std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors,
+                                   const std::vector<AppliedSection>& sections) {
+    std::vector<AppliedVector> all = vectors;
+    for (const AppliedSection& section : sections)
+        all.insert(all.end(), section.vectors.begin(), section.vectors.end());
+    std::vector<std::string> inputs = vector_files(all);
     inputs.push_back(options.clips.prompts_file);
-    for (const AppliedVector& vector : vectors) {
+    inputs.push_back(options.continued);
+    for (const AppliedVector& vector : all) {
         if (vector.setting.origin) inputs.push_back(vector.setting.origin->path);
     }
     return inputs;
@@ -119,6 +187,16 @@ std::string strength_of(const std::vector<AppliedVector>& vectors) {
     return text;
 }
 
+/// @throws UsageError for prompts of unconditional clips; warns of sections that nobody will hear
+void check_sections(const std::vector<SteeringSection>& sections, const GenerateFlags& options) {
+    for (const SteeringSection& section : sections) {
+        if (section.prompt && options.clips.unconditional)
+            throw UsageError("--unconditional: the section at " + to_text(section.at_s) + " s has a prompt");
+        if (section.at_s >= options.sampling.duration_s)
+            log_warn("the section at " + to_text(section.at_s) + " s begins after the clip's end");
+    }
+}
+
 void run(const GenerateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
@@ -128,15 +206,22 @@ void run(const GenerateFlags& options, const Context& context) {
         throw UsageError("--rate, --loudness and --fade need the whole clip: they do not go with --out -");
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<SessionRequest> requests = expand_clips(options.clips);
-    std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
-    const std::vector<std::string> inputs = inputs_of(options, vectors);
+    if (options.to_stdout()) check_stream(options, requests.size());
+    const SectionedSteering typed = options.steering.with_sections(options.model.model);
+    std::vector<AppliedVector> vectors = load_vectors(typed.settings);
+    std::vector<AppliedSection> sections = load_sections(typed.sections);
+    std::optional<Continuation> continued = Continuation::open(options.continued, options.continued_from);
+    const std::vector<std::string> inputs = inputs_of(options, vectors, sections);
     const bool with_baseline = options.clips.with_baseline;
-    if (with_baseline && vectors.empty())
+    if (with_baseline && vectors.empty() && sections.empty())
         throw UsageError("--with-baseline: nothing steers these clips; give --steer");
-    ClipFiles files(options.out, requests, with_baseline, options.force, inputs, strength_of(vectors));
-    check_encoding(files.wav(0), format);
+    std::optional<ClipFiles> files;
+    if (!options.to_stdout()) {
+        files.emplace(options.out, requests, with_baseline, options.force, inputs, strength_of(vectors));
+        check_encoding(files->wav(0), format);
+    }
     if (!options.save_codes.empty()) {
-        if (files.holds(options.save_codes))
+        if (files && files->holds(options.save_codes))
             throw UsageError("--save-codes " + options.save_codes + ": is also one of the clips' files");
         check_writable(options.save_codes, overwrite, inputs);
     }
@@ -145,6 +230,8 @@ void run(const GenerateFlags& options, const Context& context) {
     const Manifest& manifest = bundle.manifest();
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(options.sampling.duration_s);
+    run.windows = windows_for(options, manifest);
+    run.keep_partial = options.keep_partial;
     run.sampling = options.sampling.resolve(manifest);
     run.batch_size = options.sampling.batch_size;
     run.scored = options.score ? ScoredClips::kAll : ScoredClips::kNone;
@@ -153,43 +240,70 @@ void run(const GenerateFlags& options, const Context& context) {
     run.validate(manifest);
     check_negative_prompt(options.clips.negative_prompt, run.sampling);
     resolve_vectors(vectors, manifest, log_warn);
+    resolve_sections(sections, manifest, log_warn);
+    if (continued) {
+        continued->cut(manifest, run.num_frames, requests.size(), log_warn);
+        run.given_columns = kPrefillChunk;
+    }
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
     for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
+    std::vector<SteeringSection> written_sections;
+    for (const AppliedSection& section : sections) written_sections.push_back(section.section);
+    check_sections(written_sections, options);
+    const std::vector<RequestSection> run_sections = request_sections(sections, manifest);
     const auto is_baseline = [&](std::size_t index) { return with_baseline && index % 2 == 1; };
-    for (std::size_t i = 0; i < requests.size(); ++i)
+    for (std::size_t i = 0; i < requests.size(); ++i) {
         if (!is_baseline(i)) requests[i].steering = plan;
+        requests[i].sections = is_baseline(i) ? without_steering(run_sections) : run_sections;
+    }
 
     const Model model = load_model(options.model, std::move(bundle));
+    if (continued) continued->give_to(requests, model);
     warn_of_unknown(model.tokenizer, prompts_of(requests));
     const std::size_t total = requests.size();
     Progress progress("generating");
     run.on_progress = [&](double clips) {
         progress.update_units(clips, static_cast<std::int64_t>(total), total > 1 ? "clips" : "clip");
     };
+    std::optional<ClipStream> stream;
+    if (options.to_stdout()) {
+        run.on_session = [&, num_frames = run.num_frames](GenerationSession& session, std::size_t,
+                                                          std::size_t) {
+            stream.emplace(model, num_frames, format, write_stdout);
+            stream->listen_to(session);
+        };
+    }
     const SamplingOptions sampling = run.sampling;
     const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests));
     const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
     const auto record_of = [&](std::size_t index) {
-        return clip_record(settings,
-                           clip_spec(requests[index], runner.shape().text_length,
-                                     is_baseline(index) ? std::vector<SteeringSetting>{} : steering));
+        ClipSpec spec = clip_spec(requests[index], runner.shape().text_length,
+                                  is_baseline(index) ? std::vector<SteeringSetting>{} : steering);
+        spec.sections = is_baseline(index) ? without_steering(written_sections) : written_sections;
+        if (continued) spec.continued = continued->record();
+        return clip_record(settings, spec);
     };
     const auto common_settings = [&] {
         nlohmann::json record = record_of(0);
         for (const char* key : {"id", "prompt", "negative_prompt", "seed"}) record.erase(key);
-        if (with_baseline) record.erase("steering");
+        if (with_baseline) {
+            record.erase("steering");
+            record.erase("sections");
+        }
         return record;
     };
     std::vector<at::Tensor> codes;
-    runner.run(requests, [&](const FinishedBatch& batch) {
+    const auto save = [&](const FinishedBatch& batch) {
         for (std::size_t i = 0; i < batch.clips.size(); ++i) {
             const std::size_t index = batch.first + i;
-            const std::filesystem::path file = files.wav(index);
+            if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
+            if (!files) continue;  // it has been heard
+            const std::filesystem::path file = files->wav(index);
             const FinishedAudio finished = finish_audio(batch.audio(i), finish);
             const Audio& audio = finished.audio;
             write_audio(file, audio, format, overwrite);
-            if (index == 0) files.steering(settings, steering);
+            if (index == 0) files->steering(settings, steering, written_sections);
             nlohmann::json record = record_of(index);
             record["file"] = file.filename().string();
             record["clipped_samples"] = count_full_scale_samples(as_written(audio, format));
@@ -198,11 +312,21 @@ void run(const GenerateFlags& options, const Context& context) {
                 record["kl_nats"] = score->kl_nats;
                 record["unsteered_nll_nats"] = score->nll_nats;
             }
-            files.record(index, record.dump());
+            if (batch.is_partial) record["partial_frames"] = batch.clips[i].codes.size(1);
+            files->record(index, record.dump());
             print_clip(options, file, record);
-            if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
         }
-    });
+    };
+    try {
+        runner.run(requests, save);
+    } catch (const ReaderGone&) {
+        return;
+    } catch (const Interrupted&) {
+        // Codes of unequal length have no tensor.
+        if (!codes.empty() && codes.front().sizes() == codes.back().sizes() && options.keep_partial)
+            save_codes(options.save_codes, codes, common_settings(), overwrite);
+        throw;
+    }
     if (!options.save_codes.empty()) save_codes(options.save_codes, codes, common_settings(), overwrite);
 }
 
@@ -226,10 +350,11 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_flag("--with-baseline", options->clips.with_baseline,
                       "Also write each clip without steering, as NAME-unsteered.wav");
     command
-        ->add_option("-o,--out", options->out,
-                     "WAV, FLAC, Ogg or MP3 file, by its extension (its record goes beside it as .json, its\n"
-                     "steering as .steering.json), or for several clips a folder of WAVs with clips.jsonl\n"
-                     "and steering.json")
+        ->add_option(
+            "-o,--out", options->out,
+            "WAV, FLAC, Ogg or MP3 file, by its extension (its record goes beside it as .json, its\n"
+            "steering as .steering.json), or for several clips a folder of WAVs with clips.jsonl\n"
+            "and steering.json; - writes one clip to stdout while it is made, as a WAV without a record")
         ->required();
     command->add_option("--format", options->format, "pcm16, pcm24 or float; of WAV and FLAC")
         ->capture_default_str();
@@ -239,6 +364,18 @@ void add_generate(CLI::App& app, Context& context) {
         "--score", options->score,
         "Also record what steering costs: KL divergence from the unsteered model, and how likely\n"
         "that finds the clip, in nats a code");
+    command->add_option(
+        "--continue", options->continued,
+        "Begin with a recording, or with codes that --save-codes wrote, and go on from there;\n"
+        "--duration counts from its start");
+    command->add_option("--continue-from", options->continued_from, "Cut what is continued there: 4s")
+        ->type_name("TIME");
+    command->add_option(
+        "--stride", options->stride_s,
+        "Clips longer than the model's window are made in windows: seconds from the start of\n"
+        "one to that of the next [18 of a window's 30]");
+    command->add_flag("--keep-partial", options->keep_partial,
+                      "On Ctrl-C, keep what is finished of the clips in the making; their records say so");
     command->add_flag("--force", options->force, "Replace files that exist");
     command->add_flag("--json", options->json, "Print each clip's record as JSON");
     add_finish_flags(*command, options->finish);

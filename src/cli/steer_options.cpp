@@ -4,7 +4,6 @@
 
 #include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
-#include "steering/steering_source.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -31,13 +30,24 @@ void complete_only(std::vector<SteeringSetting>& typed, const std::map<std::stri
 }  // namespace
 
 std::vector<SteeringSetting> SteerFlags::settings(const std::string& bundle) const {
+    SectionedSteering steering = with_sections(bundle);
+    if (!steering.sections.empty())
+        throw UsageError("--steer: the file has sections, which only generate follows");
+    return std::move(steering.settings);
+}
+
+SectionedSteering SteerFlags::with_sections(const std::string& bundle) const {
     std::vector<SteeringSetting> typed;
     for (const std::string& text : steer) typed.push_back(SteeringSetting::parse(text));
     if (!bare.empty()) complete_only(typed, bare);
-    std::vector<SteeringSetting> settings;
+    SectionedSteering steering;
+    std::vector<SteeringSetting>& settings = steering.settings;
     for (const SteeringSetting& setting : typed) {
-        for (SteeringSetting& expanded : expand_steering(setting, bundle))
-            settings.push_back(std::move(expanded));
+        SectionedSteering expanded = expand_with_sections(setting, bundle);
+        settings.insert(settings.end(), expanded.settings.begin(), expanded.settings.end());
+        if (expanded.sections.empty()) continue;
+        if (!steering.sections.empty()) throw UsageError("--steer: only one file may have sections");
+        steering.sections = std::move(expanded.sections);
     }
     if (orthogonalize) {
         if (settings.size() < 2)
@@ -45,7 +55,7 @@ std::vector<SteeringSetting> SteerFlags::settings(const std::string& bundle) con
                 "--orthogonalize needs two vectors or more: each loses what lies along those before it");
         for (std::size_t i = 1; i < settings.size(); ++i) settings[i].orthogonalize = true;
     }
-    return settings;
+    return steering;
 }
 
 void add_steer_flags(CLI::App& command, SteerFlags& flags, const std::vector<std::string>& without) {

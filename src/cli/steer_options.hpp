@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "musicsteer/setting.hpp"
+#include "steering/steering_source.hpp"
 
 namespace musicsteer::cli {
 
@@ -19,6 +20,8 @@ struct SteerFlags {
     /// @throws UsageError if bare flags are given without, or beside several, vectors; @throws InputError for
     /// an unusable file
     std::vector<SteeringSetting> settings(const std::string& bundle) const;
+    /// The same where a steering file may have sections; only one may.
+    SectionedSteering with_sections(const std::string& bundle) const;
 };
 
 /// @param without  keys of settings that the command decides itself

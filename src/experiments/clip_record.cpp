@@ -32,6 +32,8 @@ ClipSettings ClipSettings::of(const Manifest& manifest, double duration_s, const
     settings.weights_sha256 = manifest.weights_sha256;
     settings.duration_s = duration_s;
     settings.num_frames = manifest.frames_of(duration_s);
+    if (const WindowShape shape = WindowShape::of(manifest); settings.num_frames > shape.length)
+        settings.windows = shape;
     settings.sample_rate_hz = manifest.codec.sample_rate_hz;
     settings.sampling = sampling;
     settings.precision = manifest.precision;
@@ -59,6 +61,14 @@ json clip_record(const ClipSettings& settings, const ClipSpec& clip) {
     };
     record["execution"]["text_length"] = clip.text_length;
     if (clip.negative_prompt) record["negative_prompt"] = *clip.negative_prompt;
+    if (!clip.sections.empty()) record["sections"] = sections_json(clip.sections);
+    if (clip.continued) {
+        record["continued"] = {{"file", clip.continued->file},
+                               {"sha256", clip.continued->sha256},
+                               {"frames", clip.continued->frames}};
+    }
+    if (settings.windows)
+        record["windows"] = {{"frames", settings.windows->length}, {"stride", settings.windows->stride}};
     return record;
 }
 

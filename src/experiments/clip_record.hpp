@@ -7,9 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "generation/continuation.hpp"
 #include "generation/sampler.hpp"
+#include "generation/windows.hpp"
 #include "model/manifest.hpp"
 #include "musicsteer/setting.hpp"
+#include "steering/steering_file.hpp"
 
 namespace musicsteer {
 
@@ -23,6 +26,7 @@ struct ClipSettings {
     std::string weights_sha256;
     double duration_s = 0.0;
     std::int64_t num_frames = 0;
+    std::optional<WindowShape> windows;  ///< none: the clip is one
     std::int64_t sample_rate_hz = 0;
     std::string sample_format = "pcm16";
     SamplingOptions sampling;
@@ -45,6 +49,8 @@ struct ClipSpec {
     std::uint64_t seed = 0;
     std::int64_t text_length = 0;
     std::vector<SteeringSetting> steering;  ///< resolved; empty: unsteered
+    std::vector<SteeringSection> sections;  ///< resolved
+    std::optional<ContinuedFrom> continued;
 };
 
 /// Everything that determines the clip, and nothing that depends on the clock: its record, but for what is

@@ -110,8 +110,10 @@ const ActivationMeans::Selection& ActivationMeans::selected(std::span<const Row>
 }
 
 void ActivationMeans::add(Sums& sums, const at::Tensor& activation, const HookContext& context) {
-    const std::int64_t first = std::max(positions_.first, context.position);
-    const std::int64_t last = std::min(positions_.last, context.position + context.columns);
+    const std::int64_t first =
+        std::max({positions_.first - context.window_start, context.position, context.own_first});
+    const std::int64_t last = std::min(
+        {positions_.last - context.window_start, context.position + context.columns, context.own_last});
     if (first >= last) return;
     const Selection& selection = selected(context.rows);
     const at::Tensor host = activation.flatten(2).to(at::kCPU, at::kFloat).contiguous();  // as it is, usually
@@ -142,9 +144,14 @@ at::Tensor ActivationMeans::mean_norm(const HookPoint& point) const {
 ActivationTape::ActivationTape(HookRegistry& hooks, std::span<const HookPoint> points) {
     for (const HookPoint& point : points) {
         std::vector<at::Tensor>& columns = columns_[point];
-        handles_.push_back(hooks.observe(point, [&columns](const at::Tensor& activation, const HookContext&) {
-            columns.push_back(activation.flatten(2).to(at::kCPU, at::kFloat).clone());
-        }));
+        handles_.push_back(
+            hooks.observe(point, [&columns](const at::Tensor& activation, const HookContext& context) {
+                const std::int64_t first = std::max(context.position, context.own_first);
+                const std::int64_t last = std::min(context.position + context.columns, context.own_last);
+                if (first >= last) return;
+                const at::Tensor own = activation.narrow(1, first - context.position, last - first);
+                columns.push_back(own.flatten(2).to(at::kCPU, at::kFloat).clone());
+            }));
     }
 }
 

@@ -21,13 +21,16 @@ bool is_steered(const SessionRequest& request) {
                        [](const Injection& injection) { return injection.strength != 0.0; });
 }
 
-ClipNeeds needs_of(const ClipRunOptions& options, std::int64_t text_length) {
+ClipNeeds needs_of(const ClipRunOptions& options, const Manifest& manifest, std::int64_t text_length) {
+    const WindowShape windows = options.windows.value_or(WindowShape::of(manifest));
     ClipNeeds needs;
     needs.frames = options.num_frames;
+    needs.window_frames = windows.length;
     needs.text_length = text_length;
     needs.guided = options.sampling.guided();
     needs.scored = options.scored != ScoredClips::kNone;
-    needs.columns = std::max<std::int64_t>({1, options.given_columns, needs.scored ? kScoringColumns : 0});
+    needs.columns = std::max<std::int64_t>({1, options.given_columns, needs.scored ? kScoringColumns : 0,
+                                            options.num_frames > windows.length ? kPrefillChunk : 0});
     needs.decoded = options.with_audio;
     needs.references = std::ssize(options.references);
     needs.recorded = options.recorded_bytes;
@@ -37,6 +40,8 @@ ClipNeeds needs_of(const ClipRunOptions& options, std::int64_t text_length) {
 SessionOptions session_options(const ClipRunOptions& options, std::int64_t text_length) {
     SessionOptions session;
     session.num_frames = options.num_frames;
+    session.windows = options.windows;
+    session.run_given_windows = options.on_session != nullptr || options.on_step != nullptr;
     session.sampling = options.sampling;
     if (options.given_columns > 0) session.prefill_chunk = options.given_columns;
     session.text_length = text_length;
@@ -81,7 +86,7 @@ ClipRunner::ClipRunner(const Model& model, ClipRunOptions options, std::size_t c
     : model_(model), options_(std::move(options)) {
     options_.validate(model.manifest());
     if (options_.threads > 0) set_num_threads(options_.threads);
-    const ClipNeeds needs = needs_of(options_, text_length);
+    const ClipNeeds needs = needs_of(options_, model.manifest(), text_length);
     const bool is_default = options_.batch_size == 0;
     const std::uint64_t available = available_memory(model.bundle.device());
     const std::uint64_t wanted = options_.memory > 0 ? options_.memory : available / 2;
@@ -106,7 +111,10 @@ void ClipRunner::run(std::size_t clips, const RequestOf& request_of, const Sink&
     const auto batch_size = static_cast<std::size_t>(shape_.batch_size);
     for (std::size_t first = 0; first < clips; first += batch_size) {
         const std::size_t count = std::min(batch_size, clips - first);
-        sink(with_our_errors("a batch", [&] { return run_batch(first, count, request_of); }));
+        const FinishedBatch batch =
+            with_our_errors("a batch", [&] { return run_batch(first, count, request_of); });
+        sink(batch);
+        if (batch.is_partial) throw Interrupted("interrupted");
     }
 }
 
@@ -120,19 +128,24 @@ FinishedBatch ClipRunner::run_batch(std::size_t first, std::size_t count, const 
     filled.resize(references + static_cast<std::size_t>(shape_.batch_size), requests.back());
     GenerationSession session(model_, std::move(filled), session_options(options_, shape_.text_length));
     if (options_.on_session) options_.on_session(session, first, count);
-    while (!session.done()) {
-        const StepResult step = session.step();
-        if (options_.on_step) options_.on_step(session, step);
-        if (!options_.on_progress) continue;
-        const double share =
-            static_cast<double>(session.position()) / static_cast<double>(session.num_positions());
-        options_.on_progress(static_cast<double>(first) + share * static_cast<double>(count));
-    }
-    FinishedBatch batch(model_, options_.stop);
+    FinishedBatch batch(model_, options_.keep_partial ? std::stop_token() : options_.stop);
     batch.first = first;
+    try {
+        while (!session.done()) {
+            const StepResult step = session.step();
+            if (options_.on_step) options_.on_step(session, step);
+            if (options_.on_progress)
+                options_.on_progress(static_cast<double>(first) +
+                                     session.progress() * static_cast<double>(count));
+        }
+    } catch (const Interrupted&) {
+        if (!options_.keep_partial || session.finished_frames() == 0) throw;
+        batch.is_partial = true;
+    }
     batch.start = start;
     batch.decoder_s = std::chrono::duration<double>(Clock::now() - start).count();
-    const at::Tensor codes = session.codes();
+    const at::Tensor codes =
+        batch.is_partial ? session.codes().narrow(2, 0, session.finished_frames()) : session.codes();
     for (std::size_t i = 0; i < count; ++i) {
         const auto row = static_cast<std::int64_t>(references + i);
         FinishedClip& clip = batch.clips.emplace_back();
@@ -140,7 +153,8 @@ FinishedBatch ClipRunner::run_batch(std::size_t first, std::size_t count, const 
         if (const auto failure = session.failures().find(row); failure != session.failures().end())
             clip.failure = failure->second;
     }
-    if (options_.scored != ScoredClips::kNone) score(std::span(requests).subspan(references), batch.clips);
+    if (options_.scored != ScoredClips::kNone && !batch.is_partial)
+        score(std::span(requests).subspan(references), batch.clips);
     return batch;
 }
 
@@ -159,6 +173,9 @@ void ClipRunner::score(std::span<const SessionRequest> requests, std::vector<Fin
     }
     ScoringOptions scoring;
     scoring.sampling = options_.sampling;
+    scoring.windows = options_.windows;
+    if (const at::Tensor& given = requests.front().forced_codes; given.defined())
+        scoring.first_frame = given.size(1);
     scoring.batch_size = shape_.batch_size;
     scoring.text_length = shape_.text_length;
     scoring.stop = options_.stop;

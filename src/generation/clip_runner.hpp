@@ -26,7 +26,8 @@ enum class ScoredClips {
 
 /// What the clips of a run have in common, and what is wanted of them beside their codes.
 struct ClipRunOptions {
-    std::int64_t num_frames = 0;  ///< N of every clip
+    std::int64_t num_frames = 0;         ///< N of every clip
+    std::optional<WindowShape> windows;  ///< none: the model's
     SamplingOptions sampling;
     std::int64_t given_columns = 0;  ///< of given codes that one step takes; 0: no codes are given
     NonFinitePolicy on_non_finite = NonFinitePolicy::kThrow;
@@ -36,6 +37,9 @@ struct ClipRunOptions {
     int threads = 0;              ///< 0: as many as the process uses already
 
     bool with_audio = true;  ///< FinishedBatch::audio will be asked for
+    /// Where a batch is interrupted, its clips go to the sink as far as they are, before Interrupted is
+    /// thrown.
+    bool keep_partial = false;
     ScoredClips scored = ScoredClips::kNone;
     std::uint64_t recorded_bytes = 0;  ///< that recorders keep of a batch
     /// Requests in front of every batch, for hooks to read from.
@@ -61,7 +65,7 @@ struct ExecutionShape {
 };
 
 struct FinishedClip {
-    at::Tensor codes;                ///< [K, N] int64
+    at::Tensor codes;                ///< [K, N] int64; fewer frames where the batch is partial
     std::optional<ClipScore> score;  ///< if the run scores it
     std::string failure;             ///< why it failed: its codes mean nothing then
 };
@@ -71,7 +75,8 @@ class FinishedBatch {
   public:
     FinishedBatch(const Model& model, std::stop_token stop) : model_(model), stop_(std::move(stop)) {}
 
-    std::size_t first = 0;  ///< place of its first clip in the run
+    std::size_t first = 0;    ///< place of its first clip in the run
+    bool is_partial = false;  ///< interrupted: its clips have fewer frames than were asked for
     std::vector<FinishedClip> clips;
     std::chrono::steady_clock::time_point start;
     double decoder_s = 0.0;  ///< seconds until the codes were there

@@ -17,17 +17,17 @@ void GateReading::read(const at::Tensor& activation, const HookContext& context)
     const at::Tensor length = h.norm(2, {-1}).clamp_min(std::numeric_limits<float>::min());
     const at::Tensor cosines = ((h * direction_).sum(-1) / length).to(at::kCPU);
     const auto values = cosines.accessor<float, 1>();
-    open_.resize(std::max(open_.size(), static_cast<std::size_t>(context.position + context.columns)));
+    open_.resize(std::max(open_.size(), static_cast<std::size_t>(context.frame() + context.columns)));
     for (std::int64_t t = 0; t < context.columns; ++t) {
         const double cosine = values[t];
-        open_[static_cast<std::size_t>(context.position + t)] =
+        open_[static_cast<std::size_t>(context.frame() + t)] =
             below_ ? cosine < threshold_ : cosine > threshold_;
     }
 }
 
-bool GateReading::is_open(std::int64_t position) const {
-    return position >= 0 && static_cast<std::size_t>(position) < open_.size() &&
-           open_[static_cast<std::size_t>(position)];
+bool GateReading::is_open(std::int64_t frame) const {
+    return frame >= 0 && static_cast<std::size_t>(frame) < open_.size() &&
+           open_[static_cast<std::size_t>(frame)];
 }
 
 }  // namespace musicsteer

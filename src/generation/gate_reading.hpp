@@ -9,16 +9,16 @@
 
 namespace musicsteer {
 
-/// What one gate saw of one row of a batch, position by position.
+/// What one gate saw of one row of a batch, frame by frame.
 class GateReading {
   public:
     GateReading(const Gate& gate, std::int64_t row, c10::Device device);
 
     /// @param activation  [B, T, ...] at the gate's point
     void read(const at::Tensor& activation, const HookContext& context);
-    /// False at positions that were not read. Kept by position, so that a step that is run again does not
-    /// change what it sees.
-    bool is_open(std::int64_t position) const;
+    /// False at frames that were not read. Kept by frame, so that a step that is run again does not change
+    /// what it sees.
+    bool is_open(std::int64_t frame) const;
 
   private:
     at::Tensor direction_;  ///< [D], of length 1

@@ -21,27 +21,24 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 /// Request and row of each distinct text; the null state has no text.
 using TextIndex = std::map<std::optional<std::string>, std::int64_t>;
 
-std::optional<std::string> conditional_text(const SessionRequest& request) {
-    return request.unconditional ? std::nullopt : std::optional(request.prompt);
-}
-
 }  // namespace
 
 void SessionOptions::validate(const Manifest& manifest) const {
     sampling.validate();
     if (prefill_chunk < 1) throw UsageError("a step takes at least one column of given codes");
     if (num_frames <= 0) throw UsageError("a clip needs at least one frame: choose a longer duration");
-    if (num_frames > manifest.max_frames()) {
-        const double longest_s = static_cast<double>(manifest.max_frames()) / manifest.codec.frame_rate_hz;
-        throw UsageError("the clip is too long: this model's positions allow " + to_text(longest_s) +
-                         " s in one go");
-    }
+    const WindowShape shape = windows.value_or(WindowShape::of(manifest));
+    if (shape.length > manifest.max_frames() || shape.stride < 1 ||
+        (num_frames > shape.length && shape.stride >= shape.length))
+        throw UsageError("a window has to fit the model's positions, and its stride the window");
 }
 
 std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests) {
     std::set<std::string> texts;
     for (const SessionRequest& request : requests) {
         if (!request.unconditional) texts.insert(request.prompt);
+        for (const RequestSection& section : request.sections)
+            if (section.prompt) texts.insert(*section.prompt);
         if (request.negative_prompt) texts.insert(*request.negative_prompt);
     }
     std::size_t longest = 1;
@@ -62,18 +59,68 @@ GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequ
     : model_(model),
       requests_(std::move(requests)),
       options_(options),
-      pattern_(model.manifest().decoder.delays, model.manifest().decoder.start_token, options.num_frames),
+      pattern_(model.manifest().decoder.delays, model.manifest().decoder.start_token, 0),
       hooks_(model.manifest().decoder.num_layers) {
     const c10::InferenceMode guard;
     options_.validate(model.manifest());
     if (requests_.empty()) throw UsageError("a session needs at least one request");
+    windows_ = windows_of(options_.num_frames, options_.windows.value_or(WindowShape::of(model.manifest())));
     build_rows();
-    encode_texts();
     fill_forced_codes();
+    std::set<std::int64_t> starts = {0};
+    for (const SessionRequest& request : requests_)
+        for (const RequestSection& section : request.sections) starts.insert(section.first_frame);
+    section_starts_.assign(starts.begin(), starts.end());
+    std::size_t first = 0;
+    while (!options_.run_given_windows && first + 1 < windows_.size() &&
+           windows_[first].end() <= forced_frames_)
+        ++first;
+    begin_window(first);
     cache_ = model_.decoder.make_cache(static_cast<std::int64_t>(rows_.size()), pattern_.num_positions());
+}
+
+/// Forgets all but the codes; the cache is written anew, from its start.
+void GenerationSession::begin_window(std::size_t index) {
+    window_ = index;
+    const Window& window = windows_[window_];
+    pattern_ =
+        DelayPattern(model_.manifest().decoder.delays, model_.manifest().decoder.start_token, window.frames);
+    known_frames_ = std::clamp(forced_frames_ - window.first, window.repeated, window.frames);
+    sequence_ = pattern_.delay(codes_.narrow(2, window.first, known_frames_));
+    position_ = 0;
+    enter_section();
+}
+
+/// Prompts and steering of the frame that comes next, if another section than before holds there.
+void GenerationSession::enter_section() {
+    const std::int64_t frame = windows_[window_].first + position_;
+    const auto next = std::upper_bound(section_starts_.begin(), section_starts_.end(), frame);
+    const auto begun = static_cast<std::size_t>(next - section_starts_.begin());
+    if (begun == sections_begun_) return;
+    sections_begun_ = begun;
+    std::vector<std::string> prompts;
     std::vector<SteeringPlan> plans;
-    for (const SessionRequest& request : requests_) plans.push_back(request.steering);
+    for (const SessionRequest& request : requests_) {
+        prompts.push_back(request.prompt);
+        plans.push_back(request.steering);
+        for (const RequestSection& section : request.sections) {
+            if (section.first_frame > frame) continue;
+            prompts.back() = section.prompt.value_or(prompts.back());
+            plans.back() = section.steering.value_or(plans.back());
+        }
+    }
+    encode_texts(prompts);
     set_steering(plans);
+}
+
+double GenerationSession::progress() const {
+    std::int64_t done = 0, total = 0;
+    for (std::size_t i = 0; i < windows_.size(); ++i) {
+        const std::int64_t positions = windows_[i].frames + pattern_.num_positions() - pattern_.num_frames();
+        total += positions;
+        done += i < window_ ? positions : i == window_ ? position_ : 0;
+    }
+    return static_cast<double>(done) / static_cast<double>(total);
 }
 
 void GenerationSession::build_rows() {
@@ -90,13 +137,18 @@ void GenerationSession::build_rows() {
     request_of_row_ = at::tensor(request_of_row, at::kLong);
 }
 
-void GenerationSession::encode_texts() {
+/// @param prompts  one for each request
+void GenerationSession::encode_texts(const std::vector<std::string>& prompts) {
     TextIndex index;
     std::vector<std::int64_t> prompt_of_row;
     for (const Row& row : rows_) {
         const SessionRequest& request = requests_[static_cast<std::size_t>(row.request)];
-        const std::optional<std::string> text =
-            row.role == RowRole::kNull ? request.negative_prompt : conditional_text(request);
+        std::optional<std::string> text;  // none: the null state
+        if (row.role == RowRole::kNull) {
+            text = request.negative_prompt;
+        } else if (!request.unconditional) {
+            text = prompts[static_cast<std::size_t>(row.request)];
+        }
         prompt_of_row.push_back(
             index.try_emplace(text, static_cast<std::int64_t>(index.size())).first->second);
     }
@@ -125,13 +177,14 @@ void GenerationSession::fill_forced_codes() {
     }
     const at::Tensor codes = at::stack(given);
     forced_frames_ = codes.size(2);
-    if (forced_frames_ > pattern_.num_frames())
+    if (forced_frames_ > options_.num_frames)
         throw UsageError("more codes are given than the clip has frames");
     if (codes.numel() > 0 &&
         (codes.min().item<std::int64_t>() < 0 || codes.max().item<std::int64_t>() >= dims.codebook_size)) {
         throw InputError("given codes must lie in [0, " + std::to_string(dims.codebook_size) + ")");
     }
-    sequence_ = pattern_.delay(codes);
+    codes_ = at::full({num_requests(), dims.num_codebooks, options_.num_frames}, dims.start_token, at::kLong);
+    codes_.narrow(2, 0, forced_frames_).copy_(codes);
 }
 
 void GenerationSession::set_steering(const std::vector<SteeringPlan>& plans) {
@@ -144,37 +197,57 @@ void GenerationSession::set_steering(const std::vector<SteeringPlan>& plans) {
 
 std::int64_t GenerationSession::next_columns() const {
     if (single_steps_) return 1;
-    // Columns before T0 decide nothing: all that they predict is given.
-    return position_ < forced_frames_ ? std::min(options_.prefill_chunk, forced_frames_ - position_) : 1;
+    // Columns before those decide nothing: all that they predict is given.
+    if (position_ >= known_frames_) return 1;
+    std::int64_t columns = std::min(options_.prefill_chunk, known_frames_ - position_);
+    if (sections_begun_ < section_starts_.size()) {
+        const std::int64_t to_section =
+            section_starts_[sections_begun_] - windows_[window_].first - position_;
+        columns = std::min(columns, to_section);
+    }
+    return columns;
 }
 
 StepResult GenerationSession::step() {
     const c10::InferenceMode guard;
     if (done()) throw UsageError("the session is finished");
     if (options_.stop.stop_requested()) throw Interrupted("interrupted");
+    enter_section();
+    const Window& window = windows_[window_];
+    const bool is_last = window_ + 1 == windows_.size();
     DecoderInput input;
     input.context.position = position_;
     input.context.columns = next_columns();
-    input.context.num_frames = pattern_.num_frames();
+    input.context.num_frames = options_.num_frames;
+    input.context.window_start = window.first;
+    input.context.own_first = window.repeated;
+    input.context.own_last = is_last ? pattern_.num_positions() : window.frames;
     input.context.rows = rows_;
     input.codes = sequence_.narrow(2, position_, input.context.columns)
                       .index_select(0, request_of_row_)
                       .to(model_.decoder.device());
 
-    StepResult result{position_, input.context.columns, model_.decoder.forward(input, text_, cache_, hooks_)};
+    StepResult result{window, position_, input.context.columns,
+                      model_.decoder.forward(input, text_, cache_, hooks_)};
     check_finite(result.logits, input);
     const std::int64_t last = position_ + result.columns - 1;
     draw(last, result.logits.select(2, result.columns - 1));
     position_ += result.columns;
-
-    if (frame_sink_) {
-        const std::int64_t max_delay = pattern_.num_positions() - pattern_.num_frames();
-        for (std::int64_t frame = std::max<std::int64_t>(0, result.position - max_delay);
-             frame <= last - max_delay; ++frame) {
-            frame_sink_(frame, pattern_.frame(sequence_, frame));
-        }
-    }
+    finish_frames(last);
+    if (position_ >= pattern_.num_positions() && !is_last) begin_window(window_ + 1);
     return result;
+}
+
+/// Keeps the frames whose last codebook the window's `position` has decided, and hands them on.
+void GenerationSession::finish_frames(std::int64_t position) {
+    const std::int64_t first = windows_[window_].first;
+    const std::int64_t max_delay = pattern_.num_positions() - pattern_.num_frames();
+    const std::int64_t end = first + position - max_delay + 1;
+    for (; finished_frames_ < end; ++finished_frames_) {
+        const at::Tensor frame = codes_.select(2, finished_frames_);
+        if (finished_frames_ >= first) frame.copy_(pattern_.frame(sequence_, finished_frames_ - first));
+        if (frame_sink_) frame_sink_(finished_frames_, frame);
+    }
 }
 
 at::Tensor GenerationSession::guided(const at::Tensor& logits) const {
@@ -189,14 +262,16 @@ at::Tensor GenerationSession::guided(const at::Tensor& logits) const {
 void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
     std::vector<std::int64_t> books;
     for (std::int64_t k = 0; k < logits.size(1); ++k) {
-        if (pattern_.frame_at(position, k) >= forced_frames_) books.push_back(k);
+        if (pattern_.frame_at(position, k) >= known_frames_) books.push_back(k);
     }
     if (books.empty()) return;
     const at::Tensor wanted = at::tensor(books, at::kLong).to(logits.device());
     const at::Tensor chosen = guided(logits).index_select(1, wanted).flatten(0, 1);
     std::vector<DrawKey> keys;
+    const std::int64_t start = windows_[window_].first;
     for (const SessionRequest& request : requests_) {
-        for (const std::int64_t k : books) keys.push_back({request.seed, pattern_.frame_at(position, k), k});
+        for (const std::int64_t k : books)
+            keys.push_back({request.seed, start + pattern_.frame_at(position, k), k});
     }
     const at::Tensor tokens = draw_tokens(chosen, keys, options_.sampling)
                                   .view({num_requests(), static_cast<std::int64_t>(books.size())});
@@ -225,7 +300,7 @@ void GenerationSession::check_finite(at::Tensor& logits, const DecoderInput& inp
 std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const DecoderInput& input,
                                                                            const at::Tensor& bad_rows) {
     std::map<std::int64_t, std::string> reasons;
-    const std::string when = "frame " + std::to_string(input.context.position);
+    const std::string when = "frame " + std::to_string(input.context.frame());
     std::vector<HookHandle> handles;
     for (const HookPoint& point : HookPoint::all(hooks_.num_layers())) {
         handles.push_back(
@@ -250,10 +325,6 @@ std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const
                             "logits are not finite at " + when + ": check the model's weights");
     }
     return reasons;
-}
-
-at::Tensor GenerationSession::codes() const {
-    return pattern_.undelay(sequence_);
 }
 
 }  // namespace musicsteer

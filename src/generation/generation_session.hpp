@@ -15,9 +15,17 @@
 #include "generation/delay_pattern.hpp"
 #include "generation/sampler.hpp"
 #include "generation/steering_hooks.hpp"
+#include "generation/windows.hpp"
 #include "model/model.hpp"
 
 namespace musicsteer {
+
+/// From a frame on, another prompt, other steering, or both; what is not given goes on as before.
+struct RequestSection {
+    std::int64_t first_frame = 0;
+    std::optional<std::string> prompt;
+    std::optional<SteeringPlan> steering;
+};
 
 /// One clip of a batch.
 struct SessionRequest {
@@ -26,7 +34,8 @@ struct SessionRequest {
     std::optional<std::string> negative_prompt;  ///< takes the place of the null state in guidance
     std::uint64_t seed = 0;
     SteeringPlan steering;
-    at::Tensor forced_codes;  ///< [K, T0] int64, or undefined: teacher forcing, continuation
+    std::vector<RequestSection> sections;  ///< by first_frame
+    at::Tensor forced_codes;               ///< [K, T0] int64, or undefined: teacher forcing, continuation
 };
 
 /// What a session does when a request's activations are not finite, as under a huge alpha.
@@ -39,7 +48,10 @@ enum class NonFinitePolicy {
 inline constexpr std::int64_t kPrefillChunk = 64;
 
 struct SessionOptions {
-    std::int64_t num_frames = 0;  ///< N of every clip
+    std::int64_t num_frames = 0;         ///< N of every clip
+    std::optional<WindowShape> windows;  ///< none: the model's
+    /// Whether windows run whose codes are all given: only for what hooks and callers see of them.
+    bool run_given_windows = true;
     SamplingOptions sampling;
     std::int64_t prefill_chunk = kPrefillChunk;  ///< columns of given codes that one step may take
     std::int64_t text_length = 0;                ///< pad texts to at least this; see text_length_for
@@ -61,13 +73,18 @@ std::int64_t text_length_for(const Tokenizer& tokenizer, const std::string& prom
 
 /// What one step computed.
 struct StepResult {
-    std::int64_t position = 0;  ///< first column
+    Window window;
+    std::int64_t position = 0;  ///< first column, in the window
     std::int64_t columns = 0;   ///< T
     at::Tensor logits;          ///< [B, K, T, V] float32, before guidance
 };
 
 /// Owns rows, caches and position of a batch while it is generated. Rows are the requests' conditional rows
 /// in order, then their null rows. One step is one decoder call for all of them.
+///
+/// A clip that is longer than the model's window is generated in several, one after the other: each begins
+/// with an empty cache and codes of the one before it, which are given to it as a continuation's are. Hooks
+/// stay; times, noise and sections count in the clip's frames.
 class GenerationSession {
   public:
     /// @throws UsageError, InputError (an unusable prompt), ModelError, ResourceError, Interrupted
@@ -78,6 +95,8 @@ class GenerationSession {
     bool done() const {
         return position_ >= pattern_.num_positions() || failures_.size() == requests_.size();
     }
+    /// The share of its steps that is done.
+    double progress() const;
     /// Runs the next column, or the next chunk of given ones.
     /// @throws ModelError naming frame, hook point and prompt if an activation is not finite, unless the
     /// request is to be dropped. @throws ResourceError, Interrupted
@@ -85,8 +104,11 @@ class GenerationSession {
     /// Requests that were dropped, and why. Their codes mean nothing.
     const std::map<std::int64_t, std::string>& failures() const { return failures_; }
 
+    /// In the present window.
     std::int64_t position() const { return position_; }
     std::int64_t num_positions() const { return pattern_.num_positions(); }
+    /// Frames from the start whose codes are known in every codebook.
+    std::int64_t finished_frames() const { return finished_frames_; }
     std::int64_t num_requests() const { return static_cast<std::int64_t>(requests_.size()); }
     std::span<const Row> rows() const { return rows_; }
 
@@ -104,14 +126,17 @@ class GenerationSession {
         frame_sink_ = std::move(sink);
     }
 
-    /// [R, K, N] int64 on the CPU; frames that are not finished hold the start token.
-    at::Tensor codes() const;
+    /// [R, K, N] int64 on the CPU; frames that are neither finished nor given hold the start token.
+    const at::Tensor& codes() const { return codes_; }
 
   private:
     void build_rows();
-    void encode_texts();
+    void encode_texts(const std::vector<std::string>& prompts);
     void fill_forced_codes();
+    void begin_window(std::size_t index);
+    void enter_section();
     std::int64_t next_columns() const;
+    void finish_frames(std::int64_t position);
     void draw(std::int64_t position, const at::Tensor& logits);
     void check_finite(at::Tensor& logits, const DecoderInput& input);
     std::map<std::int64_t, std::string> describe_non_finite(const DecoderInput& input,
@@ -120,8 +145,12 @@ class GenerationSession {
     const Model& model_;
     std::vector<SessionRequest> requests_;
     SessionOptions options_;
-    DelayPattern pattern_;
+    std::vector<Window> windows_;
+    std::size_t window_ = 0;
+    DelayPattern pattern_;  ///< of the window
     HookRegistry hooks_;
+    std::vector<std::int64_t> section_starts_;  ///< of all requests, each once, ascending
+    std::size_t sections_begun_ = 0;
     std::optional<SteeringHooks> steering_;
     bool single_steps_ = false;  ///< columns, since a gate needs the frame before
 
@@ -130,9 +159,12 @@ class GenerationSession {
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
     CrossAttentionCache text_;
     KvCache cache_;
-    at::Tensor sequence_;             ///< [R, K, positions + 1] int64 on the CPU
+    at::Tensor codes_;                ///< [R, K, N] int64 on the CPU
     std::int64_t forced_frames_ = 0;  ///< T0
-    std::int64_t position_ = 0;
+    std::int64_t finished_frames_ = 0;
+    at::Tensor sequence_;                           ///< of the window: [R, K, positions + 1] int64 on the CPU
+    std::int64_t known_frames_ = 0;                 ///< of the window, from its start
+    std::int64_t position_ = 0;                     ///< in the window
     std::map<std::int64_t, std::string> failures_;  ///< dropped request -> why
     std::function<void(std::int64_t, const at::Tensor&)> frame_sink_;
 };

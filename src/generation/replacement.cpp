@@ -14,9 +14,9 @@ struct Columns {
 };
 
 Columns columns_in(const PositionRange& positions, const HookContext& context) {
-    const std::int64_t begin = std::max(positions.first, context.position);
-    const std::int64_t end = std::min(positions.last, context.position + context.columns);
-    return {begin - context.position, std::max<std::int64_t>(0, end - begin)};
+    const std::int64_t begin = std::max(positions.first, context.frame());
+    const std::int64_t end = std::min(positions.last, context.frame() + context.columns);
+    return {begin - context.frame(), std::max<std::int64_t>(0, end - begin)};
 }
 
 /// `rows` of `activation` [B, T, ...] become `values`, [1, T, ...] or what broadcasts to it, in these

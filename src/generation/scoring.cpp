@@ -22,6 +22,7 @@ std::vector<SessionRequest> both_ways(const std::vector<SessionRequest>& request
     std::vector<SessionRequest> twice = requests;
     for (SessionRequest plain : requests) {
         plain.steering.clear();
+        for (RequestSection& section : plain.sections) section.steering.reset();
         twice.push_back(std::move(plain));
     }
     return twice;
@@ -38,17 +39,20 @@ void add_columns(Sums& sums, const at::Tensor& guided, const CodeTargets& target
 }
 
 Sums score_batch(const Model& model, const std::vector<SessionRequest>& requests,
-                 const SessionOptions& session_options) {
+                 const SessionOptions& session_options, std::int64_t first_frame) {
     const auto clips = static_cast<std::int64_t>(requests.size());
     GenerationSession session(model, both_ways(requests), session_options);
-    const DelayPattern pattern(model.manifest().decoder.delays, model.manifest().decoder.start_token,
-                               session_options.num_frames);
     const at::Tensor codes = session.codes().narrow(0, 0, clips);
     Sums sums{at::zeros({clips}, at::kDouble), at::zeros({clips}, at::kDouble)};
     while (!session.done()) {
         const StepResult step = session.step();
         const at::Tensor guided = session.guided(step.logits) / session_options.sampling.temperature;
-        add_columns(sums, guided, code_targets(pattern, codes, step.position, step.columns));
+        const Window& window = step.window;
+        const DelayPattern pattern(model.manifest().decoder.delays, model.manifest().decoder.start_token,
+                                   window.frames);
+        add_columns(sums, guided,
+                    code_targets(pattern, codes.narrow(2, window.first, window.frames), step.position,
+                                 step.columns, std::max(window.repeated, first_frame - window.first)));
     }
     return sums;
 }
@@ -66,12 +70,14 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     }
     SessionOptions session_options;
     session_options.num_frames = requests.front().forced_codes.size(1);
+    session_options.windows = options.windows;
     session_options.sampling = options.sampling;
     session_options.prefill_chunk = kScoringColumns;
     session_options.text_length = options.text_length;
     session_options.stop = options.stop;
     std::vector<ClipScore> scores(requests.size());
-    const double codes = static_cast<double>(requests.front().forced_codes.numel());
+    const at::Tensor& given = requests.front().forced_codes;
+    const double codes = static_cast<double>(given.size(0) * (given.size(1) - options.first_frame));
     // Plans that look back make their batch take columns one by one, which gives other last bits than chunks,
     // so they stay among themselves: a score must not depend on companions.
     for (const bool looking_back : {false, true}) {
@@ -84,7 +90,7 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
         }
         if (batch.empty()) continue;
         batch.resize(static_cast<std::size_t>(options.batch_size), batch.back());
-        const Sums sums = score_batch(model, batch, session_options);
+        const Sums sums = score_batch(model, batch, session_options, options.first_frame);
         for (std::size_t i = 0; i < places.size(); ++i) {
             const auto row = static_cast<std::int64_t>(i);
             scores[places[i]] = {sums.kl[row].item<double>() / codes, sums.nll[row].item<double>() / codes};

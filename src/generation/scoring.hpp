@@ -19,6 +19,8 @@ struct ScoringOptions {
     /// Clips scored together, two or four decoder rows each. The batch is filled up, as when generating.
     std::int64_t batch_size = 0;
     std::int64_t text_length = 0;  ///< that texts are padded to at least
+    std::optional<WindowShape> windows;
+    std::int64_t first_frame = 0;  ///< frames before it were given to the clip, and do not count
     std::stop_token stop;
 };
 

@@ -19,7 +19,7 @@ struct GateView {
     std::shared_ptr<const GateReading> reading;  ///< none: no gate
     std::int64_t delay = 0;                      ///< in frames
 
-    bool is_open(std::int64_t position) const { return !reading || reading->is_open(position - delay); }
+    bool is_open(std::int64_t frame) const { return !reading || reading->is_open(frame - delay); }
 };
 
 /// An injection and the row that it acts on.
@@ -100,9 +100,9 @@ class Operation {
         auto cells = factors.accessor<float, 3>();
         for (const RowFactors& of : factors_of_row_) {
             for (std::int64_t t = 0; t < context.columns; ++t) {
-                const std::int64_t position = context.position + t;
-                if (!of.gate.is_open(position)) continue;
-                const double factor = of.course.at(position, context.num_frames, frame_rate_hz_);
+                const std::int64_t frame = context.frame() + t;
+                if (!of.gate.is_open(frame)) continue;
+                const double factor = of.course.at(frame, context.num_frames, frame_rate_hz_);
                 cells[of.row][t][0] = static_cast<float>(of.strength * factor);
             }
         }

@@ -15,8 +15,9 @@ struct CodeTargets {
 };
 
 /// @param codes  [R, K, N]; @param first  position of the first column
+/// @param first_frame  earlier frames do not count
 CodeTargets code_targets(const DelayPattern& pattern, const at::Tensor& codes, std::int64_t first,
-                         std::int64_t columns);
+                         std::int64_t columns, std::int64_t first_frame = 0);
 
 /// Sums over frames and codebooks of log p(code), in nats. @param log_p  [R, K, T, V]
 /// @return [R] float64 on the CPU

@@ -27,10 +27,16 @@ struct Row {
 /// What a hook is told about the activation it receives.
 struct HookContext {
     HookPoint point = HookPoint::embed();
-    std::int64_t position = 0;    ///< of the first column; position 0 is the start token
-    std::int64_t columns = 1;     ///< T
-    std::int64_t num_frames = 0;  ///< N of the clip: positions in [0, N) are the clip's own
-    std::span<const Row> rows;    ///< [B]
+    std::int64_t position = 0;      ///< of the first column; position 0 is the start token
+    std::int64_t columns = 1;       ///< T
+    std::int64_t num_frames = 0;    ///< N of the clip
+    std::int64_t window_start = 0;  ///< the clip's frame at position 0: more than 0 where a clip has windows
+    /// Positions that count as the clip's: those that a window shares with another belong to one of them.
+    std::int64_t own_first = 0, own_last = INT64_MAX;
+    std::span<const Row> rows;  ///< [B]
+
+    /// The clip's frame at the first column, whatever the window.
+    std::int64_t frame() const { return window_start + position; }
 };
 
 /// Replaces the activation by what it returns. It must not write into its argument, which others may share.

@@ -88,8 +88,10 @@ MemoryEstimate estimate_memory(const Manifest& manifest, const ClipNeeds& needs,
         (size(batch_size) + size(needs.references)) * (needs.guided ? 2 : 1) * (needs.scored ? 2 : 1);
     const double key_value = 2 * size(decoder.num_layers) * size(decoder.hidden_size) * kFloatBytes;
     const double cached = manifest.cache_is_half() ? key_value / 2 : key_value;
+    const std::int64_t heard =
+        needs.window_frames > 0 ? std::min(needs.frames, needs.window_frames) : needs.frames;
     MemoryEstimate estimate;
-    estimate.cache = bytes(cached * rows * size(needs.frames + decoder.max_delay()));
+    estimate.cache = bytes(cached * rows * size(heard + decoder.max_delay()));
     // Every row holds its text's keys and values, unless all share one.
     estimate.text = bytes(key_value * rows * size(needs.text_length));
     estimate.step = bytes(rows * size(needs.columns) * kFloatBytes *

@@ -23,8 +23,9 @@ struct MemoryEstimate {
 /// What a clip of a run needs, whatever the size of its batch.
 struct ClipNeeds {
     std::int64_t frames = 0;
-    std::int64_t text_length = 0;  ///< that texts are padded to
-    std::int64_t columns = 1;      ///< of one step
+    std::int64_t window_frames = 0;  ///< that the decoder hears at once; 0: all
+    std::int64_t text_length = 0;    ///< that texts are padded to
+    std::int64_t columns = 1;        ///< of one step
     bool guided = true;
     bool scored = false;          ///< run steered and unsteered side by side
     bool decoded = true;          ///< to sound

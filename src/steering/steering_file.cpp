@@ -65,7 +65,38 @@ json entry_json(const SteeringSetting& setting, const std::filesystem::path& fol
     return entry;
 }
 
+SteeringSection read_section(const JsonView& view, const std::filesystem::path& folder) {
+    view.refuse_unknown_keys({"at_s", "prompt", "steer"});
+    SteeringSection section;
+    section.at_s = view.at("at_s").number();
+    if (!(section.at_s >= 0.0)) view.at("at_s").fail("expected 0 seconds or more");
+    if (const auto prompt = view.find("prompt")) section.prompt = prompt->text();
+    if (const auto steer = view.find("steer")) {
+        section.steering.emplace();
+        for (const JsonView& entry : steer->items()) section.steering->push_back(read_entry(entry, folder));
+    }
+    if (!section.prompt && !section.steering) view.fail("expected a prompt, steer, or both");
+    return section;
+}
+
+template <typename EntryOf>
+json section_json(const SteeringSection& section, const EntryOf& entry_of) {
+    json result = {{"at_s", section.at_s}};
+    if (section.prompt) result["prompt"] = *section.prompt;
+    if (!section.steering) return result;
+    result["steer"] = json::array();
+    for (const SteeringSetting& setting : *section.steering) result["steer"].push_back(entry_of(setting));
+    return result;
+}
+
 }  // namespace
+
+json sections_json(const std::vector<SteeringSection>& sections) {
+    json result = json::array();
+    for (const SteeringSection& section : sections)
+        result.push_back(section_json(section, [](const SteeringSetting& s) { return setting_json(s); }));
+    return result;
+}
 
 SteeringFile SteeringFile::parse(const std::string& text, const std::string& origin,
                                  const std::filesystem::path& folder) {
@@ -74,7 +105,7 @@ SteeringFile SteeringFile::parse(const std::string& text, const std::string& ori
     if (root.find("prompt") && root.find("steering"))
         root.fail("this is a clip's record; how it was steered lies beside it, in CLIP.steering.json");
     root.refuse_unknown_keys({"$schema", "format", "format_version", "oldest_reader", "musicsteer", "model",
-                              "steering", "evidence"});
+                              "steering", "sections", "evidence"});
     // A file that is written by hand need not say what it is.
     if (root.find("format")) kSteeringFile.check_name(root);
     if (root.find("oldest_reader")) kSteeringFile.check_reader(root);
@@ -84,11 +115,23 @@ SteeringFile SteeringFile::parse(const std::string& text, const std::string& ori
         file.model_name = model->at("name").text();
         file.weights_sha256 = read_sha256(model->at("weights_sha256"));
     }
-    for (const JsonView& view : root.at("steering").items()) {
-        file.settings.push_back(read_entry(view, folder));
-        file.settings.back().origin = SettingOrigin{origin, file.model_name, file.weights_sha256};
+    const SettingOrigin from{origin, file.model_name, file.weights_sha256};
+    const auto sections = root.find("sections");
+    if (!sections || root.find("steering")) {
+        for (const JsonView& view : root.at("steering").items()) {
+            file.settings.push_back(read_entry(view, folder));
+            file.settings.back().origin = from;
+        }
     }
-    if (file.settings.empty()) root.at("steering").fail("expected at least one vector, found none");
+    if (file.settings.empty() && !sections)
+        root.at("steering").fail("expected at least one vector, found none");
+    for (const JsonView& view : sections ? sections->items() : std::vector<JsonView>()) {
+        const double after_s = file.sections.empty() ? -1.0 : file.sections.back().at_s;
+        SteeringSection& section = file.sections.emplace_back(read_section(view, folder));
+        if (section.at_s <= after_s) view.at("at_s").fail("expected a later time than the section before it");
+        if (!section.steering) continue;
+        for (SteeringSetting& setting : *section.steering) setting.origin = from;
+    }
     if (const auto evidence = root.find("evidence")) {
         (void)evidence->members();  // an object
         file.evidence = json::parse(text).at("evidence");
@@ -101,7 +144,7 @@ SteeringFile SteeringFile::load(const std::filesystem::path& path) {
 }
 
 void SteeringFile::save(const std::filesystem::path& path, Overwrite overwrite) const {
-    if (settings.empty()) throw UsageError("a steering file needs at least one vector");
+    if (settings.empty() && sections.empty()) throw UsageError("a steering file needs at least one vector");
     json entries = json::array();
     for (const SteeringSetting& setting : settings)
         entries.push_back(entry_json(setting, path.parent_path()));
@@ -111,6 +154,10 @@ void SteeringFile::save(const std::filesystem::path& path, Overwrite overwrite) 
         {"model", {{"name", model_name}, {"weights_sha256", weights_sha256}}},
         {"steering", std::move(entries)},
     });
+    const std::filesystem::path folder = path.parent_path();
+    for (const SteeringSection& section : sections)
+        content["sections"].push_back(
+            section_json(section, [&](const SteeringSetting& s) { return entry_json(s, folder); }));
     if (!evidence.is_null()) content["evidence"] = evidence;
     write_file_atomically(path, content.dump(2) + "\n", overwrite);
 }

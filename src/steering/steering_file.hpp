@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,16 @@
 
 namespace musicsteer {
 
+/// From a time on, another prompt, other steering, or both; what is not given goes on as before.
+struct SteeringSection {
+    double at_s = 0.0;
+    std::optional<std::string> prompt;
+    std::optional<std::vector<SteeringSetting>> steering;  ///< empty: none
+};
+
+/// As records have it.
+nlohmann::json sections_json(const std::vector<SteeringSection>& sections);
+
 /// A way of steering as a file: all that flags can say, and, where a study or a calibration found it, the
 /// strengths that work and what that rests on (docs/steering.schema.json).
 struct SteeringFile {
@@ -17,7 +28,8 @@ struct SteeringFile {
     std::string model_name;       ///< of the model that it was made on; empty if it does not say
     std::string weights_sha256;   ///< the same
     std::vector<SteeringSetting> settings;
-    nlohmann::json evidence;  ///< what a recommendation rests on; its writer's; null: none
+    std::vector<SteeringSection> sections;  ///< by time
+    nlohmann::json evidence;                ///< what a recommendation rests on; its writer's; null: none
 
     /// @throws InputError that names the file and the place, with a suggestion for an unknown key
     static SteeringFile load(const std::filesystem::path& path);

@@ -6,7 +6,6 @@
 
 #include "musicsteer/errors.hpp"
 #include "steering/setting_fields.hpp"
-#include "steering/steering_file.hpp"
 
 namespace musicsteer {
 namespace {
@@ -36,20 +35,31 @@ fs::path find_file(const std::string& typed, const fs::path& bundle) {
 
 }  // namespace
 
-std::vector<SteeringSetting> expand_steering(const SteeringSetting& typed, const fs::path& bundle) {
+SectionedSteering expand_with_sections(const SteeringSetting& typed, const fs::path& bundle) {
     const fs::path path = find_file(typed.file, bundle);
-    if (!is_steering_file(path)) return {typed};
-    std::vector<SteeringSetting> settings = SteeringFile::load(path).settings;
-    if (!typed.has_any()) return settings;
-    if (settings.size() > 1) {
+    if (!is_steering_file(path)) return {{typed}, {}};
+    const SteeringFile file = SteeringFile::load(path);
+    SectionedSteering steering{file.settings, file.sections};
+    if (!typed.has_any()) return steering;
+    if (!steering.sections.empty())
+        throw UsageError("--steer " + typed.file +
+                         " has sections, each with settings of its own: edit the file");
+    if (steering.settings.size() > 1) {
         throw UsageError(
-            "--steer " + typed.file + " has " + std::to_string(settings.size()) +
+            "--steer " + typed.file + " has " + std::to_string(steering.settings.size()) +
             " vectors, each with settings of its own: edit the file, or give its vectors one by one");
     }
     for (const SettingField& field : setting_fields()) {
-        if (field.is_set(typed)) field.parse(settings.front(), field.print(typed));
+        if (field.is_set(typed)) field.parse(steering.settings.front(), field.print(typed));
     }
-    return settings;
+    return steering;
+}
+
+std::vector<SteeringSetting> expand_steering(const SteeringSetting& typed, const fs::path& bundle) {
+    SectionedSteering steering = expand_with_sections(typed, bundle);
+    if (!steering.sections.empty())
+        throw UsageError("--steer " + typed.file + " has sections, which only generate follows");
+    return std::move(steering.settings);
 }
 
 }  // namespace musicsteer

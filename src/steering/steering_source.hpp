@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "musicsteer/setting.hpp"
+#include "steering/steering_file.hpp"
 
 namespace musicsteer {
 
@@ -11,8 +12,15 @@ namespace musicsteer {
 /// bundle knows (`steering/NAME.json` in its folder); an existing path wins. What is typed beside a steering
 /// file with one vector takes the place of what the file says.
 /// @throws InputError for an unusable steering file; @throws UsageError for settings beside one with several
-/// vectors
+/// vectors, and for one with sections
 std::vector<SteeringSetting> expand_steering(const SteeringSetting& typed,
                                              const std::filesystem::path& bundle);
+
+/// The same of a steering file that may have sections, and the file's sections.
+struct SectionedSteering {
+    std::vector<SteeringSetting> settings;
+    std::vector<SteeringSection> sections;
+};
+SectionedSteering expand_with_sections(const SteeringSetting& typed, const std::filesystem::path& bundle);
 
 }  // namespace musicsteer

@@ -55,7 +55,7 @@ ARGUMENTS = {
     "duration 0": ([*GENERATE, "--duration", "0"], 2, "duration"),
     "duration negative": ([*GENERATE, "--duration", "-3"], 2, "duration"),
     "duration nan": ([*GENERATE, "--duration", "nan"], 2, "duration"),
-    "duration too long": ([*GENERATE, "--duration", "1000"], 2, r"too long.*5\.1"),
+    "duration too long": ([*GENERATE, "--duration", "1e7"], 2, "expected seconds from 0 to 2500000"),
     "duration of no frame": ([*GENERATE, "--duration", "0.0001"], 2, "at least one frame"),
     "temperature 0": ([*GENERATE, "--temperature", "0"], 2, "temperature"),
     "top-k negative": ([*GENERATE, "--top-k", "-1"], 2, "top-k"),

@@ -52,6 +52,15 @@ class Injection:
 
 
 @dataclass(frozen=True)
+class Section:
+    """From a frame on: another prompt, other steering, or both."""
+
+    first_frame: int
+    prompt: str | None = None
+    injections: tuple[Injection, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """One clip of a batch."""
 
@@ -61,6 +70,7 @@ class Request:
     seed: int = 0
     forced_codes: Tensor | None = None  # [K, T0]
     injections: tuple[Injection, ...] = ()
+    sections: tuple[Section, ...] = ()
     steering: Path | None = None  # for the engine: a steering file that says what the injections do
 
     @property
@@ -74,6 +84,7 @@ class Run:
 
     requests: tuple[Request, ...]
     frames: int
+    window: tuple[int, int] | None = None  # length and stride in frames; none: the model's
     guidance: float = 3.0
     top_k: int = 1
     top_p: float = 0.0
@@ -151,6 +162,15 @@ def describe_injection(injection: Injection, tensors: Tensors) -> dict[str, Any]
     return spec
 
 
+def describe_section(section: Section, tensors: Tensors) -> dict[str, Any]:
+    spec: dict[str, Any] = {"first_frame": section.first_frame}
+    if section.prompt is not None:
+        spec["prompt"] = section.prompt
+    if section.injections is not None:
+        spec["injections"] = [describe_injection(injection, tensors) for injection in section.injections]
+    return spec
+
+
 def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "prompt": request.prompt,
@@ -158,6 +178,7 @@ def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
         "seed": request.seed,
         "injections": [describe_injection(injection, tensors) for injection in request.injections],
     }
+    spec["sections"] = [describe_section(section, tensors) for section in request.sections]
     if request.steering is not None:
         spec["steering"] = str(request.steering)
     if request.negative_prompt is not None:
@@ -171,6 +192,8 @@ def describe_run(run: Run, tensors: Tensors) -> dict[str, Any]:
     plain = ("frames", "guidance", "top_k", "top_p", "temperature", "prefill_chunk", "text_length")
     plain += ("score_batch", "dump")
     spec: dict[str, Any] = {name: getattr(run, name) for name in plain}
+    if run.window is not None:
+        spec["window"], spec["stride"] = run.window
     spec["requests"] = [describe_request(request, tensors) for request in run.requests]
     spec["faults"] = [
         {key: tensors.name(value) if isinstance(value, Tensor) else value for key, value in fault.items()}

@@ -6,9 +6,10 @@ holds that loop to `MusicgenForConditionalGeneration.generate`.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,8 @@ class Reference:
         return module.register_forward_pre_hook(on_input if where == "input" else on_stream)
 
     @contextmanager
-    def steered(self, run: Run) -> Iterator[None]:
-        """Every request's injections as forward hooks on its rows."""
+    def steered(self, run: Run, first: int, total: int) -> Iterator[None]:
+        """Every request's injections as forward hooks on its rows, from frame `first` of `total` on."""
         handles, watches = [], []
         for request, spec in enumerate(run.requests):
             for injection in spec.injections:
@@ -157,13 +158,13 @@ class Reference:
                     for row, (owner, is_null) in enumerate(self.rows(run))
                     if owner == request and not (is_null and injection.rows == "conditional")
                 ]
-                factors = schedule_factors(injection, run.frames, max(self.delays), self.frame_rate)
+                factors = schedule_factors(injection, total, max(self.delays), self.frame_rate)
                 watch = None
                 if injection.gate is not None:
                     same_frame = self.runs_before(injection.gate.point, injection.point)
-                    watch = Watch(injection.gate, request, delay=0 if same_frame else 1)
+                    watch = Watch(injection.gate, request, 0 if same_frame else 1, first)
                     watches.append(watch)
-                edit = steering(injection, chosen, factors, self.chosen_heads(injection), watch)
+                edit = steering(injection, chosen, factors, self.chosen_heads(injection), watch, first)
                 handles.append(self.hook(injection.point, edit))
         # After the edits, since a gate reads what they leave.
         handles += [self.hook(watch.gate.point, watch) for watch in watches]
@@ -185,9 +186,8 @@ class Reference:
         return chosen.flatten()
 
     @contextmanager
-    def recorded(self, wanted: bool) -> Iterator[dict[str, list[Tensor]]]:
-        """The activations at every hook point while the context lasts, one entry for each step."""
-        columns: dict[str, list[Tensor]] = {point: [] for point in self.points()} if wanted else {}
+    def recorded(self, columns: dict[str, list[Tensor]]) -> Iterator[None]:
+        """Adds the activations at these hook points while the context lasts, one entry for each step."""
 
         def keeping(parts: list[Tensor]) -> Callable[[Tensor], Tensor]:
             def keep(x: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class Reference:
 
         handles = [self.hook(point, keeping(parts)) for point, parts in columns.items()]
         try:
-            yield columns
+            yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -206,13 +206,15 @@ class Reference:
     # --- generation ---
 
     @torch.inference_mode()
-    def run(self, run: Run) -> dict[str, Tensor]:
+    def run(self, run: Run, first: int = 0, total: int | None = None) -> dict[str, Tensor]:
         """Greedy codes; raw and guided logits of every position; activations if the run asks for them.
 
         The model is called as `generate` calls it: text states and mask at every step, one column of codes.
+        With `first` and `total` the run is a window, at that frame of a clip of so many.
         """
+        total = total or run.frames
         rows = self.rows(run)
-        states, mask = self.conditioning(run)
+        starts = {section.first_frame for request in run.requests for section in request.sections}
         requests = len(run.requests)
         none = torch.empty(self.num_codebooks, 0, dtype=torch.long)
         given = torch.stack([none if r.forced_codes is None else r.forced_codes for r in run.requests])
@@ -223,8 +225,16 @@ class Reference:
             null_row[request] = row if is_null else null_row[request]
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         logits, guided = [], []
-        with self.steered(run), self.recorded("activations" in run.dump) as columns:
+        columns: dict[str, list[Tensor]] = {point: [] for point in self.points() if "activations" in run.dump}
+        with ExitStack() as hooks:
             for position in range(run.frames + max(self.delays)):
+                if position == 0 or first + position in starts:
+                    now = in_section(run, first + position)
+                    hooks.close()
+                    hooks.enter_context(self.steered(now, first + position, total))
+                    hooks.enter_context(self.recorded(columns))
+                    states, mask = self.conditioning(now)
+                    cache = EncoderDecoderCache(cache.self_attention_cache, DynamicCache())
                 codes = sequence[owner, :, position : position + 1]
                 step = self.model(
                     encoder_outputs=(states,),
@@ -265,6 +275,21 @@ class Reference:
         return torch.stack(codes, dim=2).flatten(1, 2)
 
 
+def in_section(run: Run, frame: int) -> Run:
+    """The run with the prompts and injections that hold at a frame."""
+    requests = []
+    for request in run.requests:
+        for section in request.sections:
+            if section.first_frame > frame:
+                continue
+            if section.prompt is not None:
+                request = dataclasses.replace(request, prompt=section.prompt)
+            if section.injections is not None:
+                request = dataclasses.replace(request, injections=section.injections)
+        requests.append(request)
+    return dataclasses.replace(run, requests=tuple(requests))
+
+
 def schedule_factors(injection: Injection, frames: int, delay: int, frame_rate: float) -> list[float]:
     """What the injection's strength is multiplied by at each position of a clip."""
     kind, *parts = injection.schedule.split(",")
@@ -300,9 +325,9 @@ class Watch:
     """Notes where a gate of the request whose conditional row is `row` is open; an edit that changes nothing,
     called once for each position in turn."""
 
-    def __init__(self, gate: Gate, row: int, delay: int) -> None:
+    def __init__(self, gate: Gate, row: int, delay: int, first: int) -> None:
         self.gate, self.row, self.delay = gate, row, delay
-        self.open: list[bool] = []
+        self.open = [False] * first
 
     def __call__(self, x: Tensor) -> Tensor:
         cosine = float(torch.cosine_similarity(x[self.row, 0].double(), self.gate.vector.double(), dim=0))
@@ -323,12 +348,14 @@ def steering(
     factors: list[float],
     chosen: Tensor,
     watch: Watch | None,
+    first: int,
 ) -> Callable[[Tensor], Tensor]:
-    """The edit that steers some rows of an activation [B, 1, D], called once for each position in turn.
+    """The edit that steers some rows of an activation [B, 1, D], called once for each position from
+    `first` on.
 
     Of the activation, only the chosen numbers [D] take part.
     """
-    position = itertools.count()
+    position = itertools.count(first)
     v = injection.vector[chosen]
     u = v / v.norm()
 

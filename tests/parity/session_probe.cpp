@@ -103,6 +103,15 @@ SessionRequest read_request(const json& spec, const Job& job) {
         request.negative_prompt = spec.at("negative_prompt").get<std::string>();
     request.seed = spec.value("seed", std::uint64_t{0});
     if (spec.contains("forced_codes")) request.forced_codes = job.tensor(spec.at("forced_codes"));
+    for (const json& section : spec.value("sections", json::array())) {
+        musicsteer::RequestSection& read = request.sections.emplace_back();
+        read.first_frame = section.at("first_frame").get<std::int64_t>();
+        if (section.contains("prompt")) read.prompt = section.at("prompt").get<std::string>();
+        if (!section.contains("injections")) continue;
+        read.steering.emplace();
+        for (const json& injection : section.at("injections"))
+            read.steering->push_back(read_injection(injection, job));
+    }
     for (const json& injection : spec.value("injections", json::array())) {
         request.steering.push_back(read_injection(injection, job));
     }
@@ -124,6 +133,8 @@ musicsteer::SessionOptions read_options(const json& run) {
     options.sampling.top_k = run.value("top_k", options.sampling.top_k);
     options.sampling.top_p = run.value("top_p", options.sampling.top_p);
     options.sampling.temperature = run.value("temperature", options.sampling.temperature);
+    if (run.contains("window"))
+        options.windows = {run.at("window").get<std::int64_t>(), run.at("stride").get<std::int64_t>()};
     options.prefill_chunk = run.value("prefill_chunk", options.prefill_chunk);
     options.text_length = run.value("text_length", options.text_length);
     return options;
@@ -177,6 +188,7 @@ void keep_scores(const std::string& name, const json& run, const at::Tensor& cod
     musicsteer::ScoringOptions options;
     options.sampling = read_options(run).sampling;
     options.text_length = read_options(run).text_length;
+    options.windows = read_options(run).windows;
     const auto batch = run.value("score_batch", std::size_t{8});
     options.batch_size = static_cast<std::int64_t>(batch);
     std::vector<double> kl, nll;

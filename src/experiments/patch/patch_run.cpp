@@ -4,8 +4,10 @@
 
 #include <cmath>
 
+#include "base/numbers.hpp"
 #include "generation/clip_runner.hpp"
 #include "model/memory.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {
@@ -72,7 +74,13 @@ void warn_of_nothing_to_recover(const PatchReport& report,
 }  // namespace
 
 void PatchRequest::validate(const Manifest& manifest) const {
-    playing_options(*this, manifest).validate(manifest);
+    const ClipRunOptions playing = playing_options(*this, manifest);
+    playing.validate(manifest);
+    if (const std::int64_t longest = WindowShape::of(manifest).length; playing.num_frames > longest) {
+        throw UsageError("patch takes clips that the model hears at once, of at most " +
+                         to_text(static_cast<double>(longest) / manifest.codec.frame_rate_hz) +
+                         " s: choose a shorter --duration");
+    }
     (void)parse_layers(layers, manifest.decoder.num_layers);
     (void)positions_of(*this, manifest);
 }

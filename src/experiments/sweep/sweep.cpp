@@ -110,6 +110,7 @@ class Runner {
     ClipRunOptions run_options() const {
         ClipRunOptions run;
         run.num_frames = settings_.num_frames;
+        run.windows = settings_.windows;
         run.sampling = settings_.sampling;
         run.batch_size = settings_.batch_size;
         run.threads = static_cast<int>(settings_.threads);

@@ -49,11 +49,12 @@ std::int64_t count_clips(const SweepPlan& plan) {
 ClipNeeds needs_of(const SweepPlan& plan) {
     ClipNeeds needs;
     needs.frames = plan.settings.num_frames;
+    if (plan.settings.windows) needs.window_frames = plan.settings.windows->length;
     for (const SweepPrompt& prompt : plan.prompts)
         needs.text_length = std::max(needs.text_length, prompt.text_length);
     needs.guided = plan.settings.sampling.guided();
     needs.scored = plan.kl;
-    needs.columns = plan.kl ? kScoringColumns : 1;
+    needs.columns = plan.settings.windows ? kPrefillChunk : plan.kl ? kScoringColumns : 1;
     return needs;
 }
 

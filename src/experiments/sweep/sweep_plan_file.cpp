@@ -47,6 +47,8 @@ json fixed_json(const SweepPlan& plan) {
         {"execution", execution_json(settings)},
     });
     if (plan.negative_prompt) result["negative_prompt"] = *plan.negative_prompt;
+    if (settings.windows)
+        result["windows"] = {{"frames", settings.windows->length}, {"stride", settings.windows->stride}};
     if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
     return result;
 }
@@ -72,6 +74,8 @@ ClipSettings read_settings(const JsonView& root) {
     settings.weights_sha256 = root.at("model").at("weights_sha256").text();
     settings.duration_s = root.at("duration_s").number();
     settings.num_frames = root.at("num_frames").integer(1);
+    if (const auto windows = root.find("windows"))
+        settings.windows = WindowShape{windows->at("frames").integer(1), windows->at("stride").integer(1)};
     settings.sample_rate_hz = root.at("sample_rate_hz").integer(1);
     settings.sample_format = root.at("sample_format").text();
     settings.sampling.guidance_scale = root.at("guidance_scale").number();

@@ -109,7 +109,7 @@ TEST_F(Recordings, FoldersThatAreNone) {
     const auto file = write_bytes(folder_ / "file", "x");
     EXPECT_THAT([&] { load_recordings(file, manifest_, options_); },
                 ThrowsMessage<InputError>(HasSubstr("expected a folder")));
-    options_.duration_s = 1000;
+    options_.duration_s = 1e9;
     EXPECT_THROW(load(), UsageError);
 }
 

@@ -1,0 +1,85 @@
+"""Makes docs/images/length.png: the spectrogram of a 75 s clip of three sections, steered on a schedule.
+
+    python scripts/bench/length_picture.py out/demo/bundle out/demo/brightness.safetensors length.png
+
+Above it, a white mark is where a section begins, a grey one where a window begins to play.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+ROOT = Path(__file__).resolve().parents[2]
+DURATION_S, SECTIONS_S = 75, (25, 50)
+ROWS, COLUMNS_A_SECOND, MARKS = 128, 12, 10
+
+
+def make_clip(bundle: Path, vector: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The clip and its record."""
+    rising = {"file": str(vector.resolve()), "alpha": 1.0, "layers": "3", "schedule": "linear,-0.5,0.5"}
+    sections = [{"at_s": 25, "prompt": "a synth lead with drums"}, {"at_s": 50, "prompt": "organ music"}]
+    (folder / "song.json").write_text(json.dumps({"steering": [rising], "sections": sections}))
+    call = [ROOT / "build" / "musicsteer", "generate", "--model", bundle, "--prompt", "piano music"]
+    steer = ["--steer", folder / "song.json", "--duration", str(DURATION_S), "--threads", "1"]
+    subprocess.run([*call, *steer, "--out", folder / "clip.wav"], check=True)
+    return folder / "clip.wav", json.loads((folder / "clip.json").read_text())
+
+
+def png(image: npt.NDArray[np.uint8]) -> bytes:
+    """An image [rows, columns] of grey as a PNG."""
+    rows, columns = image.shape
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    lines = b"".join(b"\0" + row.tobytes() for row in image)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines, 9))
+        + chunk(b"IEND", b"")
+    )
+
+
+def picture(wav: Path, starts_s: list[float]) -> npt.NDArray[np.uint8]:
+    """Mel bands from low (bottom) to high, 80 dB from black to white, below the marks."""
+    samples, rate = librosa.load(wav, sr=None)
+    mel = librosa.feature.melspectrogram(
+        y=samples, sr=rate, n_fft=2048, hop_length=rate // COLUMNS_A_SECOND, n_mels=ROWS
+    )
+    level = librosa.power_to_db(mel, ref=np.max, top_db=80)[::-1]
+    image = np.vstack([np.zeros((MARKS, level.shape[1])), 255 * (1 + level / 80)]).astype(np.uint8)
+    for at_s, grey in [*((s, 130) for s in starts_s), *((s, 255) for s in SECTIONS_S)]:
+        column = round(at_s * COLUMNS_A_SECOND)
+        image[: MARKS - 2, column : column + 2] = grey
+    return image.repeat(2, axis=0)
+
+
+def main() -> int:
+    """Make the clip and draw it."""
+    bundle, vector, target = map(Path, sys.argv[1:4])
+    rate = json.loads((bundle / "manifest.json").read_text())["codec"]["frame_rate_hz"]
+    with tempfile.TemporaryDirectory() as folder:
+        wav, record = make_clip(bundle, vector, Path(folder))
+        length, stride = (record["windows"][key] / rate for key in ("frames", "stride"))
+        starts = [float(at_s) for at_s in np.arange(length, DURATION_S, stride)]
+        target.write_bytes(png(picture(wav, starts)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

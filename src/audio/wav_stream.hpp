@@ -1,0 +1,34 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "musicsteer/audio_file.hpp"
+
+namespace musicsteer {
+
+/// A WAV that is written while its length is unknown, to something that cannot be rewound, such as a pipe.
+/// The header says so (sizes of 0xFFFFFFFF); the samples are those that write_wav writes.
+class WavStream {
+  public:
+    /// Takes bytes of the file, in order.
+    using Sink = std::function<void(std::span<const char> bytes)>;
+
+    /// @param like  whose rate and channels it has; its samples are not written
+    /// @throws OutputError
+    WavStream(const Audio& like, SampleFormat format, Sink sink);
+    WavStream(const WavStream&) = delete;
+    WavStream& operator=(const WavStream&) = delete;
+    ~WavStream();
+
+    /// @param samples  interleaved
+    /// @throws OutputError; @throws ModelError if a sample is not finite; what the sink throws
+    void write(std::span<const float> samples);
+
+  private:
+    struct File;
+    std::unique_ptr<File> file_;
+};
+
+}  // namespace musicsteer
