@@ -21,7 +21,6 @@ import transformers
 from torch import Tensor, nn
 from torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
 from torchscript.checkpoint import (
-    ARCHITECTURE,
     Checkpoint,
     CheckpointError,
     one_line,
@@ -34,6 +33,7 @@ from torchscript.common import UnsupportedCheckpoint
 from torchscript.decoder import Decoder
 from torchscript.parity import Difference, Modules, compare, make_case, reference, replay
 from torchscript.precision import PRECISIONS, lower
+from torchscript.prefix_decoder import PrefixDecoder
 from torchscript.text_encoder import TextEncoder
 
 VERSION = "0.1.0"
@@ -47,7 +47,9 @@ PRECISION_HELP = (
     "of the decoder's and the text encoder's matrices: f32 computes what transformers does; bf16 halves what "
     "a step reads, for processors with bfloat16 instructions; int8 is the fastest and smallest (default: f32)"
 )
-MODULES: dict[str, Any] = {"text_encoder.pt": TextEncoder, "decoder.pt": Decoder}
+# model_type of a checkpoint -> its decoder, and what a reader has to know how to do
+DECODERS: dict[str, Any] = {"musicgen": Decoder, "musicgen_melody": PrefixDecoder}
+CAPABILITY = {"musicgen": "cross-attention-text", "musicgen_melody": "prefix-melody-text"}
 
 
 def delays(num_codebooks: int, channels: int) -> list[int]:
@@ -116,6 +118,21 @@ def codec_section(model: Any) -> dict[str, Any]:
     }
 
 
+def conditioning_section(checkpoint: Checkpoint) -> dict[str, Any]:
+    """How the model is told its text, and a melody where it hears one."""
+    config = checkpoint.model.config
+    width = {"text_hidden_size": config.text_encoder.d_model}
+    if config.model_type == "musicgen":
+        return {"type": "cross", **width}
+    return {
+        "type": "prefix",
+        **width,
+        "num_chroma": config.num_chroma,
+        "chroma_length": config.chroma_length,
+        "chroma": checkpoint.chroma,
+    }
+
+
 def check_sizes(section: str, sizes: dict[str, Any]) -> None:
     """Refuse what the program would refuse in the manifest.
 
@@ -159,17 +176,17 @@ def describe(
         "format": "musicsteer-bundle",
         "format_version": 5,
         "oldest_reader": 5,
-        "capabilities": ["cross-attention-text", "codec-encode"],
+        "capabilities": [CAPABILITY[model.config.model_type], "codec-encode"],
         "model": {
             "name": name or checkpoint.source.rsplit("/", 1)[-1],
             "source": checkpoint.source,
-            "architecture": ARCHITECTURE,
+            "architecture": type(model).__name__,
             "weights_sha256": weights_sha256(model),
             "licence": checkpoint.licence,
             "licence_note": checkpoint.licence_note,
         },
         "decoder": sections["decoder"],
-        "conditioning": {"type": "cross", "text_hidden_size": text.d_model},
+        "conditioning": conditioning_section(checkpoint),
         "text_encoder": {
             "vocab_size": text.vocab_size,
             "pad_token_id": text.pad_token_id if text.pad_token_id is not None else 0,
@@ -190,8 +207,11 @@ def describe(
 
 def build_modules(model: Any, codec_precision: str = "f32") -> dict[str, nn.Module]:
     """Our modules on the weights of `model`, by file name."""
-    modules = {file: module.from_hf(model) for file, module in MODULES.items()}
-    return modules | {"codec.pt": Codec.from_hf(model, codec_precision)}
+    return {
+        "text_encoder.pt": TextEncoder.from_hf(model),
+        "decoder.pt": DECODERS[model.config.model_type].from_hf(model),
+        "codec.pt": Codec.from_hf(model, codec_precision),
+    }
 
 
 def is_rounding(line: Difference, codec_precision: str) -> bool:
@@ -217,9 +237,12 @@ def export(
     precision: str = "f32",
     name: str | None = None,
     codec_precision: str = "f32",
+    lora: Path | None = None,
     **options: bool,
 ) -> Path:
-    """Write the bundle of `source` to `out`; options: `force` (replace a bundle) and `verify` (on).
+    """Write the bundle of `source` to `out`, with the adapter in `lora` merged.
+
+    Options: `force` (replace a bundle) and `verify` (on).
 
     Holds most weights once: the modules share the loaded model's tensors, and what transformers computes for
     the verification is computed before they are let go. In bf16 and int8 the modules are held to transformers
@@ -229,7 +252,7 @@ def export(
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
     """
     with new_bundle(out, options.get("force", False)) as folder:
-        checkpoint = read_checkpoint(source)
+        checkpoint = read_checkpoint(source, lora)
         manifest = describe(checkpoint, name, precision, codec_precision)
         modules = build_modules(checkpoint.model, codec_precision)
         check_space(folder, modules.values())
@@ -260,9 +283,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "checkpoint",
-        help="a folder, a folder of the Hugging Face cache, or a hub id such as facebook/musicgen-small",
+        help="a folder, a folder of the Hugging Face cache, or a hub id such as facebook/musicgen-small or\n"
+        "facebook/musicgen-melody",
     )
     parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
+    parser.add_argument(
+        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter that peft saved, merged into the weights"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
         "--codec-precision",
@@ -293,6 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.precision,
             options.name,
             options.codec_precision,
+            options.lora,
             force=options.force,
             verify=not options.no_verify,
         )

@@ -89,9 +89,14 @@ def refuse_other_kinds(folder: Path) -> None:
             base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
         except (ValueError, AttributeError):
             base = None
+        if (folder / "config.json").is_file():
+            raise CheckpointError(
+                f"{folder} holds a LoRA adapter beside the model: move adapter_config.json and the adapter's "
+                "weights to a folder of their own, and name that with --lora to merge it"
+            )
         raise CheckpointError(
-            f"{folder} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model: merge it first "
-            "(peft: merge_and_unload, then save_pretrained) and export the merged folder"
+            f"{folder} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model: export its base "
+            f"model with --lora {folder}"
         )
     if (folder / "config.json").is_file():
         return

@@ -13,6 +13,7 @@
 #include "generation/clip_runner.hpp"
 #include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
+#include "model/melody.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "progress.hpp"
@@ -28,6 +29,7 @@ Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
+  musicsteer generate --model melody-bundle --prompt "piano music" --melody tune.flac --out piano.wav
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav
   musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav)";
 
@@ -36,6 +38,7 @@ struct GenerateFlags {
     ClipFlags clips;
     SamplingFlags sampling;
     SteerFlags steering;
+    std::string melody;
     std::string out;
     std::string format = "pcm16";
     std::string save_codes;
@@ -55,12 +58,13 @@ ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifes
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
-                   const std::vector<SteeringSetting>& steering) {
+                   const std::vector<SteeringSetting>& steering, const std::optional<Melody>& melody) {
     ClipSpec clip;
     if (!request.unconditional) clip.prompt = request.prompt;
     clip.negative_prompt = request.negative_prompt;
     clip.seed = request.seed;
     clip.text_length = text_length;
+    if (melody) clip.melody_sha256 = melody->sha256;
     clip.steering = steering;
     return clip;
 }
@@ -103,6 +107,7 @@ std::vector<std::string> prompts_of(const std::vector<SessionRequest>& requests)
 std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors) {
     std::vector<std::string> inputs = vector_files(vectors);
     inputs.push_back(options.clips.prompts_file);
+    inputs.push_back(options.melody);
     for (const AppliedVector& vector : vectors) {
         if (vector.setting.origin) inputs.push_back(vector.setting.origin->path);
     }
@@ -139,7 +144,12 @@ void run(const GenerateFlags& options, const Context& context) {
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
     for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
-    for (SessionRequest& request : requests) request.steering = plan;
+    std::optional<Melody> melody;
+    if (!options.melody.empty()) melody = hear_melody(options.melody, manifest);
+    for (SessionRequest& request : requests) {
+        request.steering = plan;
+        if (melody) request.melody = melody->chroma;
+    }
 
     const Model model = load_model(options.model, std::move(bundle));
     warn_of_unknown(model.tokenizer, prompts_of(requests));
@@ -152,7 +162,7 @@ void run(const GenerateFlags& options, const Context& context) {
     const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests));
     const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
     const auto record_of = [&](const SessionRequest& request) {
-        return clip_record(settings, clip_spec(request, runner.shape().text_length, steering));
+        return clip_record(settings, clip_spec(request, runner.shape().text_length, steering, melody));
     };
     std::vector<at::Tensor> codes;
     runner.run(requests, [&](const FinishedBatch& batch) {
@@ -193,6 +203,9 @@ void add_generate(CLI::App& app, Context& context) {
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,
                       "Generate from the null state, without prompt");
+    command->add_option("--melody", options->melody,
+                        "Recording whose melody to follow, in any format that libsndfile reads; melody\n"
+                        "checkpoints only. Sources are not separated: give the stem that carries the tune");
     command->add_option("--seed", options->clips.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->allow_extra_args(false);
     command

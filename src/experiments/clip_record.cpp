@@ -59,6 +59,7 @@ json clip_record(const ClipSettings& settings, const ClipSpec& clip) {
     };
     record["execution"]["text_length"] = clip.text_length;
     if (clip.negative_prompt) record["negative_prompt"] = *clip.negative_prompt;
+    if (clip.melody_sha256) record["melody_sha256"] = *clip.melody_sha256;
     return record;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/numbers.hpp"
 #include "base/shapes.hpp"
@@ -17,9 +18,6 @@ namespace {
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
-
-/// Request and row of each distinct text; the null state has no text.
-using TextIndex = std::map<std::optional<std::string>, std::int64_t>;
 
 std::optional<std::string> conditional_text(const SessionRequest& request) {
     return request.unconditional ? std::nullopt : std::optional(request.prompt);
@@ -68,9 +66,8 @@ GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequ
     options_.validate(model.manifest());
     if (requests_.empty()) throw UsageError("a session needs at least one request");
     build_rows();
-    encode_texts();
+    begin();
     fill_forced_codes();
-    cache_ = model_.decoder.make_cache(static_cast<std::int64_t>(rows_.size()), pattern_.num_positions());
     std::vector<SteeringPlan> plans;
     for (const SessionRequest& request : requests_) plans.push_back(request.steering);
     set_steering(plans);
@@ -90,29 +87,32 @@ void GenerationSession::build_rows() {
     request_of_row_ = at::tensor(request_of_row, at::kLong);
 }
 
-void GenerationSession::encode_texts() {
-    TextIndex index;
-    std::vector<std::int64_t> prompt_of_row;
+void GenerationSession::begin() {
+    // Text, its columns, melody. Rows that are told the same share it.
+    using Told = std::tuple<std::optional<std::string>, std::int64_t, const void*>;
+    std::map<Told, std::int64_t> index;
+    std::vector<RowCondition> conditions;
+    std::vector<std::int64_t> condition_of_row;
     for (const Row& row : rows_) {
         const SessionRequest& request = requests_[static_cast<std::size_t>(row.request)];
-        const std::optional<std::string> text =
-            row.role == RowRole::kNull ? request.negative_prompt : conditional_text(request);
-        prompt_of_row.push_back(
-            index.try_emplace(text, static_cast<std::int64_t>(index.size())).first->second);
+        const bool is_null = row.role == RowRole::kNull;
+        const std::optional<std::string> text = is_null ? request.negative_prompt : conditional_text(request);
+        // The null state is as long as the prompt whose place it takes.
+        const std::vector<std::int64_t> ids = model_.tokenizer.encode(text ? *text : request.prompt);
+        RowCondition condition;
+        condition.columns = std::ssize(ids);
+        if (!is_null) condition.melody = request.melody;
+        const Told told{text, condition.columns,
+                        condition.melody.defined() ? condition.melody.unsafeGetTensorImpl() : nullptr};
+        const auto [place, is_new] = index.try_emplace(told, std::ssize(conditions));
+        condition_of_row.push_back(place->second);
+        if (!is_new) continue;
+        if (text) condition.states = model_.text_encoder.encode(ids, options_.stop);
+        conditions.push_back(std::move(condition));
     }
     const std::int64_t length = std::max(options_.text_length, text_length_for(model_.tokenizer, requests_));
-    const auto texts = static_cast<std::int64_t>(index.size());
-    const c10::Device device = model_.decoder.device();
-    const at::Tensor states = at::zeros({texts, length, model_.manifest().text.hidden_size},
-                                        at::TensorOptions().dtype(at::kFloat).device(device));
-    const at::Tensor mask = at::zeros({texts, length}, at::TensorOptions().dtype(at::kBool).device(device));
-    for (const auto& [text, position] : index) {
-        if (!text) continue;  // the null state: zeros and nothing to attend to
-        const at::Tensor encoded = model_.text_encoder.encode(model_.tokenizer.encode(*text), options_.stop);
-        states[position].narrow(0, 0, encoded.size(0)).copy_(encoded);
-        mask[position].narrow(0, 0, encoded.size(0)).fill_(true);
-    }
-    text_ = model_.decoder.remember(states, mask, at::tensor(prompt_of_row, at::kLong).to(device));
+    state_ =
+        model_.decoder.begin(conditions, condition_of_row, length, pattern_.num_positions(), options_.stop);
 }
 
 void GenerationSession::fill_forced_codes() {
@@ -161,7 +161,7 @@ StepResult GenerationSession::step() {
                       .index_select(0, request_of_row_)
                       .to(model_.decoder.device());
 
-    StepResult result{position_, input.context.columns, model_.decoder.forward(input, text_, cache_, hooks_)};
+    StepResult result{position_, input.context.columns, model_.decoder.forward(input, state_, hooks_)};
     check_finite(result.logits, input);
     const std::int64_t last = position_ + result.columns - 1;
     draw(last, result.logits.select(2, result.columns - 1));
@@ -243,7 +243,7 @@ std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const
                 }
             }));
     }
-    (void)model_.decoder.forward(input, text_, cache_, hooks_);
+    (void)model_.decoder.forward(input, state_, hooks_);
     for (std::size_t row = 0; row < rows_.size(); ++row) {
         if (!bad_rows[static_cast<std::int64_t>(row)].item<bool>()) continue;
         reasons.try_emplace(rows_[row].request,

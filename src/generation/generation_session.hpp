@@ -25,6 +25,8 @@ struct SessionRequest {
     bool unconditional = false;                  ///< the null text state instead of the prompt; one row only
     std::optional<std::string> negative_prompt;  ///< takes the place of the null state in guidance
     std::uint64_t seed = 0;
+    at::Tensor
+        melody;  ///< [F, 12] float32 chroma for the conditional row, or undefined: models with a prefix
     SteeringPlan steering;
     at::Tensor forced_codes;  ///< [K, T0] int64, or undefined: teacher forcing, continuation
 };
@@ -109,7 +111,7 @@ class GenerationSession {
 
   private:
     void build_rows();
-    void encode_texts();
+    void begin();
     void fill_forced_codes();
     std::int64_t next_columns() const;
     void draw(std::int64_t position, const at::Tensor& logits);
@@ -128,8 +130,7 @@ class GenerationSession {
     std::vector<Row> rows_;
     std::vector<std::int64_t> null_row_of_request_;  ///< its own row where it has none
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
-    CrossAttentionCache text_;
-    KvCache cache_;
+    DecoderState state_;
     at::Tensor sequence_;             ///< [R, K, positions + 1] int64 on the CPU
     std::int64_t forced_frames_ = 0;  ///< T0
     std::int64_t position_ = 0;

@@ -13,6 +13,7 @@ import export_model
 import torch
 import transformers
 from job import REPOSITORY, Engine
+from melody_reference import MelodyReference
 from reference import Reference
 
 CACHE = Path(os.environ.get("MUSICSTEER_PARITY_CACHE", REPOSITORY / ".cache" / "parity"))
@@ -55,4 +56,5 @@ def prepare(shape: checkpoints.Shape, cache: Path) -> tuple[Path, Path]:
 def make_sides(shape: checkpoints.Shape, folder: Path) -> Sides:
     """`folder` is for the engine's jobs."""
     checkpoint, bundle = prepare(shape, CACHE / scripts_hash())
-    return Sides(shape.name, checkpoint, bundle, Reference(checkpoint), Engine(bundle, folder))
+    kind = Reference if shape.chroma_length is None else MelodyReference
+    return Sides(shape.name, checkpoint, bundle, kind(checkpoint), Engine(bundle, folder))
