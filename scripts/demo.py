@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import demo_table
 from demo_steps import Maker, Step, StepError, call, command_step
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "build" / "musicsteer"
+PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / ".venv" / "bin" / "musicsteer"))
 CHECKPOINT = ROOT / "models" / "demo"
 
 # What is generated: every prompt with every seed, at every alpha. The number of clips for a strength, prompts
@@ -24,7 +25,7 @@ GRID: dict[str, Any] = {
     "batch_size": 12,
 }
 # Of the music that the model learned: its tempi are spread evenly, in octaves, over 75 ... 150 BPM.
-TEMPO_PRIOR = demo_table.TempoPrior(start_bpm=106.0, std_octaves=0.5)
+TEMPO_PRIOR = "106:0.5"
 
 # Keys that are passed on to the sweep, and the names of its axes.
 AXES = {
@@ -70,9 +71,8 @@ def vector_axes(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 def export_step(bundle: Path) -> Step:
     """Checkpoint -> bundle."""
-    program = ROOT / "scripts" / "export_model.py"
-    command = [sys.executable, str(program), str(CHECKPOINT), str(bundle)]
-    inputs = [program, ROOT / "scripts" / "torchscript", CHECKPOINT]
+    command = [str(PROGRAM), "export", str(CHECKPOINT), str(bundle)]
+    inputs = [PROGRAM, CHECKPOINT]
     return command_step("export", "exporting the demo model to a bundle", inputs, bundle, command)
 
 
@@ -95,7 +95,7 @@ def sweep_step(
     plan_file = out.with_name(f"{out.name}-plan.json")
     plan = GRID | {
         "model": str(bundle),
-        "tempo_prior": f"{TEMPO_PRIOR.start_bpm:g}:{TEMPO_PRIOR.std_octaves:g}",
+        "tempo_prior": TEMPO_PRIOR,
         "vectors": [vector_axes(vectors[concept], settings) for concept, settings in steering.items()],
     }
     text = json.dumps(plan, indent=2) + "\n"
@@ -112,24 +112,23 @@ def sweep_step(
 
 
 def table_step(sweep: Path, table: Path, medleys: dict[str, Path]) -> Step:
-    """Clips -> what librosa measures on them, and a WAV of each concept's strengths one after the other."""
+    """Clips -> what was measured on them, and a WAV of each concept's strengths one after the other."""
 
     def make() -> None:
         curves = demo_table.read_curves(sweep)
         for concept, medley in medleys.items():
             demo_table.write_medley(curves[concept], medley)
-        table.write_text(demo_table.format_table(curves, TEMPO_PRIOR), encoding="utf-8")
+        table.write_text(demo_table.format_table(curves), encoding="utf-8")
 
     inputs = [Path(__file__).resolve(), Path(demo_table.__file__).resolve(), sweep / "runs.jsonl"]
-    title = "measuring tempo, brightness and onsets with librosa"
+    title = "joining clips of each strength"
     return Step("measure", title, inputs, [table, *medleys.values()], list(medleys), make)
 
 
 def report_step(sweep: Path, report: Path) -> Step:
     """Clips -> a page to listen to them."""
-    program = ROOT / "scripts" / "report.py"
-    command = [sys.executable, str(program), str(sweep), "--out", str(report)]
-    inputs = [program, ROOT / "scripts" / "report", sweep / "plan.json", sweep / "runs.jsonl"]
+    command = [str(PROGRAM), "report", str(sweep), "--out", str(report)]
+    inputs = [PROGRAM, sweep / "plan.json", sweep / "runs.jsonl"]
     return command_step("report", "making the listening report", inputs, report, command)
 
 

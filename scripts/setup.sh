@@ -7,15 +7,13 @@ usage() {
     cat <<'TEXT'
 usage: scripts/setup.sh [--no-build | --program-only] [--browser] [--cluster]
 
-Installs what is missing and builds build/musicsteer. Needs Python 3.10 to 3.13 with pip, and git.
+Installs what is missing, and musicsteer itself into .venv, as `pip install .` does. The program is compiled in
+build/, where the tests' programs are too. Needs Python 3.10 to 3.13 with pip, and git.
 
-  --no-build      only the system packages and the Python environment (.venv)
-  --program-only  build the program without its tests
+  --no-build      only the system packages and what the tests need of Python, without musicsteer
+  --program-only  only musicsteer and what it needs, not the tests and what they need
   --browser       also install Chromium and its driver, for the tests of the listening report
-  --cluster       also install Ray and SLURM, for scripts/cluster/ and its tests
-
-A LibTorch of your own is used for the C++ side if Torch_DIR or CMAKE_PREFIX_PATH leads to it; otherwise
-the one inside the Python package torch is used.
+  --cluster       also install Ray and SLURM, for the tests of `musicsteer cluster`
 TEXT
 }
 
@@ -25,19 +23,20 @@ source "$root/scripts/steps.sh"
 
 torch_version=2.13.0+cpu
 torch_index=https://download.pytorch.org/whl/cpu
-header_packages=(libcli11-dev nlohmann-json3-dev libebur128-dev libsamplerate0-dev libsndfile1-dev libspdlog-dev libssl-dev
-    libutf8proc-dev libgtest-dev libgmock-dev)
+# The libraries that CMake looks for.
+mapfile -t header_packages < <(sed -nE 's/^needs(_module)?\(([a-z0-9-]+) .*/\2/p' "$root/cmake/dependencies.cmake")
 venv=$root/.venv
 build=$root/build
 log=$build/setup.log
 
-build_target=all
+needs_program=true
+needs_tests=true
 needs_browser=false
 needs_cluster=false
 while (($#)); do
     case $1 in
-        --no-build) build_target="" ;;
-        --program-only) build_target=musicsteer ;;
+        --no-build) needs_program=false ;;
+        --program-only) needs_tests=false ;;
         --browser) needs_browser=true ;;
         --cluster) needs_cluster=true ;;
         -h | --help) usage && exit 0 ;;
@@ -82,9 +81,13 @@ missing_packages() {
         is_installed "$package" || echo "$package"
     done
     command -v ninja >/dev/null || echo ninja-build
-    command -v pkg-config >/dev/null || echo pkg-config
     command -v cmake >/dev/null || echo cmake
-    [[ $build_target == musicsteer ]] || command -v ffmpeg >/dev/null || echo ffmpeg # the tests compare loudness
+    if $needs_tests; then
+        for package in libgtest-dev libgmock-dev; do
+            is_installed "$package" || echo "$package"
+        done
+        command -v ffmpeg >/dev/null || echo ffmpeg # the tests compare loudness
+    fi
     if $needs_browser; then
         command -v chromium >/dev/null || command -v google-chrome >/dev/null || echo chromium
         command -v chromedriver >/dev/null || echo chromium-driver
@@ -137,6 +140,13 @@ install_torch() {
     fi
 }
 
+# What compiles the package (pyproject.toml); among the requirements of the tests it is too.
+install_build_tool() {
+    if ! "$venv/bin/python" -c 'import scikit_build_core' 2>/dev/null; then
+        logged "$log" "$venv/bin/python" -m pip install "$(grep '^scikit-build-core' "$root/requirements.txt")"
+    fi
+}
+
 # install_requirements FILE STAMP: the packages of FILE, unless STAMP in the environment says that they are there.
 install_requirements() {
     local file=$1 stamp=$venv/$2 key
@@ -146,38 +156,6 @@ install_requirements() {
         # torch is named again so that no dependency replaces it.
         logged "$log" "$venv/bin/python" -m pip install -r "$root/$file" "torch==$torch_version"
         echo "$key" >"$stamp"
-    fi
-}
-
-# Sets `torch`, the folder of TorchConfig.cmake: the user's, if Torch_DIR or CMAKE_PREFIX_PATH has one, else .venv's.
-find_torch() {
-    local prefix folder prefixes
-    if [[ -n ${Torch_DIR:-} ]]; then
-        torch=$Torch_DIR
-        [[ -f $torch/TorchConfig.cmake ]] || fail "Torch_DIR is $torch, where there is no TorchConfig.cmake"
-        return 0
-    fi
-    IFS=':;' read -r -a prefixes <<<"${CMAKE_PREFIX_PATH:-}"
-    for prefix in "${prefixes[@]}"; do
-        for folder in "$prefix/share/cmake/Torch" "$prefix/Torch"; do
-            [[ -f $folder/TorchConfig.cmake ]] && torch=$folder && return 0
-        done
-    done
-    torch=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/torch/share/cmake/Torch
-    [[ -f $torch/TorchConfig.cmake ]] || fail "the Python package torch in .venv has no C++ files; remove .venv and run again"
-}
-
-# A build folder that was configured for another LibTorch, or in another place, is configured anew.
-configure() {
-    local cache=$build/CMakeCache.txt
-    find_torch
-    if [[ -f $cache ]] && ! { grep -qxF "Torch_DIR:PATH=$torch" "$cache" &&
-        grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; }; then
-        rm -rf "$cache" "$build/CMakeFiles" "$build/build.ninja"
-    fi
-    if [[ ! -f $build/build.ninja ]] || ! grep -qxF MUSICSTEER_BUILD_TESTS:BOOL=ON "$cache"; then
-        step "configuring with LibTorch from $torch"
-        (cd "$root" && logged "$log" cmake --preset release "-DTorch_DIR:PATH=$torch" -DMUSICSTEER_BUILD_TESTS=ON)
     fi
 }
 
@@ -191,13 +169,31 @@ build_jobs() {
     echo $((cores < by_memory ? cores : by_memory))
 }
 
-build_program() {
-    local jobs
+# `pip install .` with the torch of .venv and in build/, whose object files the next call finds. Nothing is done if
+# no file has changed since.
+install_package() {
+    local stamp=$venv/.musicsteer-installed cache=$build/CMakeCache.txt jobs tests=OFF
+    # Tests that were configured once stay so, or each change between the two would compile what they share anew.
+    if $needs_tests || grep -qxF MUSICSTEER_BUILD_TESTS:BOOL=ON "$cache" 2>/dev/null; then
+        tests=ON
+    fi
+    if [[ -f $cache ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache"; then
+        rm -rf "$cache" "$build/CMakeFiles" "$build/build.ninja" # the repository has moved
+    fi
     jobs=$(build_jobs)
+    if [[ ! -f $stamp || ! -f $build/build.ninja ]] || ! grep -qxF "MUSICSTEER_BUILD_TESTS:BOOL=$tests" "$cache" ||
+        [[ -n $(cd "$root" && find CMakeLists.txt pyproject.toml cmake include src prompts models \
+            -name __pycache__ -prune -o -newer "$stamp" -type f -print -quit) ]]; then
+        step "compiling and installing musicsteer, $jobs compilers at a time (a few minutes the first time)"
+        CMAKE_BUILD_PARALLEL_LEVEL=$jobs logged "$log" "$venv/bin/python" -m pip install --no-build-isolation \
+            --config-settings=build-dir="$build" --config-settings=cmake.define.MUSICSTEER_BUILD_TESTS="$tests" \
+            --config-settings=cmake.define.MUSICSTEER_WHEEL=OFF "$root" "torch==$torch_version"
+        touch "$stamp"
+    fi
     # `ninja -n` says whether anything is to be done, so that nothing is announced when nothing is.
-    if ! ninja -C "$build" -n "$build_target" | grep -q 'no work to do'; then
-        step "building with $jobs compilers at a time (a few minutes the first time)"
-        logged "$log" ninja -C "$build" -j "$jobs" "$build_target"
+    if $needs_tests && ! ninja -C "$build" -n | grep -q 'no work to do'; then
+        step "compiling the tests"
+        logged "$log" ninja -C "$build" -j "$jobs"
     fi
 }
 
@@ -215,13 +211,16 @@ else
 fi
 make_venv
 install_torch
-install_requirements requirements.txt .requirements-installed
-if $needs_cluster; then
-    install_requirements scripts/cluster/requirements.txt .cluster-requirements-installed
+if $needs_tests; then
+    install_requirements requirements.txt .requirements-installed
+else
+    install_build_tool
 fi
-if [[ -n $build_target ]]; then
-    configure
-    build_program
+if $needs_cluster; then
+    install_requirements src/python/musicsteer/cluster/requirements.txt .cluster-requirements-installed
+fi
+if $needs_program; then
+    install_package
 fi
 exec 9<&-
 say "set up"

@@ -10,7 +10,8 @@ Sets up as scripts/setup.sh does, then runs every test that an ordinary machine 
 whole, but the rest still runs.
 
   --all  also what takes longer or needs more: a program that finds the installed library with find_package,
-         the listening report in Chromium, and sweeps on SLURM and Ray, all of them installed if they are missing
+         the wheel in a fresh environment, the listening report in Chromium, and sweeps on SLURM and Ray, all of
+         them installed if they are missing
 TEXT
 }
 
@@ -65,7 +66,8 @@ check "style of Python files: ruff check" ruff check .
 check "layout of Python files: ruff format" ruff format --check .
 check "layout of C++ files: clang-format" xargs -0 -a <(cpp_files) clang-format --dry-run -Werror
 if $everything; then
-    check "the installed package: tests/package" tests/package/run.sh
+    check "the installed library: tests/package/run.sh" tests/package/run.sh
+    check "the wheel in a fresh environment: tests/package/wheel.sh" tests/package/wheel.sh
 fi
 check "C++ unit tests: ctest" run_ctest
 # Each file in one process, so that its fixtures are made once; the programs that they start use one thread.

@@ -30,20 +30,13 @@ struct Audio {
     double duration_s() const { return static_cast<double>(frames()) / static_cast<double>(sample_rate_hz); }
 };
 
-/// Samples beyond [-1, 1].
-std::int64_t clipped_samples(const Audio& audio);
-
-struct WriteReport {
-    std::int64_t clipped_samples = 0;  ///< beyond [-1, 1]; clamped in the PCM formats, kept in float
-};
-
 /// Writes a WAV atomically. The same samples give the same bytes (no PEAK chunk, which holds a time stamp).
 /// PCM: sample x 2^(bits - 1), to the nearest step, ties to even, clamped; so what read_audio reads back
 /// differs by half a step at most (by one step at +1, the end of the scale).
 /// @throws OutputError; @throws ModelError if a sample is not finite or the channels don't divide the
 /// samples.
-WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
-                      Overwrite overwrite);
+void write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
+               Overwrite overwrite);
 
 /// Whether a WAV is there and as long as its header says; its samples are not looked at.
 bool is_whole_wav(const std::filesystem::path& path);

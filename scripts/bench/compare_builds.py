@@ -33,7 +33,7 @@ class CompareError(Exception):
 def export_demo(folder: Path) -> Path:
     """The demo model as a bundle."""
     target = folder / "demo"
-    command = [sys.executable, ROOT / "scripts" / "export_model.py", ROOT / "models" / "demo", target]
+    command = [ROOT / "build" / "musicsteer", "export", ROOT / "models" / "demo", target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CompareError("models/demo cannot be exported: " + done.stderr.strip().splitlines()[-1])

@@ -19,7 +19,8 @@ from machine import cores
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPORT = ROOT / "scripts" / "export_model.py"
+PACKAGE = ROOT / "src" / "python" / "musicsteer"
+EXPORT = [str(ROOT / "build" / "musicsteer"), "export"]
 PROMPT = "a calm piano melody with soft strings"
 # Side -> options of the exporter. The last one differs in its codec alone.
 VARIANTS: dict[str, list[str]] = {
@@ -65,7 +66,7 @@ def call(command: list[str], **variables: str) -> Ended:
 
 def exporter_offers() -> set[str]:
     """The variants that this version's exporter can make."""
-    usage = call([sys.executable, str(EXPORT), "--help"]).output
+    usage = call([*EXPORT, "--help"]).output
     offered = usage.split("--precision {", 1)[1].split("}", 1)[0].split(",")
     return {name for name, flags in VARIANTS.items() if "--precision" not in flags or flags[1] in offered}
 
@@ -73,7 +74,7 @@ def exporter_offers() -> set[str]:
 def recipe_hash() -> str:
     """Changes with whatever makes a bundle."""
     digest = hashlib.sha256()
-    for path in [*sorted((ROOT / "scripts" / "torchscript").glob("*.py")), EXPORT]:
+    for path in [*sorted((PACKAGE / "torchscript").glob("*.py")), PACKAGE / "export_model.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -92,7 +93,7 @@ def make_bundle(checkpoint: Path, variant: str) -> Path:
     bundle = checkpoint.with_name(f"{checkpoint.name}-{variant.replace(', ', '-').replace(' ', '-')}")
     stamp = bundle.with_name(bundle.name + ".recipe")
     if not bundle.exists() or not stamp.exists() or stamp.read_text() != recipe_hash():
-        command = [sys.executable, str(EXPORT), str(checkpoint), str(bundle), "--force", "--no-verify"]
+        command = [*EXPORT, str(checkpoint), str(bundle), "--force", "--no-verify"]
         call([*command, *VARIANTS[variant]])
         stamp.write_text(recipe_hash())
     return bundle

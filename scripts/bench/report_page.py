@@ -130,9 +130,9 @@ def make_sweep(folder: Path, clips: int) -> Path:
 
 def make_reports(sweep: Path, folder: Path) -> dict[str, int]:
     """The report as a folder and as a single file; what each part weighs, in bytes."""
-    script = ROOT / "scripts" / "report.py"
+    program = ROOT / "build" / "musicsteer"
     for arguments in (["--out", folder / "report"], ["--single-file", "--out", folder / "single.html"]):
-        subprocess.run([sys.executable, script, sweep, *arguments], check=True, capture_output=True)
+        subprocess.run([program, "report", sweep, *arguments], check=True, capture_output=True)
     report = folder / "report"
     return {
         "html_bytes": (report / "index.html").stat().st_size,

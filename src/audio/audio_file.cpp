@@ -129,19 +129,13 @@ std::size_t bytes_per_sample(SampleFormat format) {
     return format == SampleFormat::kPcm16 ? 2 : format == SampleFormat::kPcm24 ? 3 : 4;
 }
 
-std::int64_t clipped_samples(const Audio& audio) {
-    return std::count_if(audio.samples.begin(), audio.samples.end(),
-                         [](float sample) { return std::abs(sample) > 1.0F; });
-}
-
-WriteReport write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
-                      Overwrite overwrite) {
+void write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
+               Overwrite overwrite) {
     check_audio(path, audio, format);
     AtomicFile file(path, overwrite);
     write_samples(path, file.temporary(), audio, format);
     check_size(path, file, audio, format);
     file.commit();
-    return {clipped_samples(audio)};
 }
 
 bool is_whole_wav(const std::filesystem::path& path) {

@@ -18,6 +18,7 @@
 #include "experiments/sweep/sweep_plan.hpp"
 #include "experiments/trials.hpp"
 #include "io/atomic_file.hpp"
+#include "io/output_lock.hpp"
 #include "io/utf8_path.hpp"
 #include "model/memory.hpp"
 #include "model_options.hpp"
@@ -188,6 +189,7 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     trials.batch_size = options.sampling.batch_size;
     trials.memory = options.memory;
     trials.text_length = text_length(model, setup);
+    trials.on_warning = log_warn;
     trials.stop = stop;
     ClipObserver observer(model, setup, vectors, trials);
     setup.clips.batch_size = observer.batch_size();
@@ -225,6 +227,8 @@ void run(const CalibrateFlags& options, const Context& context) {
     std::vector<std::string> inputs = vector_files(vectors);
     inputs.push_back(options.prompts_file);
     if (!options.out.empty()) check_writable(options.out, overwrite, inputs);
+    std::optional<OutputLock> lock;
+    if (!options.out.empty()) lock.emplace(options.out);
     Bundle bundle = open_bundle(options.model);
     resolve_vectors(vectors, bundle.manifest(), log_warn);
     const Model model = load_model(options.model, std::move(bundle));

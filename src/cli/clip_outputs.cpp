@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <iterator>
 
 #include "base/numbers.hpp"
 #include "directions/prompt_choice.hpp"
@@ -31,12 +32,21 @@ std::string slug_of(const std::string& prompt) {
     return slug;
 }
 
-std::string clip_name(std::size_t index, const SessionRequest& request) {
-    char number[24];
-    std::snprintf(number, sizeof number, "%04zu", index);
+std::string clip_name(std::size_t number, const SessionRequest& request) {
+    char digits[24];
+    std::snprintf(digits, sizeof digits, "%04zu", number);
     const std::string slug = request.unconditional ? "unconditional" : slug_of(request.prompt);
-    return std::string(number) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
+    return std::string(digits) + (slug.empty() ? "" : "-" + slug) + "-s" + std::to_string(request.seed) +
            ".wav";
+}
+
+/// clip.wav -> clip-unsteered.wav
+std::filesystem::path baseline_of(const std::filesystem::path& wav) {
+    return std::filesystem::path(wav).replace_filename(wav.stem().string() + "-unsteered.wav");
+}
+
+std::filesystem::path json_beside(std::filesystem::path wav) {
+    return wav.replace_extension(".json");
 }
 
 }  // namespace
@@ -60,7 +70,9 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
         seeds.insert(seeds.end(), more.begin(), more.end());
     }
     if (seeds.empty()) seeds.push_back(0);
-    if (prompts.size() * seeds.size() > kMaxClips) throw UsageError("more than a million clips in one call");
+    const std::size_t takes = flags.with_baseline ? 2 : 1;
+    if (prompts.size() * seeds.size() * takes > kMaxClips)
+        throw UsageError("more than a million clips in one call");
     std::vector<SessionRequest> requests;
     for (const std::string& prompt : prompts) {
         for (const std::uint64_t seed : seeds) {
@@ -69,59 +81,58 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
             request.unconditional = flags.unconditional;
             request.negative_prompt = flags.negative_prompt;
             request.seed = seed;
-            requests.push_back(std::move(request));
+            requests.insert(requests.end(), takes, request);
         }
     }
     return requests;
 }
 
-ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool force,
-                     std::span<const std::string> inputs)
+ClipFiles::ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool with_baseline,
+                     bool force, std::span<const std::string> inputs)
     : out_(out), overwrite_(force ? Overwrite::kAllow : Overwrite::kRefuse) {
     const bool looks_like_file = out_.extension() == ".wav";
+    const std::size_t takes = with_baseline ? 2 : 1;
     if (out == "-") throw UsageError("--out -: clips are not written to stdout; name a WAV file or a folder");
-    is_folder_ = requests.size() > 1 || out.ends_with('/') || std::filesystem::is_directory(out_);
+    is_folder_ = requests.size() > takes || out.ends_with('/') || std::filesystem::is_directory(out_);
     if (is_folder_ && looks_like_file && !std::filesystem::is_directory(out_)) {
         throw UsageError("--out " + out + ": " + std::to_string(requests.size()) +
                          " clips need a folder, not one WAV file");
     }
-    if (is_folder_) {
-        check_writable(out_ / "clips.jsonl", overwrite_, inputs);
-        for (std::size_t i = 0; i < requests.size(); ++i) {
-            names_.push_back(clip_name(i, requests[i]));
-            check_writable(out_ / names_.back(), overwrite_, inputs);
-        }
-    } else {
-        if (!looks_like_file) {
-            throw UsageError("--out " + out + ": clips are written as WAV: name it " +
-                             std::filesystem::path(out_).replace_extension(".wav").string() +
-                             ", or a folder with a / at its end");
-        }
-        check_writable(out_, overwrite_, inputs);
-        check_writable(std::filesystem::path(out_).replace_extension(".json"), overwrite_, inputs);
+    if (!is_folder_ && !looks_like_file) {
+        throw UsageError("--out " + out + ": clips are written as WAV: name it " +
+                         std::filesystem::path(out_).replace_extension(".wav").string() +
+                         ", or a folder with a / at its end");
     }
-    check_writable(steering_file(), overwrite_, inputs);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+        const std::filesystem::path wav = is_folder_ ? out_ / clip_name(i / takes, requests[i]) : out_;
+        wavs_.push_back(i % takes == 0 ? wav : baseline_of(wav));
+    }
+    for (const std::filesystem::path& file : all()) check_writable(file, overwrite_, inputs);
+}
+
+std::vector<std::filesystem::path> ClipFiles::all() const {
+    std::vector<std::filesystem::path> files = wavs_;
+    if (is_folder_) {
+        files.push_back(out_ / "clips.jsonl");
+    } else {
+        std::transform(wavs_.begin(), wavs_.end(), std::back_inserter(files), json_beside);
+    }
+    files.push_back(steering_file());
+    return files;
 }
 
 bool ClipFiles::holds(const std::filesystem::path& path) const {
-    std::vector<std::filesystem::path> all = {steering_file()};
-    if (is_folder_) {
-        all.push_back(out_ / "clips.jsonl");
-        for (const std::string& name : names_) all.push_back(out_ / name);
-    } else {
-        all.push_back(out_);
-        all.push_back(std::filesystem::path(out_).replace_extension(".json"));
-    }
+    const std::vector<std::filesystem::path> files = all();
     std::error_code ignored;
     const auto plain = [&](const std::filesystem::path& name) {
         return std::filesystem::weakly_canonical(std::filesystem::absolute(name), ignored);
     };
-    return std::any_of(all.begin(), all.end(),
+    return std::any_of(files.begin(), files.end(),
                        [&](const std::filesystem::path& file) { return plain(file) == plain(path); });
 }
 
 std::filesystem::path ClipFiles::wav(std::size_t index) const {
-    return is_folder_ ? out_ / names_.at(index) : out_;
+    return wavs_.at(index);
 }
 
 std::filesystem::path ClipFiles::steering_file() const {
@@ -146,7 +157,7 @@ void ClipFiles::steering(const ClipSettings& settings, const std::vector<Steerin
 
 void ClipFiles::record(std::size_t index, const std::string& json_line) {
     if (!is_folder_) {
-        write_file_atomically(wav(index).replace_extension(".json"), json_line + "\n", overwrite_);
+        write_file_atomically(json_beside(wav(index)), json_line + "\n", overwrite_);
     } else if (!log_) {
         write_file_atomically(out_ / "clips.jsonl", json_line + "\n", overwrite_);
         log_ = std::make_unique<RecordLog>(out_ / "clips.jsonl", RecordLog::Sync::kEachLine);

@@ -83,14 +83,13 @@ void print_clip(const GenerateFlags& options, const std::filesystem::path& file,
         log_warn(file.string() + ": " + std::to_string(clipped) + " samples at or beyond full scale");
 }
 
-/// @param record  of any of the clips
-void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, nlohmann::json record,
+/// @param settings  what the records of all clips share
+void save_codes(const std::string& path, const std::vector<at::Tensor>& codes, const nlohmann::json& settings,
                 Overwrite overwrite) {
-    for (const char* key : {"prompt", "negative_prompt", "seed"}) record.erase(key);
     TensorFile file;
     file.tensors["codes"] = at::stack(codes);  // [B, K, T], undelayed
     file.metadata[kFormatKey] = format_stamp("musicsteer-codes");
-    file.metadata["settings"] = record.dump();
+    file.metadata["settings"] = settings.dump();
     save_tensors(path, file, overwrite);
 }
 
@@ -122,7 +121,10 @@ void run(const GenerateFlags& options, const Context& context) {
     std::vector<SessionRequest> requests = expand_clips(options.clips);
     std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
     const std::vector<std::string> inputs = inputs_of(options, vectors);
-    ClipFiles files(options.out, requests, options.force, inputs);
+    const bool with_baseline = options.clips.with_baseline;
+    if (with_baseline && vectors.empty())
+        throw UsageError("--with-baseline: nothing steers these clips; give --steer");
+    ClipFiles files(options.out, requests, with_baseline, options.force, inputs);
     if (!options.save_codes.empty()) {
         if (files.holds(options.save_codes))
             throw UsageError("--save-codes " + options.save_codes + ": is also one of the clips' files");
@@ -144,11 +146,12 @@ void run(const GenerateFlags& options, const Context& context) {
     const SteeringPlan plan = combined_plan(vectors);
     std::vector<SteeringSetting> steering;
     for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
+    const auto is_baseline = [&](std::size_t index) { return with_baseline && index % 2 == 1; };
     std::optional<Melody> melody;
     if (!options.melody.empty()) melody = hear_melody(options.melody, manifest);
-    for (SessionRequest& request : requests) {
-        request.steering = plan;
-        if (melody) request.melody = melody->chroma;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+        if (!is_baseline(i)) requests[i].steering = plan;
+        if (melody) requests[i].melody = melody->chroma;
     }
 
     const Model model = load_model(options.model, std::move(bundle));
@@ -161,8 +164,16 @@ void run(const GenerateFlags& options, const Context& context) {
     const SamplingOptions sampling = run.sampling;
     const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests));
     const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
-    const auto record_of = [&](const SessionRequest& request) {
-        return clip_record(settings, clip_spec(request, runner.shape().text_length, steering, melody));
+    const auto record_of = [&](std::size_t index) {
+        return clip_record(settings,
+                           clip_spec(requests[index], runner.shape().text_length,
+                                     is_baseline(index) ? std::vector<SteeringSetting>{} : steering, melody));
+    };
+    const auto common_settings = [&] {
+        nlohmann::json record = record_of(0);
+        for (const char* key : {"id", "prompt", "negative_prompt", "seed"}) record.erase(key);
+        if (with_baseline) record.erase("steering");
+        return record;
     };
     std::vector<at::Tensor> codes;
     runner.run(requests, [&](const FinishedBatch& batch) {
@@ -172,7 +183,7 @@ void run(const GenerateFlags& options, const Context& context) {
             const Audio audio = batch.audio(i);
             write_wav(file, audio, format, overwrite);
             if (index == 0) files.steering(settings, steering);
-            nlohmann::json record = record_of(requests[index]);
+            nlohmann::json record = record_of(index);
             record["file"] = file.filename().string();
             record["clipped_samples"] = count_full_scale_samples(as_written(audio, format));
             if (const auto& score = batch.clips[i].score) {
@@ -184,8 +195,7 @@ void run(const GenerateFlags& options, const Context& context) {
             if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
         }
     });
-    if (!options.save_codes.empty())
-        save_codes(options.save_codes, codes, record_of(requests.front()), overwrite);
+    if (!options.save_codes.empty()) save_codes(options.save_codes, codes, common_settings(), overwrite);
 }
 
 }  // namespace
@@ -208,6 +218,8 @@ void add_generate(CLI::App& app, Context& context) {
                         "checkpoints only. Sources are not separated: give the stem that carries the tune");
     command->add_option("--seed", options->clips.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->allow_extra_args(false);
+    command->add_flag("--with-baseline", options->clips.with_baseline,
+                      "Also write each clip without steering, as NAME-unsteered.wav");
     command
         ->add_option("--out", options->out,
                      "WAV file (its record goes beside it as .json, its steering as .steering.json), or for\n"

@@ -15,6 +15,7 @@
 
 #include "base/logging.hpp"
 #include "cli.hpp"
+#include "installation.hpp"
 #include "io/mapped_file.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
@@ -26,12 +27,22 @@ using namespace musicsteer;
 
 enum ExitCode { kOk = 0, kRuntimeError = 1, kUsageError = 2, kInterrupted = 130 };
 
-constexpr const char* kProgramExample = R"(
+constexpr const char* kProgramFooter = R"(
+Commands of the Python package:
+  export                            Make a bundle of a MusicGen checkpoint
+  check                             Hold a checkpoint's bundle to transformers
+  check-precision                   Measure what a bundle's precision costs
+  report                            Make a page to listen to a sweep
+  import                            Make a vector file of another tool's vectors
+  cluster                           Run a sweep on SLURM or Ray
+
 Example, from prompt sets to steered music:
-  .venv/bin/python scripts/export_model.py facebook/musicgen-small bundles/small
-  musicsteer extract  --model bundles/small --prompts prompts/tempo.json --out tempo.safetensors
+  musicsteer export   facebook/musicgen-small bundles/small
+  musicsteer extract  --model bundles/small --prompts tempo --out tempo.safetensors
   musicsteer generate --model bundles/small --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
-  musicsteer measure  fast.wav)";
+  musicsteer measure  fast.wav
+
+`musicsteer help COMMAND` says what a command takes.)";
 
 sigset_t ending_signals() {
     sigset_t signals;
@@ -135,6 +146,8 @@ std::string unknown_argument(CLI::App& app, int argc, char** argv) {
             if (names.empty()) continue;
             std::vector<std::string> known;
             for (CLI::App* part : names) known.push_back(part->get_name());
+            if (command == &app)
+                for (const std::string& name : cli::other_commands()) known.push_back(name);
             if (std::find(known.begin(), known.end(), argument) != known.end()) {
                 command = command->get_subcommand(argument);
                 continue;
@@ -168,6 +181,10 @@ void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
             const std::string type = option->get_type_name();
             if (type == "INT") option->check(cli::signed_whole_number());
             if (type == "UINT") option->check(cli::whole_number());
+            if (option->check_lname("prompts") || option->check_lname("prompts-file") ||
+                option->check_lname("pairs"))
+                option->transform(cli::find_prompt_set);
+            if (option->check_lname("model")) option->envname("MUSICSTEER_MODEL");
         }
         if (command->get_subcommands([](CLI::App*) { return true; }).empty()) {
             command->add_flag("-q,--quiet", is_quiet, "No progress and no notes: only warnings and errors");
@@ -184,12 +201,10 @@ int run(int argc, char** argv) {
                  "musicsteer"};
     app.require_subcommand(1);
     app.set_version_flag("--version", "musicsteer " MUSICSTEER_VERSION);
-    app.footer(kProgramExample);
+    app.footer(kProgramFooter);
     app.get_formatter()->column_width(34);
 
     cli::Context context;
-    const std::stop_source stop = watch_signals();
-    context.stop = stop.get_token();
     cli::add_extract(app, context);
     cli::add_generate(app, context);
     cli::add_study(app, context);
@@ -201,6 +216,10 @@ int run(int argc, char** argv) {
     cli::add_measure(app, context);
     cli::add_inspect(app, context);
     cli::add_tokenize(app, context);
+    const auto is_asked_for = [&](CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
+    if (app.get_subcommands(is_asked_for).empty()) cli::run_other_command(argv);
+    const std::stop_source stop = watch_signals();
+    context.stop = stop.get_token();
     bool is_quiet = false;
     complete(app, program, is_quiet);
     try {
@@ -227,6 +246,11 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    static std::string help = "--help";
+    if (argc > 1 && argv[1] == std::string_view("help")) {  // `help X` is `X --help`
+        std::rotate(argv + 1, argv + 2, argv + argc);
+        argv[argc - 1] = help.data();
+    }
     wait_gently(argv);
     report_changed_mappings();
     try {

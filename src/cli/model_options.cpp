@@ -74,8 +74,7 @@ void add_log_level(CLI::App& command, std::string& level) {
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-    command.add_option("--model", options.model, "Model bundle that scripts/export_model.py wrote")
-        ->required();
+    command.add_option("--model", options.model, "Model bundle that 'musicsteer export' wrote")->required();
     command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
     command.add_option("--threads", options.threads, "Threads for the model (0: one for each physical core)")
         ->check(whole_number(0, kMaxThreads))

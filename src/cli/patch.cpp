@@ -11,6 +11,7 @@
 #include "directions/provenance.hpp"
 #include "experiments/patch/patch_run.hpp"
 #include "io/atomic_file.hpp"
+#include "io/output_lock.hpp"
 #include "io/safetensors.hpp"
 #include "patch_options.hpp"
 #include "progress.hpp"
@@ -65,16 +66,27 @@ void write(const PatchFlags& flags, const PatchReport& report) {
     std::cout << "wrote " << flags.out << '\n';
 }
 
+std::vector<std::string> texts_of(const PatchRequest& request) {
+    std::vector<std::string> texts;
+    for (const PatchClip& clip : request.clips) {
+        texts.push_back(clip.source);
+        if (request.method == PatchMethod::kReplace) texts.push_back(clip.target);
+    }
+    return texts;
+}
+
 void run(const PatchFlags& flags, const Context& context) {
     apply_log_level(flags.model.log_level);
     flags.check();
     flags.sampling.validate();
     PatchRequest request = flags.request();
     flags.check_outputs();
+    const OutputLock lock(flags.out);
     Bundle bundle = open_bundle(flags.model);
     request.sampling = flags.sampling.resolve(bundle.manifest());
     request.validate(bundle.manifest());
     const Model model = load_model(flags.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, texts_of(request));
 
     PatchRunOptions options;
     options.stop = context.stop;

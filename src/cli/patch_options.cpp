@@ -129,7 +129,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
                        "Replace only in these frames: START-END in seconds [the whole clip]");
     command
         .add_option("--out", flags.out,
-                    "JSON file to write, with all figures of all pairs; scripts/report.py draws it")
+                    "JSON file to write, with all figures of all pairs; 'musicsteer report' draws it")
         ->required();
     command.add_option("--csv", flags.csv, "Also write the table as CSV");
     command.add_option("--save-codes", flags.save_codes,

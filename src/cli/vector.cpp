@@ -22,7 +22,7 @@ Examples:
   musicsteer vector cosine tempo.safetensors brightness.safetensors
   musicsteer vector random tempo.safetensors --seed 1 --out control.safetensors
 
-scripts/import_vectors.py makes vector files of other tools' vectors.)";
+'musicsteer import' makes vector files of other tools' vectors.)";
 
 struct VectorFlags {
     std::vector<std::string> files;

@@ -63,7 +63,7 @@ void check_format(const Metadata& metadata, const std::string& expected, const s
         throw InputError(origin + ": a safetensors file without musicsteer's metadata, so no " + what +
                          "; 'musicsteer extract' makes such files" +
                          (expected == kVectorsFormat
-                              ? ", and scripts/import_vectors.py makes them of other tools' vectors"
+                              ? ", and 'musicsteer import' makes them of other tools' vectors"
                               : ""));
     }
     const JsonDocument document(metadata.at(kFormatKey), origin + ": metadata." + kFormatKey);

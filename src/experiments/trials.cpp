@@ -14,6 +14,7 @@ ClipRunOptions run_options(const Manifest& manifest, const TrialOptions& options
     run.memory = options.memory;
     run.scored = ScoredClips::kSteered;
     run.on_progress = options.on_progress;
+    run.on_warning = options.on_warning;
     run.stop = options.stop;
     return run;
 }

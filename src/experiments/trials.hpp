@@ -23,6 +23,7 @@ struct TrialOptions {
     std::int64_t text_length = 0;  ///< texts are padded to this in every run; see text_length_for
     /// After each step, with the clips of this run that are done; a part of a batch is a part of its clips.
     std::function<void(double clips)> on_progress;
+    std::function<void(const std::string&)> on_warning;
     std::stop_token stop;
 };
 

@@ -143,12 +143,12 @@ struct OtherFormat {
 };
 
 constexpr std::array kOtherFormats = {
-    OtherFormat{"GGUF", "a GGUF file; scripts/import_vectors.py makes a vector file of its control vectors"},
+    OtherFormat{"GGUF", "a GGUF file; 'musicsteer import' makes a vector file of its control vectors"},
     OtherFormat{"version https://git-lfs",
                 "a Git LFS pointer in place of the file; fetch it by git lfs pull"},
     OtherFormat{"PK\x03\x04",
                 "a zip archive such as torch.save and numpy.savez write; "
-                "scripts/import_vectors.py makes a vector file of vectors in it"},
+                "'musicsteer import' makes a vector file of vectors in it"},
     OtherFormat{"<!DOCTYPE", "a web page; download the file itself"},
     OtherFormat{"<!doctype", "a web page; download the file itself"},
     OtherFormat{"<html", "a web page; download the file itself"},

@@ -55,9 +55,17 @@ std::string first_line(const std::string& message) {
 }
 
 bool is_available(c10::Device device) {
-    if (device.is_cpu()) return true;
+    if (!device.is_cuda()) return true;
     const int count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
-    return device.is_cuda() && device.index() < count && count > 0;
+    return device.index() < count && count > 0;
+}
+
+/// cuDNN computes convolutions and LSTMs with 10 bits of mantissa (TF32) unless told otherwise, and may take
+/// another algorithm each time.
+void use_exact_products() {
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setAllowTF32CuBLAS(false);
+    at::globalContext().setDeterministicCuDNN(true);
 }
 
 }  // namespace
@@ -86,6 +94,7 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
         throw ModelError(path.string() + ": int8 weights run on the CPU only, not on " +
                          options_.device.str() + "; export the bundle with --precision f32");
     }
+    if (options_.device.is_cuda()) use_exact_products();
     try {
         torch::jit::Module module = load_module_file(path, options_.device);
         module.eval();

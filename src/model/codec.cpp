@@ -13,19 +13,44 @@
 namespace musicsteer {
 namespace {
 
-/// The codebooks of one channel: every C-th, from `channel` on (left and right interleave).
-at::Tensor codebooks_of(const at::Tensor& codes, std::int64_t channel, std::int64_t channels) {
-    return codes.slice(1, channel, c10::nullopt, channels).contiguous();
+/// Codes [B, K, T] as the tracks that the codec knows, [parts x B, K / parts, T]: codebooks of left and right
+/// interleave.
+at::Tensor tracks_of(const at::Tensor& codes, std::int64_t parts) {
+    std::vector<at::Tensor> tracks;
+    for (std::int64_t part = 0; part < parts; ++part)
+        tracks.push_back(codes.slice(1, part, c10::nullopt, parts));
+    return at::cat(tracks);
 }
 
-/// The layers of an LSTM module, packed for the CPU.
-std::vector<LstmLayer> lstm_layers(const torch::jit::Module& lstm) {
-    std::vector<LstmLayer> layers;
-    for (const torch::jit::Module& layer : lstm.attr("layers").toModule().children()) {
-        layers.emplace_back(layer.attr("weight_ih").toTensor(), layer.attr("weight_hh").toTensor(),
-                            layer.attr("bias_ih").toTensor(), layer.attr("bias_hh").toTensor());
-    }
-    return layers;
+/// Samples of the tracks, [parts x B, C, N], as [B, parts x C, N].
+at::Tensor channels_of(const at::Tensor& samples, std::int64_t parts) {
+    return at::cat(samples.chunk(parts), 1);
+}
+
+/// A layer packed for the CPU.
+LstmStage cpu_stage(const torch::jit::Module& module) {
+    const auto layer =
+        std::make_shared<LstmLayer>(module.attr("weight_ih").toTensor(), module.attr("weight_hh").toTensor(),
+                                    module.attr("bias_ih").toTensor(), module.attr("bias_hh").toTensor());
+    return {[layer](std::int64_t rows) { return layer->initial_state(rows); },
+            [layer](const at::Tensor& x, at::Tensor& state) { return layer->run(x, state); }};
+}
+
+/// The module itself, on its device. The state is (h, c) as [2, rows, W].
+LstmStage device_stage(const torch::jit::Module& module) {
+    const at::Tensor weight = module.attr("weight_hh").toTensor();
+    return {[weight](std::int64_t rows) {
+                return at::zeros({2, rows, weight.size(1)}, weight.options());
+            },
+            [module, weight](const at::Tensor& x, at::Tensor& state) {
+                const at::Tensor columns = x.to(weight.scalar_type()).transpose(0, 1).contiguous();
+                const c10::IValue result =
+                    call_script(module.get_method("forward"),
+                                {columns, state.narrow(0, 0, 1), state.narrow(0, 1, 1)}, "codec");
+                const auto& parts = result.toTupleRef().elements();
+                state = at::cat({parts[1].toTensor(), parts[2].toTensor()});
+                return parts[0].toTensor().transpose(0, 1);
+            }};
 }
 
 std::optional<CodecReach> reach_of(const std::vector<std::int64_t>& sides, std::size_t first) {
@@ -41,19 +66,21 @@ Codec::Codec(const Bundle& bundle)
       num_codebooks_(bundle.manifest().decoder.num_codebooks),
       device_(bundle.device()),
       module_(bundle.load_module("codec.pt")) {
-    if (!device_.is_cpu()) return;
     const c10::InferenceMode guard;
     stages_ = std::make_shared<CodecStages>();
-    use_fast_elu(module_.get_method("decode_wave"));
+    stages_->one_thread = !device_.is_cpu();
+    if (device_.is_cpu()) use_fast_elu(module_.get_method("decode_wave"));
     stages_->channels = dims_.channels;
     stages_->hop_length = dims_.hop_length;
-    stages_->lstm_input = [module = module_](const at::Tensor& codes) {
-        return call_script(module.get_method("lstm_input"), {codes}, "codec").toTensor();
+    stages_->lstm_input = [module = module_, device = device_](const at::Tensor& codes) {
+        return call_script(module.get_method("lstm_input"), {codes.to(device)}, "codec").toTensor();
     };
     stages_->decode_wave = [module = module_](const at::Tensor& latent) {
         return call_script(module.get_method("decode_wave"), {latent}, "codec").toTensor();
     };
-    stages_->lstm = lstm_layers(module_.attr("decoder_lstm").toModule());
+    for (const torch::jit::Module& layer :
+         module_.attr("decoder_lstm").toModule().attr("layers").toModule().children())
+        stages_->lstm.push_back(device_.is_cpu() ? cpu_stage(layer) : device_stage(layer));
     const std::vector<std::int64_t> reach = call("reach", {}).toIntVector();
     stages_->input_reach = reach_of(reach, 0);
     stages_->wave_reach = reach_of(reach, 2);
@@ -63,26 +90,34 @@ c10::IValue Codec::call(const std::string& method, std::vector<c10::IValue> argu
     return call_script(module_.get_method(method), std::move(arguments), "codec");
 }
 
-/// [R, Kc, T] -> [R, C, hop T] on the CPU
-at::Tensor Codec::decode_tracks(const at::Tensor& codes) const {
-    if (stages_) return CodecPipeline(*stages_, codes).run();
-    const at::Tensor on_device = codes.to(device_);
-    const c10::IValue state = call("initial_state", {codes.size(0)});
-    const at::Tensor x = call("lstm_input", {on_device}).toTensor();
-    const c10::IValue latent = call("run_lstm", {x, state}).toTuple()->elements()[0];
-    return call("decode_wave", {latent}).toTensor().to(at::kCPU);
-}
-
 at::Tensor Codec::decode(const at::Tensor& codes) const {
     const c10::InferenceMode guard;
     check_shape(codes, {kAnySize, num_codebooks_, kAnySize}, "codec codes");
-    std::vector<at::Tensor> parts;
-    for (std::int64_t part = 0; part < parts_; ++part) parts.push_back(codebooks_of(codes, part, parts_));
-    const std::vector<at::Tensor> waves = decode_tracks(at::cat(parts)).chunk(parts_);
-    const at::Tensor samples = at::cat(waves, 1);
+    const at::Tensor tracks = tracks_of(codes, parts_);
+    CodecPipeline pipeline(*stages_, tracks.size(0), tracks.size(1), tracks.size(2));
+    pipeline.push(tracks);
+    const at::Tensor samples = channels_of(pipeline.samples(), parts_);
     check_shape(samples, {codes.size(0), parts_ * dims_.channels, codes.size(2) * dims_.hop_length},
                 "codec samples");
     return samples;
+}
+
+CodecStream Codec::stream(std::int64_t num_frames) const {
+    return {std::make_unique<CodecPipeline>(*stages_, parts_, num_codebooks_ / parts_, num_frames), parts_,
+            dims_.hop_length};
+}
+
+CodecStream::CodecStream(std::unique_ptr<CodecPipeline> pipeline, std::int64_t parts, std::int64_t hop_length)
+    : pipeline_(std::move(pipeline)), parts_(parts), hop_length_(hop_length) {}
+CodecStream::CodecStream(CodecStream&&) noexcept = default;
+CodecStream::~CodecStream() = default;
+
+at::Tensor CodecStream::push(const at::Tensor& codes) {
+    const c10::InferenceMode guard;
+    const std::int64_t before = pipeline_->frames_done();
+    pipeline_->push(tracks_of(codes.unsqueeze(0), parts_));
+    const std::int64_t frames = pipeline_->frames_done() - before;
+    return channels_of(pipeline_->samples().narrow(2, before * hop_length_, frames * hop_length_), parts_)[0];
 }
 
 at::Tensor Codec::encode(const at::Tensor& samples) const {

@@ -11,32 +11,53 @@
 
 namespace musicsteer {
 
+class CodecPipeline;
 struct CodecStages;
+
+/// Decodes one clip while its codes come; the samples are those of Codec::decode.
+class CodecStream {
+  public:
+    CodecStream(std::unique_ptr<CodecPipeline> pipeline, std::int64_t parts, std::int64_t hop_length);
+    CodecStream(CodecStream&&) noexcept;
+    ~CodecStream();
+
+    /// @param codes  [K, T] int64 on the CPU, the next frames
+    /// @return the samples that they complete, [C, n] float32; n may be 0
+    /// @throws ModelError
+    at::Tensor push(const at::Tensor& codes);
+
+  private:
+    std::unique_ptr<CodecPipeline> pipeline_;
+    std::int64_t parts_;
+    std::int64_t hop_length_;
+};
 
 /// EnCodec. For stereo models a mono codec runs on left and right, whose codebooks are interleaved.
 class Codec {
   public:
     explicit Codec(const Bundle& bundle);
 
-    /// Decoded in pieces by all threads; a clip's samples do not depend on the other clips.
+    /// Decoded in pieces by all threads; a clip's samples do not depend on the other clips, and but for its
+    /// last frames not on how long it is.
     /// @param codes  [B, K, T] int64 on the CPU (K of the decoder, both channels for stereo), T > 0
     /// @return samples [B, C, N] float32 on the CPU
     /// @throws ModelError
     at::Tensor decode(const at::Tensor& codes) const;
+    /// The same piece by piece. @param num_frames  N of the clip. It must not outlive the codec.
+    CodecStream stream(std::int64_t num_frames) const;
     /// @param samples  [B, C, N] float32 at the model's sample rate
     /// @return codes [B, K, T] int64 on the CPU
     at::Tensor encode(const at::Tensor& samples) const;
 
   private:
     c10::IValue call(const std::string& method, std::vector<c10::IValue> arguments) const;
-    at::Tensor decode_tracks(const at::Tensor& codes) const;
 
     CodecDims dims_;
     std::int64_t parts_;          ///< 2 where a mono codec decodes left and right by themselves, else 1
     std::int64_t num_codebooks_;  ///< of the decoder
     c10::Device device_;
     mutable torch::jit::Module module_;
-    std::shared_ptr<CodecStages> stages_;  ///< on the CPU
+    std::shared_ptr<CodecStages> stages_;
 };
 
 }  // namespace musicsteer

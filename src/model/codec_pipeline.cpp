@@ -11,52 +11,62 @@ namespace musicsteer {
 namespace {
 
 /// Long enough that the weights of the first convolutions, which each piece reads anew, are cheap beside it.
-constexpr std::int64_t kChunkFrames = 50;
+constexpr std::int64_t kPieceFrames = 50;
 /// Chunks that the LSTM may be ahead of the samples: what bounds the memory.
 constexpr std::int64_t kChunksAhead = 8;
 
-/// The padding at a clip's own ends must come out as in the whole: no piece is shorter than its reach.
-std::int64_t count_chunks(const CodecStages& stages, std::int64_t num_frames) {
-    if (!stages.input_reach || !stages.wave_reach) return 1;
-    const std::int64_t reach = std::max({stages.input_reach->left, stages.input_reach->right,
-                                         stages.wave_reach->left, stages.wave_reach->right});
-    return std::max<std::int64_t>(1, num_frames / std::max(kChunkFrames, 2 * reach));
+/// A piece reads nothing beyond the latents of its own chunk and the one before.
+std::int64_t grid_of(const CodecStages& stages, std::int64_t num_frames) {
+    if (!stages.input_reach || !stages.wave_reach) return num_frames;
+    return std::max(kPieceFrames, stages.wave_reach->left + stages.wave_reach->right);
 }
 
 }  // namespace
 
-CodecPipeline::CodecPipeline(const CodecStages& stages, const at::Tensor& codes)
+CodecPipeline::CodecPipeline(const CodecStages& stages, std::int64_t rows, std::int64_t codebooks,
+                             std::int64_t num_frames)
     : stages_(stages),
-      codes_(codes),
-      num_frames_(codes.size(2)),
-      num_chunks_(count_chunks(stages, codes.size(2))),
-      samples_(at::empty({codes.size(0), stages.channels, codes.size(2) * stages.hop_length}, at::kFloat)) {
+      input_reach_(stages.input_reach.value_or(CodecReach{})),
+      wave_reach_(stages.wave_reach.value_or(CodecReach{})),
+      codes_(at::empty({rows, codebooks, num_frames}, at::kLong)),
+      samples_(at::empty({rows, stages.channels, num_frames * stages.hop_length}, at::kFloat)),
+      num_frames_(num_frames),
+      grid_(grid_of(stages, num_frames)),
+      num_pieces_((num_frames + grid_ - 1) / grid_) {
     const std::size_t layers = stages.lstm.size();
-    for (std::int64_t first = 0; first < codes.size(0); first += kLstmRows) {
+    for (std::int64_t first = 0; first < rows; first += kLstmRows) {
         Group group;
         group.first = first;
-        group.rows = std::min(kLstmRows, codes.size(0) - first);
-        for (const LstmLayer& layer : stages.lstm) group.states.push_back(layer.initial_state(group.rows));
+        group.rows = std::min(kLstmRows, rows - first);
+        for (const LstmStage& layer : stages.lstm) group.states.push_back(layer.initial_state(group.rows));
         group.next_chunk.assign(layers, 0);
         group.busy.assign(layers, 0);
-        const auto chunks = static_cast<std::size_t>(num_chunks_);
-        group.inputs.resize(chunks);
-        group.outputs.assign(layers, std::vector<at::Tensor>(chunks));
-        group.waves_left.assign(chunks, group.rows);
+        const auto pieces = static_cast<std::size_t>(num_pieces_);
+        group.inputs.resize(pieces);
+        group.outputs.assign(layers, std::vector<at::Tensor>(pieces));
+        group.waves_left.assign(pieces, group.rows);
         groups_.push_back(std::move(group));
     }
 }
 
-at::Tensor CodecPipeline::run() {
-    if (!stages_.wave_reach) {  // nothing to share out: each operator has all threads
+void CodecPipeline::push(const at::Tensor& codes) {
+    codes_.narrow(2, frames_known_, codes.size(2)).copy_(codes);
+    frames_known_ += codes.size(2);
+    const std::int64_t before = pieces_ready_;
+    while (pieces_ready_ < num_pieces_ && codes_needed(pieces_ready_) <= frames_known_) ++pieces_ready_;
+    if (pieces_ready_ > before) decode_ready();
+}
+
+void CodecPipeline::decode_ready() {
+    groups_done_ = 0;
+    if (stages_.one_thread || !stages_.wave_reach) {  // one piece: each operator has all threads
         work();
-        return samples_;
+        return;
     }
     // Inside, LibTorch's operators find themselves in a parallel region and use the one thread alone.
     at::parallel_for(0, std::max(1, at::get_num_threads()), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) work();
     });
-    return samples_;
 }
 
 void CodecPipeline::work() {
@@ -94,18 +104,16 @@ std::optional<CodecPipeline::Task> CodecPipeline::take() {
 }
 
 std::optional<CodecPipeline::Task> CodecPipeline::take_wave(Group& group) {
-    const std::int64_t chunk = group.waves_begun / group.rows;
-    // A piece reads into the chunks beside its own.
-    if (chunk >= num_chunks_ || group.next_chunk.back() < std::min(chunk + 2, num_chunks_))
-        return std::nullopt;
-    return Task{&group, true, chunk, group.waves_begun++ % group.rows, 0};
+    const std::int64_t piece = group.waves_begun / group.rows;
+    if (piece >= group.next_chunk.back()) return std::nullopt;
+    return Task{&group, true, piece, group.waves_begun++ % group.rows, 0};
 }
 
 std::optional<CodecPipeline::Task> CodecPipeline::take_lstm(Group& group) {
     for (std::size_t layer = group.busy.size(); layer-- > 0;) {
         const std::int64_t chunk = group.next_chunk[layer];
-        const std::int64_t limit =
-            layer > 0 ? group.next_chunk[layer - 1] : std::min(num_chunks_, group.chunks_done + kChunksAhead);
+        const std::int64_t limit = layer > 0 ? group.next_chunk[layer - 1]
+                                             : std::min(pieces_ready_, group.pieces_done + kChunksAhead);
         if (group.busy[layer] || chunk >= limit) continue;
         group.busy[layer] = 1;
         return Task{&group, false, chunk, 0, layer};
@@ -123,14 +131,13 @@ void CodecPipeline::finish(const Task& task) {
     Group& group = *task.group;
     if (task.is_wave) {
         --group.waves_left[static_cast<std::size_t>(task.chunk)];
-        while (group.chunks_done < num_chunks_ &&
-               group.waves_left[static_cast<std::size_t>(group.chunks_done)] == 0) {
-            if (++group.chunks_done >= 2)
-                group.outputs.back()[static_cast<std::size_t>(group.chunks_done - 2)].reset();
+        while (group.pieces_done < pieces_ready_ &&
+               group.waves_left[static_cast<std::size_t>(group.pieces_done)] == 0) {
+            if (++group.pieces_done >= 2)  // the next piece still reads the latest chunk
+                group.outputs.back()[static_cast<std::size_t>(group.pieces_done - 2)].reset();
         }
-        while (groups_done_ < groups_.size() && groups_[groups_done_].chunks_done == num_chunks_) {
-            groups_[groups_done_++].outputs.clear();
-        }
+        while (groups_done_ < groups_.size() && groups_[groups_done_].pieces_done == pieces_ready_)
+            ++groups_done_;
     } else {
         group.busy[task.layer] = 0;
         ++group.next_chunk[task.layer];
@@ -140,10 +147,9 @@ void CodecPipeline::finish(const Task& task) {
 
 /// [rows, T of the chunk, W]
 at::Tensor CodecPipeline::input_of(const Group& group, std::int64_t chunk) const {
-    const CodecReach reach = stages_.input_reach.value_or(CodecReach{});
     const std::int64_t start = chunk_start(chunk), end = chunk_start(chunk + 1);
-    const std::int64_t from = std::max<std::int64_t>(0, start - reach.left);
-    const std::int64_t to = std::min(num_frames_, end + reach.right);
+    const std::int64_t from = std::max<std::int64_t>(0, start - input_reach_.left);
+    const std::int64_t to = std::min(num_frames_, end + input_reach_.right);
     std::vector<at::Tensor> rows;
     for (std::int64_t row = 0; row < group.rows; ++row) {
         const at::Tensor x =
@@ -156,6 +162,7 @@ at::Tensor CodecPipeline::input_of(const Group& group, std::int64_t chunk) const
 void CodecPipeline::run_lstm(const Task& task) {
     Group& group = *task.group;
     const auto chunk = static_cast<std::size_t>(task.chunk);
+    if (chunk_start(task.chunk) == chunk_start(task.chunk + 1)) return;  // the one before took the clip's end
     at::Tensor x;
     if (task.layer == 0) {
         x = group.inputs[chunk] = input_of(group, task.chunk);
@@ -170,11 +177,10 @@ void CodecPipeline::run_lstm(const Task& task) {
     group.outputs[task.layer][chunk] = y;
 }
 
-/// Frames [from, to) of the task's row, which its chunk and the two beside it hold: [1, W, to - from].
+/// Frames [from, to) of the task's row, which its chunk and the one before hold: [1, W, to - from].
 at::Tensor CodecPipeline::latent_of(const Task& task, std::int64_t from, std::int64_t to) const {
     std::vector<at::Tensor> parts;
-    for (std::int64_t chunk = std::max<std::int64_t>(0, task.chunk - 1);
-         chunk < std::min(num_chunks_, task.chunk + 2); ++chunk) {
+    for (std::int64_t chunk = std::max<std::int64_t>(0, task.chunk - 1); chunk <= task.chunk; ++chunk) {
         const std::int64_t start = std::max(from, chunk_start(chunk));
         const std::int64_t end = std::min(to, chunk_start(chunk + 1));
         if (start >= end) continue;
@@ -185,10 +191,9 @@ at::Tensor CodecPipeline::latent_of(const Task& task, std::int64_t from, std::in
 }
 
 void CodecPipeline::run_wave(const Task& task) {
-    const CodecReach reach = stages_.wave_reach.value_or(CodecReach{});
-    const std::int64_t start = chunk_start(task.chunk), end = chunk_start(task.chunk + 1);
-    const std::int64_t from = std::max<std::int64_t>(0, start - reach.left);
-    const std::int64_t to = std::min(num_frames_, end + reach.right);
+    const std::int64_t start = piece_start(task.chunk), end = piece_start(task.chunk + 1);
+    const std::int64_t from = std::max<std::int64_t>(0, start - wave_reach_.left);
+    const std::int64_t to = std::min(num_frames_, end + wave_reach_.right);
     const at::Tensor wave = stages_.decode_wave(latent_of(task, from, to));
     const std::int64_t hop = stages_.hop_length;
     samples_.narrow(0, task.group->first + task.row, 1)

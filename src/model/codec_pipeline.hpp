@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -19,34 +20,56 @@ struct CodecReach {
     std::int64_t right = 0;
 };
 
-/// The pieces of a codec's decoder, each called by one thread, several threads at a time.
+/// One layer of the LSTM. What `initial_state` makes is handed from call to call of `run`.
+struct LstmStage {
+    std::function<at::Tensor(std::int64_t rows)> initial_state;
+    std::function<at::Tensor(const at::Tensor& x, at::Tensor& state)> run;  ///< [rows, T, W] -> [rows, T, W]
+};
+
+/// The parts of a codec's decoder, each called by one thread, several threads at a time.
 struct CodecStages {
     std::function<at::Tensor(const at::Tensor& codes)> lstm_input;    ///< [1, K, T] -> [1, W, T]
-    std::vector<LstmLayer> lstm;                                      ///< at least one
+    std::vector<LstmStage> lstm;                                      ///< at least one
     std::function<at::Tensor(const at::Tensor& latent)> decode_wave;  ///< [1, W, T] -> [1, C, hop T]
     /// Of lstm_input and decode_wave; none if a clip cannot be cut.
     std::optional<CodecReach> input_reach, wave_reach;
+    bool one_thread = false;  ///< that calls them all, as for a device that shares out the work itself
     std::int64_t channels = 1;
     std::int64_t hop_length = 0;
 };
 
 /// Codes to samples, in pieces of about a second that a pool of threads takes as they become possible.
 ///
+/// Pieces lie on a grid that starts with the clip and does not depend on its length or on how many codes are
+/// there yet. So a clip that is decoded while it is made has the bytes of one that is decoded at once, and
+/// one that goes on longer has the same beginning. With G frames a piece and `right` the reach of
+/// decode_wave:
+///
+///     samples, piece i   [G i, G (i + 1))                      ends at the clip's end
+///     latents, chunk i   [G i + right, G (i + 1) + right)      the first one begins at 0: with it, piece i
+///                                                              has all that it reads to its right
+///
 /// A piece of sound needs its latents, those need the LSTM to have come so far, and the LSTM is one thread's
 /// work at a time and layer; so while one thread runs it, the others turn what it has finished into samples.
 /// Every piece is computed by a single thread, whichever: the bytes do not depend on the other tracks, and a
-/// thread that is held up holds up nobody else. Kept beside the samples is what a few pieces take, however
-/// long the tracks are.
+/// thread that is held up holds up nobody else. Kept beside codes and samples is what a few pieces take,
+/// however long the tracks are.
 ///
 ///     lstm_input ─ LSTM layer 0 ─ LSTM layer 1 ─ latents ─┬─ decode_wave, piece 0
 ///     (chunk 0, 1, 2, ... in this order, rows together)   ├─ decode_wave, piece 1     (each row by itself)
 class CodecPipeline {
   public:
-    /// @param codes  [R, K, T] int64 on the CPU, T > 0
-    CodecPipeline(const CodecStages& stages, const at::Tensor& codes);
+    /// @param rows, codebooks, num_frames  of the codes that will come: R, K, N > 0
+    CodecPipeline(const CodecStages& stages, std::int64_t rows, std::int64_t codebooks,
+                  std::int64_t num_frames);
 
-    /// @return [R, C, hop T] float32. To be called once.
-    at::Tensor run();
+    /// Takes the next frames, and decodes every piece that they complete.
+    /// @param codes  [R, K, T] int64 on the CPU
+    void push(const at::Tensor& codes);
+    /// Frames from the start whose samples are there; N once all codes have come.
+    std::int64_t frames_done() const { return piece_start(pieces_ready_); }
+    /// [R, C, hop N] float32, of which the frames done are filled in.
+    const at::Tensor& samples() const { return samples_; }
 
   private:
     /// Up to kLstmRows tracks, whose LSTM runs together.
@@ -58,11 +81,11 @@ class CodecPipeline {
         std::vector<char> busy;                        ///< of each layer
         std::vector<at::Tensor> inputs;                ///< [chunk] of the LSTM, for the skip around it
         std::vector<std::vector<at::Tensor>> outputs;  ///< [layer][chunk]; the last layer's are latents
-        std::int64_t waves_begun = 0;                  ///< chunk x rows + row, in order
-        std::vector<std::int64_t> waves_left;          ///< [chunk]: rows to do
-        std::int64_t chunks_done = 0;                  ///< all rows of all chunks before this one
+        std::int64_t waves_begun = 0;                  ///< piece x rows + row, in order
+        std::vector<std::int64_t> waves_left;          ///< [piece]: rows to do
+        std::int64_t pieces_done = 0;                  ///< all rows of all pieces before this one
     };
-    /// A wave of one row, or the LSTM's `layer` for all rows, of a chunk.
+    /// A piece of one row's samples, or a chunk of the LSTM's `layer` for all rows.
     struct Task {
         Group* group = nullptr;
         bool is_wave = false;
@@ -71,7 +94,14 @@ class CodecPipeline {
         std::size_t layer = 0;
     };
 
-    std::int64_t chunk_start(std::int64_t chunk) const { return num_frames_ * chunk / num_chunks_; }
+    std::int64_t piece_start(std::int64_t piece) const { return std::min(num_frames_, grid_ * piece); }
+    std::int64_t chunk_start(std::int64_t chunk) const {
+        return chunk == 0 ? 0 : std::min(num_frames_, grid_ * chunk + wave_reach_.right);
+    }
+    std::int64_t codes_needed(std::int64_t chunk) const {
+        return std::min(num_frames_, chunk_start(chunk + 1) + input_reach_.right);
+    }
+    void decode_ready();
     void work();
     std::optional<Task> take();
     std::optional<Task> take_wave(Group& group);
@@ -84,10 +114,14 @@ class CodecPipeline {
     void run_wave(const Task& task);
 
     const CodecStages& stages_;
-    at::Tensor codes_;
-    std::int64_t num_frames_;
-    std::int64_t num_chunks_ = 1;
+    CodecReach input_reach_, wave_reach_;
+    at::Tensor codes_;  ///< [R, K, N], of which frames_known_ have come
     at::Tensor samples_;
+    std::int64_t num_frames_;
+    std::int64_t grid_;  ///< G
+    std::int64_t num_pieces_;
+    std::int64_t frames_known_ = 0;
+    std::int64_t pieces_ready_ = 0;  ///< that the known codes complete
     std::vector<Group> groups_;
     std::mutex mutex_;
     std::condition_variable changed_;

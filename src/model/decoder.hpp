@@ -52,7 +52,7 @@ class Decoder {
     std::int64_t forward_calls() const { return forward_calls_; }
 
   private:
-    /// The parts of one layer (scripts/torchscript/decoder.py).
+    /// The parts of one layer (src/python/musicsteer/torchscript/decoder.py).
     struct Layer {
         explicit Layer(const torch::jit::Module& module);
 

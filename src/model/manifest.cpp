@@ -25,7 +25,7 @@ void check_format(const JsonView& root) {
     if (version < Manifest::kOldestFormat) {
         root.fail("written for an older musicsteer (format version " + std::to_string(version) +
                   ", this one reads from " + std::to_string(Manifest::kOldestFormat) +
-                  " on); export the checkpoint again with scripts/export_model.py");
+                  " on); export the checkpoint again with 'musicsteer export'");
     }
 }
 
@@ -226,7 +226,7 @@ Manifest Manifest::load(const fs::path& bundle) {
     std::error_code ignored;
     const fs::file_status status = fs::status(bundle, ignored);
     if (!fs::exists(status)) {
-        throw InputError(bundle.string() + ": no such folder; scripts/export_model.py makes a model bundle");
+        throw InputError(bundle.string() + ": no such folder; 'musicsteer export' makes a model bundle");
     }
     if (!fs::is_directory(status))
         throw InputError(bundle.string() + ": expected the folder of a model bundle, found a file");
@@ -235,7 +235,7 @@ Manifest Manifest::load(const fs::path& bundle) {
         const bool checkpoint = fs::exists(bundle / "config.json", ignored);
         throw InputError(bundle.string() +
                          (checkpoint
-                              ? ": a checkpoint, not a model bundle; export it with scripts/export_model.py"
+                              ? ": a checkpoint, not a model bundle; export it with 'musicsteer export'"
                               : ": no manifest.json, so this is no model bundle"));
     }
     return parse(read_text_file(path), path.string());

@@ -16,7 +16,8 @@ namespace {
 
 using torch::jit::Token;
 
-/// Every operator of our modules (scripts/torchscript), in all precisions and with every activation.
+/// Every operator of our modules (src/python/musicsteer/torchscript), in all precisions and with every
+/// activation.
 constexpr auto kOperators = std::to_array<std::string_view>({
     "RaiseException",
     "__derive_index",

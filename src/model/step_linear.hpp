@@ -5,8 +5,8 @@
 
 namespace musicsteer {
 
-/// A linear without bias that runs at every step (StepLinear and its lowered kinds in scripts/torchscript).
-/// int8 weights are multiplied by the kernel here, others by the module.
+/// A linear without bias that runs at every step (StepLinear and its lowered kinds in musicsteer.torchscript).
+/// The kernels here multiply the rows of a step; on a GPU, and for very many rows, the module does.
 class StepLinear {
   public:
     explicit StepLinear(const torch::jit::Module& module);
@@ -16,8 +16,8 @@ class StepLinear {
 
   private:
     torch::jit::Method forward_;
-    at::Tensor weight_;  ///< [O, I] int8; undefined: the module computes
-    at::Tensor scale_;   ///< [O] float32
+    at::Tensor weight_;  ///< [O, I] int8, bfloat16 or float32
+    at::Tensor scale_;   ///< [O] float32, of an int8 weight
 };
 
 }  // namespace musicsteer

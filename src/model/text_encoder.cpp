@@ -36,7 +36,8 @@ std::uint64_t TextEncoder::memory_of(std::int64_t tokens) const {
                                       (4 * kFloatBytes * static_cast<double>(num_heads_) + 4 * kInt64Bytes));
 }
 
-/// What is added to scores, [1, H, S, S]: distance_buckets in scripts/torchscript/text_encoder.py.
+/// What is added to scores, [1, H, S, S]: distance_buckets in
+/// src/python/musicsteer/torchscript/text_encoder.py.
 at::Tensor TextEncoder::distance_bias(std::int64_t length) const {
     const std::int64_t half = module_.attr("num_buckets").toInt() / 2;
     const std::int64_t exact = half / 2;

@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = checkpoints.save(SHAPE, folder)
     target = folder / "bundle"
     subprocess.run(
-        [sys.executable, ROOT / "scripts" / "export_model.py", checkpoint, target],
+        [sys.executable, "-m", "musicsteer.export_model", checkpoint, target],
         check=True,
         capture_output=True,
     )

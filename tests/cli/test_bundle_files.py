@@ -12,7 +12,7 @@ from pathlib import Path
 
 import checkpoints
 import pytest
-from program import ROOT, Runner
+from program import Runner
 
 MODULES = ("decoder.pt", "text_encoder.pt", "codec.pt")
 
@@ -54,6 +54,6 @@ def test_libtorch_is_silent_about_other_precisions(
     musicsteer: Runner, tmp_path: Path, precision: str
 ) -> None:
     checkpoint, bundle = checkpoints.save(checkpoints.SHAPES[0], tmp_path), tmp_path / "bundle"
-    export = [sys.executable, ROOT / "scripts" / "export_model.py", checkpoint, bundle]
+    export = [sys.executable, "-m", "musicsteer.export_model", checkpoint, bundle]
     subprocess.run([*export, "--precision", precision], check=True, capture_output=True)
     assert len(generate(musicsteer, bundle, tmp_path / "a.wav")) > 44

@@ -118,6 +118,45 @@ def test_codes_are_saved(musicsteer: Runner, bundle: Path, tmp_path: Path) -> No
         assert "musicsteer-codes" in opened.metadata()["musicsteer"]
 
 
+def test_a_baseline_is_the_same_clip_without_steering(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    common = ["generate", "--model", bundle, "--prompt", "x", *SHORT, "--batch-size", "2"]
+    steered = musicsteer(
+        *common, "--steer", vectors, "--alpha", "2", "--with-baseline", "--out", "a.wav", "--score"
+    )
+    assert steered.code == 0
+    assert musicsteer(*common, "--out", "plain.wav").code == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"a.wav", "a.json", "a-unsteered.wav", "a-unsteered.json", "a.steering.json"} <= written
+    assert (tmp_path / "a-unsteered.wav").read_bytes() == (tmp_path / "plain.wav").read_bytes()
+    assert (tmp_path / "a.wav").read_bytes() != (tmp_path / "plain.wav").read_bytes()
+    plain, twin = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "a-unsteered"))
+    assert twin.pop("kl_nats") == 0 and twin.pop("unsteered_nll_nats") > 0
+    assert {**twin, "file": "plain.wav"} == plain
+
+
+def test_baselines_of_several_clips_lie_beside_them(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    done = musicsteer(
+        "generate", "--model", bundle, "--prompt", "x", "--seed", "0:2", *SHORT,
+        "--steer", vectors, "--with-baseline", "--out", "clips",
+    )  # fmt: skip
+    assert done.code == 0
+    names = ["0000-x-s0.wav", "0000-x-s0-unsteered.wav", "0001-x-s1.wav", "0001-x-s1-unsteered.wav"]
+    lines = (tmp_path / "clips" / "clips.jsonl").read_text().splitlines()
+    assert [json.loads(line)["file"] for line in lines] == names
+    assert all((tmp_path / "clips" / name).is_file() for name in names)
+
+
+def test_a_baseline_of_nothing_is_refused(musicsteer: Runner, bundle: Path) -> None:
+    done = musicsteer(
+        "generate", "--model", bundle, "--prompt", "x", "--with-baseline", "--out", "a.wav", *SHORT
+    )
+    assert done.code == 2 and "nothing steers these clips; give --steer" in done.err
+
+
 def test_greedy_ignores_the_seed(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     for seed in ("1", "2"):
         musicsteer(

@@ -1,4 +1,4 @@
-"""scripts/import_vectors.py: what others save becomes vector files that the program steers by."""
+"""musicsteer import: what others save becomes vector files that the program steers by."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from program import ROOT, Outcome, Runner
+from program import Outcome, Runner
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import import_vectors
+from musicsteer import import_vectors
 
 BLOCK = torch.randn(3, 48, generator=torch.Generator().manual_seed(0))
 POINTS = [f"decoder.{layer}.resid_post" for layer in range(3)]
@@ -72,7 +71,7 @@ def gguf_bytes(tensors: dict[str, np.ndarray]) -> bytes:
 
 
 def test_the_script_by_itself(tmp_path: Path) -> None:
-    script = [sys.executable, ROOT / "scripts" / "import_vectors.py"]
+    script = [sys.executable, "-m", "musicsteer.import_vectors"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0 and "import_vectors.py theirs.pt mood.safetensors" in shown.stdout
     torch.save({0: HugeBytes()}, tmp_path / "v.pt")
@@ -248,8 +247,8 @@ def test_generate_says_what_a_foreign_file_is(musicsteer: Runner, bundle: Path, 
     (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     base = ["generate", "--model", bundle, "--prompt", "piano", *SHORT, "--out", "a.wav", "--steer"]
     for name, words in (
-        ("theirs", "scripts/import_vectors.py"),
-        ("gguf", "a GGUF file; scripts/import_vectors.py"),
+        ("theirs", "'musicsteer import'"),
+        ("gguf", "a GGUF file; 'musicsteer import'"),
         ("lfs", "a Git LFS pointer in place of the file"),
     ):
         done = musicsteer(*base, f"{name}.safetensors")

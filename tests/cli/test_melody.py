@@ -12,7 +12,7 @@ import checkpoints
 import numpy as np
 import pytest
 import soundfile
-from program import ROOT, Runner
+from program import Runner
 from safetensors.torch import load_file
 
 LENGTH = ("--duration", "0.1", "--top-k", "20")
@@ -23,7 +23,7 @@ def melody_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("melody")
     checkpoint = checkpoints.save(checkpoints.MELODY_SHAPES[0], folder)
     target = folder / "bundle"
-    command = [sys.executable, ROOT / "scripts" / "export_model.py", checkpoint, target]
+    command = [sys.executable, "-m", "musicsteer.export_model", checkpoint, target]
     subprocess.run(command, check=True, capture_output=True)
     return target
 

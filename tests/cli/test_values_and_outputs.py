@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -133,3 +134,27 @@ def test_the_default_is_a_thread_for_each_core_everywhere(
     assert musicsteer("patch", "--model", bundle, *pair, "--out", "p.json").code == 0
     threads = json.loads((tmp_path / "p.json").read_text())["execution"]["threads"]
     assert threads == made["execution"]["threads"] <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("command", ["patch", "calibrate"])
+def test_a_command_of_minutes_keeps_its_output_to_itself(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path, command: str
+) -> None:
+    arguments = {
+        "patch": ["--source", "fast piano", "--target", "slow piano"],
+        "calibrate": ["--steer", vectors, "--target", "centroid=+10%", "--prompt", "piano"],
+    }[command]
+    with (tmp_path / ".out.json.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        done = musicsteer(command, "--model", bundle, *arguments, "--out", "out.json")
+    assert done.code == 1 and "out.json: another process is making it" in done.err
+
+
+def test_patch_warns_of_prompts_that_the_tokenizer_hardly_knows(
+    musicsteer: Runner, bundle: Path, tmp_path: Path
+) -> None:
+    done = musicsteer(
+        "patch", "--model", bundle, "--source", "fast piano", "--target", "東京 音楽", "--sites", "mlp_out",
+        "--duration", "0.05", "--out", "out.json",
+    )  # fmt: skip
+    assert done.code == 0 and "1 of 2 prompts are, as '東京 音楽', mostly unknown" in done.err

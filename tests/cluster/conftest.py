@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-for folder in (HERE, HERE.parent / "cli", HERE.parent / "parity", ROOT / "scripts" / "cluster"):
+for folder in (HERE, HERE.parent / "cli", HERE.parent / "parity"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -28,7 +28,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     checkpoint = checkpoints.save(checkpoints.SHAPES[0], folder)  # 3 layers of 48, 400 frames a second
     bundle, vectors = folder / "bundle", folder / "tempo.safetensors"
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "MUSICSTEER": str(PROGRAM)}
-    export = [sys.executable, ROOT / "scripts" / "export_model.py", checkpoint, bundle]
+    export = [sys.executable, "-m", "musicsteer.export_model", checkpoint, bundle]
     extract = [PROGRAM, "extract", "--model", bundle, "--prompts", ROOT / "prompts" / "tempo.json"]
     extract += ["--limit", "4", "--duration", "0.1", "--threads", "1", "--out", vectors]
     for command in (export, extract):

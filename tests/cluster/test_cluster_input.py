@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 from cluster_sweeps import Toy, merged_contents
-from program import PROGRAM, ROOT
-
-CLUSTER = ROOT / "scripts" / "cluster"
+from program import PROGRAM
 
 
 def run(toy: Toy, script: str, *arguments: str | Path) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, CLUSTER / script, *arguments], env=toy.environment, capture_output=True, text=True
+        [sys.executable, "-m", f"musicsteer.cluster.{script}", *arguments],
+        env=toy.environment,
+        capture_output=True,
+        text=True,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -35,7 +36,7 @@ PLANS = {
 def test_plans(toy: Toy, tmp_path: Path, case: str) -> None:
     changes, pattern = PLANS[case]
     plan = toy.write_plan(tmp_path, 0.1, **changes)
-    code, out, err = run(toy, "slurm_sweep.py", plan, tmp_path / "runs", "--shards", "4")
+    code, out, err = run(toy, "slurm_sweep", plan, tmp_path / "runs", "--shards", "4")
     assert code == 1 and out == "" and len(err.splitlines()) == 1, err
     assert err.startswith("error: ") and pattern in err
     assert not (tmp_path / "runs").exists()
@@ -46,15 +47,15 @@ def test_files_that_are_no_plan(toy: Toy, tmp_path: Path, content: str | None) -
     plan = tmp_path / "plan.json"
     if content is not None:
         plan.write_text(content)
-    code, _, err = run(toy, "slurm_sweep.py", plan, tmp_path / "runs", "--shards", "4")
+    code, _, err = run(toy, "slurm_sweep", plan, tmp_path / "runs", "--shards", "4")
     assert code == 1 and len(err.splitlines()) == 1 and str(plan) in err
 
 
 def test_arguments(toy: Toy, tmp_path: Path) -> None:
-    code, _, err = run(toy, "slurm_sweep.py", "plan.json", "runs", "--shards", "0")
+    code, _, err = run(toy, "slurm_sweep", "plan.json", "runs", "--shards", "0")
     assert code == 2 and "--shards: expected a number from 1" in err
-    code, out, _ = run(toy, "slurm_sweep.py", "--help")
-    assert code == 0 and "scripts/cluster/slurm_sweep.py plan.json" in out and "--at-once" in out
+    code, out, _ = run(toy, "slurm_sweep", "--help")
+    assert code == 0 and "musicsteer cluster slurm plan.json" in out and "--at-once" in out
 
 
 def test_another_plan_or_split_is_refused(toy: Toy, tmp_path: Path) -> None:
@@ -62,10 +63,10 @@ def test_another_plan_or_split_is_refused(toy: Toy, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     shard = [PROGRAM, "sweep", "--plan", plan, "--shard", "2/3", "--out", out / "shards" / "2"]
     subprocess.run(shard, check=True, capture_output=True, env=toy.environment)
-    code, _, err = run(toy, "slurm_sweep.py", plan, out, "--shards", "4")
+    code, _, err = run(toy, "slurm_sweep", plan, out, "--shards", "4")
     assert code == 1 and "was begun with --shards 3, and this is --shards 4" in err
     toy.write_plan(tmp_path, 0.1, seeds="5:7")
-    code, _, err = run(toy, "slurm_sweep.py", plan, out, "--shards", "3")
+    code, _, err = run(toy, "slurm_sweep", plan, out, "--shards", "3")
     assert code == 1 and "no longer in the plan" in err and f"{out}/shards/2" in err
 
 
@@ -75,12 +76,12 @@ def test_a_merge_names_the_shards_that_lack_clips(toy: Toy, tmp_path: Path) -> N
     expected = toy.run_single(plan, tmp_path / "single")
     out = tmp_path / "runs"
     (out / "shards").mkdir(parents=True)
-    code, _, err = run(toy, "merge_shards.py", out, "--shards", "2")
+    code, _, err = run(toy, "merge_shards", out, "--shards", "2")
     assert code == 1 and "no shard has made anything" in err and "was killed, or never started" in err
     for number in ("2", "1"):
         shard = [PROGRAM, "sweep", "--plan", plan, "--shard", f"{number}/2", "--out", out / "shards" / number]
         subprocess.run(shard, check=True, capture_output=True, env=toy.environment)
-        code, text, err = run(toy, "merge_shards.py", out, "--shards", "2")
+        code, text, err = run(toy, "merge_shards", out, "--shards", "2")
         if number == "2":
             assert code == 1 and "shard 1 lacks" in err and "shard 2 lacks" not in err
             assert len(merged_contents(out)["runs.jsonl"].splitlines()) < 24

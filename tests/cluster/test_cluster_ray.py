@@ -1,4 +1,4 @@
-"""scripts/cluster/ray_sweep.py on a Ray of its own: kills, failures, and the bytes of a single run."""
+"""musicsteer cluster ray on a Ray of its own: kills, failures, and the bytes of a single run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from cluster_sweeps import (
     planned_clips,
     wait_until,
 )
-from program import ROOT
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def ray_folder() -> Iterator[Path]:
 
 
 def start(toy: Toy, ray_folder: Path, plan: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, ROOT / "scripts" / "cluster" / "ray_sweep.py", plan, out]
+    command = [sys.executable, "-m", "musicsteer.cluster.ray_sweep", plan, out]
     # Ray's workers have niceness 15 otherwise, and on a busy machine would wait for ever.
     environment = {**toy.environment, "RAY_TMPDIR": str(ray_folder), "RAY_worker_niceness": "0"}
     environment.pop("RAY_ADDRESS", None)

@@ -1,4 +1,4 @@
-"""scripts/cluster/slurm_sweep.py on a SLURM of our own: kills, failures, and the bytes of a single run."""
+"""musicsteer cluster slurm on a SLURM of our own: kills, failures, and the bytes of a single run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from cluster_sweeps import (
     planned_clips,
     wait_until,
 )
-from program import ROOT
 from toy_slurm import SlurmUnavailable, missing_commands, running_slurm
 
 
@@ -44,7 +43,7 @@ def slurm() -> Iterator[dict[str, str]]:
 
 
 def start(toy: Toy, slurm: dict[str, str], plan: Path, out: Path, *extra: str) -> subprocess.Popen[str]:
-    command = [sys.executable, ROOT / "scripts" / "cluster" / "slurm_sweep.py", plan, out]
+    command = [sys.executable, "-m", "musicsteer.cluster.slurm_sweep", plan, out]
     return subprocess.Popen(
         [*command, "--shards", str(SHARDS), "--wait", *extra],
         env={**toy.environment, **slurm, "XDG_CACHE_HOME": toy.environment["XDG_CACHE_HOME"]}

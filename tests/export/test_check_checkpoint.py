@@ -1,4 +1,4 @@
-"""scripts/check_checkpoint.py: its report, its verdict, and what it does about a wrong program or bundle."""
+"""musicsteer check: its report, its verdict, and what it does about a wrong program or bundle."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in (ROOT / "scripts", ROOT / "tests" / "parity"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
-import check_checkpoint  # noqa: E402
-import export_model  # noqa: E402
 from checkpoints import MELODY_SHAPES, SHAPES, save  # noqa: E402
 from mutations import MUTATIONS, injected  # noqa: E402
+
+from musicsteer import check_checkpoint, export_model  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""scripts/export_model.py end to end: what it writes, and what it refuses without leaving anything behind."""
+"""musicsteer export end to end: what it writes, and what it refuses without leaving anything behind."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in (ROOT / "scripts", ROOT / "tests" / "parity"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
-import export_model  # noqa: E402
 from checkpoints import SHAPES, save  # noqa: E402
 from mutations import MUTATIONS, injected  # noqa: E402
-from torchscript.parity import Modules  # noqa: E402
+
+from musicsteer import export_model  # noqa: E402
+from musicsteer.torchscript.parity import Modules  # noqa: E402
 
 FILES = {"manifest.json", "decoder.pt", "text_encoder.pt", "codec.pt", "tokenizer.json"}
 
@@ -44,7 +43,7 @@ def checkpoint(checkpoints: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def run_script(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "export_model.py"), *arguments]
+    command = [sys.executable, "-m", "musicsteer.export_model", *arguments]
     return subprocess.run(
         command,
         cwd=cwd,

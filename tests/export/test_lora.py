@@ -23,11 +23,12 @@ for folder in (ROOT / "scripts", ROOT / "tests" / "parity"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-import export_model  # noqa: E402
 from checkpoints import SHAPES, build, save  # noqa: E402
-from torchscript.checkpoint import weights_sha256  # noqa: E402
-from torchscript.lora import merge  # noqa: E402
-from torchscript.source import CheckpointError  # noqa: E402
+
+from musicsteer import export_model  # noqa: E402
+from musicsteer.torchscript.checkpoint import weights_sha256  # noqa: E402
+from musicsteer.torchscript.lora import merge  # noqa: E402
+from musicsteer.torchscript.source import CheckpointError  # noqa: E402
 
 
 @pytest.fixture(scope="module")

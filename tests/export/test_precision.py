@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from musicsteer import check_precision, export_model
+from musicsteer.torchscript import precision
+from musicsteer.torchscript.decoder import StepLinear
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import check_precision  # noqa: E402
-import export_model  # noqa: E402
-from torchscript import precision  # noqa: E402
-from torchscript.decoder import StepLinear  # noqa: E402
-
 SIZES = [(192, 768), (45, 77), (64, 40), (1024, 256)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +13,9 @@ import pytest
 from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT / "scripts") not in sys.path:
-    sys.path.insert(0, str(ROOT / "scripts"))
 
-import export_model  # noqa: E402
-from torchscript.tokenizer_file import METASPACE, canonical, exact  # noqa: E402
+from musicsteer import export_model  # noqa: E402
+from musicsteer.torchscript.tokenizer_file import METASPACE, canonical, exact  # noqa: E402
 
 # The demo model's, as transformers 5 wrote it.
 ORIGINAL = (ROOT / "models" / "demo" / "tokenizer.json").read_text("utf-8")

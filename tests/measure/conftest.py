@@ -37,7 +37,7 @@ def run_program(*arguments: str | Path) -> str:
 def generate(folder: Path) -> list[Path]:
     """Clips of 8 s from the demo model."""
     bundle, clips = folder / "bundle", folder / "generated"
-    exporting = [sys.executable, ROOT / "scripts" / "export_model.py", ROOT / "models" / "demo", bundle]
+    exporting = [sys.executable, "-m", "musicsteer.export_model", ROOT / "models" / "demo", bundle]
     subprocess.run(exporting, check=True, capture_output=True)
     prompts = ["--prompt", "fast bright piano music with drums", "--prompt", "slow dark organ music"]
     settings = ["--seed", "0:2", "--duration", "8", "--threads", "1", "--no-verify"]

@@ -13,12 +13,12 @@ quietly() {
     "$@" >"$work/log" 2>&1 || { cat "$work/log" && return 1; }
 }
 
-torch=$(sed -n 's/^Torch_DIR:PATH=//p' "$root/build/CMakeCache.txt")
+torch=$("$root/.venv/bin/python" -c 'from importlib.util import find_spec as f; print(*f("torch").submodule_search_locations)')
 quietly cmake --install "$root/build" --prefix "$work/prefix"
 quietly cmake -S "$here" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    "-DCMAKE_PREFIX_PATH=$work/prefix" "-DTorch_DIR=$torch"
+    "-DCMAKE_PREFIX_PATH=$work/prefix;$torch"
 quietly cmake --build "$work/build"
-quietly "$root/.venv/bin/python" "$root/scripts/export_model.py" "$root/models/demo" "$work/demo"
+quietly "$root/build/musicsteer" export "$root/models/demo" "$work/demo"
 quietly "$work/prefix/bin/musicsteer" extract --model "$work/demo" --prompts "$root/prompts/brightness.json" \
     --limit 2 --duration 0.4 --out "$work/bright.safetensors"
 "$work/build/steer" "$work/demo" "$work/bright.safetensors" "$work/steered.wav"

@@ -13,7 +13,8 @@ import torch
 from job import Engine, Output, Run
 from reference import Reference
 from torch import Tensor
-from torchscript.parity import BOUND, Difference, difference
+
+from musicsteer.torchscript.parity import BOUND, Difference, difference
 
 # A greedy choice may fall either way where the two best logits are nearer than this many measured errors.
 MARGIN_ERRORS = 10.0

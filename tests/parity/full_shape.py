@@ -20,7 +20,7 @@ import torch
 import transformers
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1] / "scripts"), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1] / "src" / "python"), str(HERE)]
 
 from checkpoints import SHAPES, Shape, musicgen_small_shape  # noqa: E402
 from comparison import GreedyComparison, compare_greedy, compare_tensors  # noqa: E402
@@ -28,7 +28,8 @@ from job import Engine, Request, Run  # noqa: E402
 from reference import Reference  # noqa: E402
 from shared_runs import PROMPTS, random_codes, teacher_forced  # noqa: E402
 from sides import prepare  # noqa: E402
-from torchscript.parity import BOUND, Difference, difference  # noqa: E402
+
+from musicsteer.torchscript.parity import BOUND, Difference, difference  # noqa: E402
 
 TEACHER_FORCED_FRAMES = 4
 REQUESTS = (Request(PROMPTS[0]), Request(PROMPTS[1], negative_prompt="sad quiet music"))

@@ -198,6 +198,7 @@ class Engine:
         decode: dict[str, Tensor] | None = None,
         hear: dict[str, Path] | None = None,
         threads: int = 1,
+        device: str = "cpu",
     ) -> Results:
         """Run a job; a failure of the probe itself is an AssertionError with what it said."""
         tensors = Tensors()
@@ -205,6 +206,7 @@ class Engine:
         job = {
             "bundle": str(self.bundle),
             "threads": threads,
+            "device": device,
             "input": str(files["input.safetensors"]),
             "output": str(files["output.safetensors"]),
             "texts": texts or {},

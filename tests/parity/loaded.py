@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from checkpoints import MELODY_SHAPES, SHAPES, Shape, build
-from export_model import build_modules, describe
-from torchscript.checkpoint import Checkpoint
-from torchscript.parity import Case, Difference, Modules, compare, make_case, reference, replay
+
+from musicsteer.export_model import build_modules, describe
+from musicsteer.torchscript.checkpoint import Checkpoint
+from musicsteer.torchscript.parity import Case, Difference, Modules, compare, make_case, reference, replay
 
 NAMES = [shape.name for shape in SHAPES]
 MELODY_NAMES = [shape.name for shape in MELODY_SHAPES]

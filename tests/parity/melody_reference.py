@@ -14,8 +14,9 @@ import torch
 from job import Run
 from reference import SITES, Reference, Watch, delay, schedule_factors, steering, undelay
 from torch import Tensor
-from torchscript.parity import told_by_transformers
 from transformers import DynamicCache, EncoderDecoderCache, MusicgenMelodyForConditionalGeneration
+
+from musicsteer.torchscript.parity import told_by_transformers
 
 
 class MelodyReference(Reference):

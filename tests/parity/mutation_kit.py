@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torchscript import common
+
+from musicsteer.torchscript import common
 
 Patch = Callable[[Any, str, Any], None]
 

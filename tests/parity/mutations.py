@@ -13,7 +13,8 @@ import torch
 from mutation_kit import MUTATIONS, Mutation, Patch, change_weights, injected, mistake
 from torch import Tensor
 from torch.nn import functional as F
-from torchscript import codec, codec_layers, common, decoder, parity, text_encoder
+
+from musicsteer.torchscript import codec, codec_layers, common, decoder, parity, text_encoder
 
 __all__ = ["MUTATIONS", "Mutation", "injected"]
 

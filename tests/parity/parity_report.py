@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from comparison import GreedyComparison
-from torchscript.parity import Difference
+
+from musicsteer.torchscript.parity import Difference
 
 
 @dataclass

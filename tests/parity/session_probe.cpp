@@ -4,6 +4,7 @@
 //   input    a safetensors file with the tensors that the job names
 //   output   the file to write
 //   threads  1 unless given
+//   device   "cpu" unless given, or "double" (device_double.hpp)
 //   texts    {name: text}    gives NAME [S, Dt], text states
 //   encode   {name: tensor}  gives NAME [B, K, T], codes of samples [B, C, N]
 //   decode   {name: tensor}  gives NAME [B, C, N], samples of codes [B, K, T]
@@ -32,6 +33,7 @@
 #include <string>
 #include <vector>
 
+#include "device_double.hpp"
 #include "generation/activations.hpp"
 #include "generation/generation_session.hpp"
 #include "generation/scoring.hpp"
@@ -241,7 +243,11 @@ void run_session(const std::string& name, const json& run, Job& job) {
 
 void run_job(const json& spec) {
     musicsteer::set_num_threads(spec.value("threads", 1));
-    Job job{musicsteer::Model::load(musicsteer::Bundle::open(spec.at("bundle").get<std::string>())), {}, {}};
+    musicsteer::BundleOptions options;
+    if (spec.value("device", "cpu") == "double") options.device = device_double();
+    Job job{musicsteer::Model::load(musicsteer::Bundle::open(spec.at("bundle").get<std::string>(), options)),
+            {},
+            {}};
     if (spec.contains("input")) job.input = musicsteer::load_tensors(spec.at("input").get<std::string>());
     const json texts = spec.value("texts", json::object());
     for (const auto& [name, text] : texts.items()) {

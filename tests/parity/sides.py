@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checkpoints
-import export_model
 import torch
 import transformers
 from job import REPOSITORY, Engine
 from melody_reference import MelodyReference
 from reference import Reference
+
+from musicsteer import export_model
 
 CACHE = Path(os.environ.get("MUSICSTEER_PARITY_CACHE", REPOSITORY / ".cache" / "parity"))
 
@@ -33,8 +34,8 @@ class Sides:
 def scripts_hash() -> str:
     """Changes with everything that decides a checkpoint or its bundle."""
     digest = hashlib.sha256(f"{torch.__version__} {transformers.__version__}".encode())
-    scripts = REPOSITORY / "scripts"
-    for path in [*sorted((scripts / "torchscript").glob("*.py")), scripts / "export_model.py"]:
+    package = Path(export_model.__file__).parent
+    for path in [*sorted((package / "torchscript").glob("*.py")), package / "export_model.py"]:
         digest.update(path.read_bytes())
     digest.update(Path(checkpoints.__file__).read_bytes())
     return digest.hexdigest()[:16]

@@ -9,7 +9,8 @@ from comparison import worst
 from loaded import NAMES, load_shape, modules_of
 from shared_runs import random_codes
 from sides import Sides
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 CUT = [
     shape.name
@@ -19,7 +20,7 @@ CUT = [
 
 
 def test_pieces_are_the_whole(sides: Sides) -> None:
-    """Some pieces of 50 frames and a little more; more clips than share an LSTM call."""
+    """Five pieces of 50 frames and a shorter one; more clips than share an LSTM call."""
     codes = random_codes(sides.reference, 5, 265, seed=9)
     single = {f"{i}": codes[i : i + 1] for i in range(len(codes))}
     ours = sides.engine(decode={"all": codes} | single).tensors
@@ -29,6 +30,15 @@ def test_pieces_are_the_whole(sides: Sides) -> None:
         assert torch.equal(ours["all"][i], ours[f"{i}"][0]), f"clip {i} depends on the others"
     assert not worst([difference("samples", ours["all"], two_threads, BOUND)])
     assert torch.equal(two_threads, again), "the bytes depend on which thread did what"
+
+
+def test_a_last_piece_of_any_length(sides: Sides) -> None:
+    """Also one that is shorter than the codec's reach, or ends within it."""
+    clips = {f"{n}": random_codes(sides.reference, 1, n, seed=n) for n in (49, 50, 51, 53, 57, 101)}
+    ours = sides.engine(decode=clips).tensors
+    for name, codes in clips.items():
+        whole = sides.reference.decode(codes)
+        assert not worst([difference("samples", whole, ours[name], BOUND)]), f"{name} frames"
 
 
 def test_what_cannot_be_cut_says_so() -> None:

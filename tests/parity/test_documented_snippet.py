@@ -26,7 +26,7 @@ def snippet() -> str:
 
 def test_python_hooks_sound_the_same(tmp_path: Path) -> None:
     bundle, vectors, clip = tmp_path / "bundle", tmp_path / "tempo.safetensors", tmp_path / "clip.wav"
-    export = [sys.executable, ROOT / "scripts" / "export_model.py", ROOT / "models" / "demo", bundle]
+    export = [sys.executable, "-m", "musicsteer.export_model", ROOT / "models" / "demo", bundle]
     subprocess.run([*export, "--no-verify"], check=True)
     extract = [PROGRAM, "extract", "--model", bundle, "--prompts", ROOT / "prompts" / "tempo.json"]
     extract += ["--limit", "2", "--duration", "1", "--out", vectors, *COMMON]

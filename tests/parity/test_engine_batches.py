@@ -10,7 +10,8 @@ from comparison import same_clip
 from job import Injection, Request, Run
 from shared_runs import PROMPTS, batch, random_codes, random_vector
 from sides import Sides
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 FRAMES = 24
 TEXT_LENGTH = 64  # given, as batches of one run share it

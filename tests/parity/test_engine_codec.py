@@ -10,7 +10,8 @@ from parity_report import ParityReport
 from shared_runs import random_codes
 from sides import Sides
 from torch import Tensor
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 # Frames of a clip: a few, and enough for the LSTM to run in.
 LENGTHS = (7, 120)

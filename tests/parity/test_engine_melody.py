@@ -15,8 +15,9 @@ from parity_report import ParityReport
 from shared_runs import PROMPTS, random_vector, steered_batch, teacher_forced
 from sides import Sides
 from torch import Tensor
-from torchscript.melody import extract_chroma
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.melody import extract_chroma
+from musicsteer.torchscript.parity import BOUND, difference
 
 FRAMES = 60
 

@@ -17,7 +17,8 @@ from comparison import compare_greedy, compare_tensors, same_clip, worst
 from job import Engine, Request, Run
 from shared_runs import PROMPTS, random_codes, steered_batch, teacher_forced
 from sides import Sides
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 FRAMES = 8
 

@@ -11,7 +11,8 @@ from job import Output, Request, Run
 from parity_report import ParityReport
 from shared_runs import PROMPTS, alone, batch, teacher_forced
 from sides import Sides
-from torchscript.parity import BOUND, difference
+
+from musicsteer.torchscript.parity import BOUND, difference
 
 FRAMES = 200
 BATCHES = {"batch 1": alone, "batch": batch}

@@ -9,8 +9,9 @@ import torch
 from loaded import MELODY_NAMES, differences, load_shape, modules_of
 from mutation_kit import Mutation, Patch, injected
 from torch import Tensor
-from torchscript import parity, prefix_decoder
-from torchscript.parity import BOUND, Steer, compare, make_case, reference, replay
+
+from musicsteer.torchscript import parity, prefix_decoder
+from musicsteer.torchscript.parity import BOUND, Steer, compare, make_case, reference, replay
 
 shapes = pytest.mark.parametrize("name", MELODY_NAMES)
 

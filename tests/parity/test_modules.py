@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from loaded import NAMES, differences, load_shape, modules_of
-from torchscript.parity import Case, Steer, compare, guided, make_case, reference, replay
+
+from musicsteer.torchscript.parity import Case, Steer, compare, guided, make_case, reference, replay
 
 shapes = pytest.mark.parametrize("name", NAMES)
 

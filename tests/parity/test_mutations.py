@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from loaded import NAMES, differences, load_shape, modules_of
 from mutations import MUTATIONS, Mutation, injected
-from torchscript.parity import BOUND, Modules
+
+from musicsteer.torchscript.parity import BOUND, Modules
 
 
 def test_the_honest_modules_pass() -> None:

@@ -15,8 +15,9 @@ import pytest
 import sentencepiece
 from tokenizer_texts import REPO, SENTENCES, all_texts, character_names, prompts
 from tokenizers import Tokenizer
-from torchscript.tokenizer_file import canonical
 from transformers import T5Tokenizer
+
+from musicsteer.torchscript.tokenizer_file import canonical
 
 TEXTS = int(os.environ.get("MUSICSTEER_TOKENIZER_TEXTS", "6500"))
 SEED = int(os.environ.get("MUSICSTEER_TOKENIZER_SEED", "7"))

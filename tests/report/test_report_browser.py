@@ -77,7 +77,7 @@ def pages(sweep: Path) -> dict[str, Path]:
     made = {"folder": sweep.parent / "report", "single": sweep.parent / "single.html"}
     for kind, out in made.items():
         extra = ["--single-file", "--audio", "flac"] if kind == "single" else []
-        command = [sys.executable, ROOT / "scripts" / "report.py", sweep, "--out", out, *extra]
+        command = [sys.executable, "-m", "musicsteer.report", sweep, "--out", out, *extra]
         subprocess.run(command, check=True, capture_output=True)
     return {"folder": made["folder"] / "index.html", "single": made["single"]}
 
@@ -369,7 +369,8 @@ def test_concepts_with_other_sizes_of_strength_get_panels(chromium, tmp_path):
     write_sweep(tmp_path / "sweep", records)
     command = [
         sys.executable,
-        ROOT / "scripts" / "report.py",
+        "-m",
+        "musicsteer.report",
         tmp_path / "sweep",
         "--out",
         tmp_path / "report",

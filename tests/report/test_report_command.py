@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 import soundfile
 from example_sweeps import grid, plan_of, record, steering, write_audio, write_sweep
-from report.audio import UnreadableAudio, encode_clip
-from report.command_line import command_line
+
+from musicsteer.report.audio import UnreadableAudio, encode_clip
+from musicsteer.report.command_line import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
 
 
 def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "report.py", *map(str, arguments)]
+    command = [sys.executable, "-m", "musicsteer.report", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -144,7 +145,7 @@ def test_flac_keeps_every_sample_and_vorbis_every_length(tmp_path, sweep):
 def test_command_line_spells_every_setting():
     entry = record('it\'s a "prompt"; $HOME', 7, [steering(-0.25, source_layer=3, strategy="one-to-all")])
     words = shlex.split(command_line(entry, "my bundle", "clip.wav"))
-    assert words[:4] == ["build/musicsteer", "generate", "--model", "my bundle"]
+    assert words[:4] == ["musicsteer", "generate", "--model", "my bundle"]
     assert '--prompt=it\'s a "prompt"; $HOME' in words
     assert words[words.index("--steer") + 1] == (
         "vectors/tempo.safetensors:alpha=-0.25:strategy=one-to-all:layers=0,1,2,3,4:source-layer=3"

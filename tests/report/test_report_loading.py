@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from example_sweeps import grid, record, write_sweep
-from report.errors import ReportError
-from report.loading import read_sweeps
+
+from musicsteer.report.errors import ReportError
+from musicsteer.report.loading import read_sweeps
 
 
 def test_a_torn_last_line_is_skipped_and_said(tmp_path):

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from example_sweeps import WEIGHTS, grid, write_audio, write_sweep
-from report.errors import ReportError
-from report.loading import Sweep, check_one_model
-from report.patches import patch_data, read_patches
 from test_report_browser import chromium, open_page  # noqa: F401
 from test_report_command import data_of, report
+
+from musicsteer.report.errors import ReportError
+from musicsteer.report.loading import Sweep, check_one_model
+from musicsteer.report.patches import patch_data, read_patches
 
 SITES = ("resid_pre", "cross_attn_out")
 

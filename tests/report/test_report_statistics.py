@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from example_sweeps import grid, plan_of, record, steering, write_sweep
-from report.curves import count_missing, curves_of
-from report.errors import ReportError
-from report.loading import read_sweeps
-from report.statistics import estimate_change, estimate_mean
 from scipy import stats
+
+from musicsteer.report.curves import count_missing, curves_of
+from musicsteer.report.errors import ReportError
+from musicsteer.report.loading import read_sweeps
+from musicsteer.report.statistics import estimate_change, estimate_mean
 
 
 def column(*values: float) -> np.ndarray:

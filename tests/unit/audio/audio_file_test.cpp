@@ -50,11 +50,11 @@ TEST(AudioFile, WritesPcm24) {
     EXPECT_EQ(bytes.substr(bytes.size() - 12), "\x00\x00\x40\x00\x00\x80\xFF\xFF\x7F\x03\x00\x00"s);
 }
 
-TEST(AudioFile, ClampsAndCountsInPcm) {
+TEST(AudioFile, ClampsInPcm) {
     const TempFolder folder;
     const Audio audio{{1.0F, -1.0F, 1.01F, -7.0F, 1e30F, 0.99F}, 1, 8000};
     for (const SampleFormat format : {SampleFormat::kPcm16, SampleFormat::kPcm24}) {
-        EXPECT_EQ(write_wav(folder / "a.wav", audio, format, Overwrite::kAllow).clipped_samples, 3);
+        write_wav(folder / "a.wav", audio, format, Overwrite::kAllow);
         const std::vector<float> found = read_audio(folder / "a.wav").samples;
         const float top = format == SampleFormat::kPcm16 ? 32767.0F / 32768.0F : 8388607.0F / 8388608.0F;
         EXPECT_EQ(std::vector<float>(found.begin(), found.end() - 1),
@@ -66,8 +66,7 @@ TEST(AudioFile, ClampsAndCountsInPcm) {
 TEST(AudioFile, FloatKeepsEveryBitAndWhatIsBeyondFullScale) {
     const TempFolder folder;
     const Audio audio{{0.1F, -1.0F / 3.0F, 2.5F, -7.0F, 1e-40F, -0.0F}, 2, 44100};
-    const WriteReport report = write_wav(folder / "a.wav", audio, SampleFormat::kFloat, Overwrite::kRefuse);
-    EXPECT_EQ(report.clipped_samples, 2);
+    write_wav(folder / "a.wav", audio, SampleFormat::kFloat, Overwrite::kRefuse);
     const Audio found = read_audio(folder / "a.wav");
     EXPECT_EQ(found.samples, audio.samples);
     EXPECT_TRUE(std::signbit(found.samples[5]));

@@ -146,7 +146,7 @@ TEST_F(VectorFileTest, IgnoresMetadataThatItDoesNotKnow) {
 TEST_F(VectorFileTest, RefusesFilesOfOthersAndNewerOnes) {
     expect_refused([](TensorFile& content) { content.metadata.clear(); },
                    "a safetensors file without musicsteer's metadata, so no vector file; 'musicsteer "
-                   "extract' makes such files, and scripts/import_vectors.py makes them of other tools' "
+                   "extract' makes such files, and 'musicsteer import' makes them of other tools' "
                    "vectors");
     expect_refused([](TensorFile& content) { content.metadata["musicsteer"] = "1"; },
                    "metadata.musicsteer: expected an object, found a number");

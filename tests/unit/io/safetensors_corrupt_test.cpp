@@ -53,7 +53,7 @@ TEST_P(CorruptSafetensors, IsRefusedWithASentence) {
 }
 
 const std::vector<CorruptFile> kOthers = {
-    {"gguf", "GGUF\x03\0\0\0\0\0"s, "no safetensors file but a GGUF file; scripts/import_vectors.py"},
+    {"gguf", "GGUF\x03\0\0\0\0\0"s, "no safetensors file but a GGUF file; 'musicsteer import'"},
     {"lfs_pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
      "no safetensors file but a Git LFS pointer in place of the file; fetch it by git lfs pull"},
     {"zip", "PK\x03\x04 and more", "no safetensors file but a zip archive such as torch.save"},

@@ -148,7 +148,7 @@ TEST(Manifest, RefusesAnotherFormatAndNewerOnes) {
         "written for a newer musicsteer (format version 6, this one reads up to 5); update musicsteer");
     expect_refused("/format_version", 4,
                    "written for an older musicsteer (format version 4, this one reads from 5 on); export the "
-                   "checkpoint again with scripts/export_model.py");
+                   "checkpoint again with 'musicsteer export'");
     expect_refused("/oldest_reader", 0, "oldest_reader: expected a whole number from 1 to 1048576, found 0");
     expect_refused("/format_version", 0,
                    "format_version: expected a whole number from 1 to 1048576, found 0");
@@ -284,10 +284,10 @@ TEST(ManifestLoad, SaysWhatIsThereInsteadOfABundle) {
     write_bytes(folder / "config.json", "{}");
     EXPECT_THAT([&] { Manifest::load(folder.path()); },
                 ThrowsMessage<InputError>(
-                    path + ": a checkpoint, not a model bundle; export it with scripts/export_model.py"));
-    EXPECT_THAT([&] { Manifest::load(folder / "none"); },
-                ThrowsMessage<InputError>(
-                    path + "/none: no such folder; scripts/export_model.py makes a model bundle"));
+                    path + ": a checkpoint, not a model bundle; export it with 'musicsteer export'"));
+    EXPECT_THAT(
+        [&] { Manifest::load(folder / "none"); },
+        ThrowsMessage<InputError>(path + "/none: no such folder; 'musicsteer export' makes a model bundle"));
     EXPECT_THAT([&] { Manifest::load(folder / "config.json"); },
                 ThrowsMessage<InputError>(
                     path + "/config.json: expected the folder of a model bundle, found a file"));

@@ -1,0 +1,1 @@
+"""Sweeps on clusters: shards on SLURM or Ray, and their merge."""

@@ -1,0 +1,147 @@
+"""Make a vector file for musicsteer of steering vectors from another tool.
+
+    musicsteer import theirs.pt mood.safetensors
+    musicsteer import sae/ feature.safetensors --feature 123 --layer 8
+
+Accepted (docs/formats.md): .pt of torch.save, .safetensors, .npz and .npy, GGUF control vectors, and decoder
+rows of sparse autoencoders by SAELens or sparsify. Nothing in a file is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from musicsteer.vector_import.placing import SITES, Choice, place
+from musicsteer.vector_import.readers import limited_memory, read, source_file
+from musicsteer.vector_import.tensors import ImportFailure
+from musicsteer.vector_import.vector_file import (
+    Model,
+    check_model,
+    encode,
+    metadata_of,
+    model_of_bundle,
+    model_of_metadata,
+    sha256_of,
+    write,
+)
+
+EXAMPLES = """examples:
+  a dict {layer: tensor} of torch.save:   musicsteer import theirs.pt mood.safetensors --concept mood
+  one vector:                             musicsteer import v.pt mood.safetensors --layer 12
+  for a model of ours, without warnings:  musicsteer import theirs.pt mood.safetensors --model out/bundle
+  control vectors of llama.cpp or repeng: musicsteer import theirs.gguf mood.safetensors
+  a feature of a sparse autoencoder:      musicsteer import sae/ f.safetensors --feature 123 --layer 8
+"""
+
+
+def whole_number(text: str) -> int:
+    """A number of 0 or more, as argparse reads it."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="musicsteer import",
+        description="Make a vector file for musicsteer of steering vectors from another tool.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file", type=Path, help=".pt, .safetensors, .npz, .npy, .gguf, or a folder of SAELens"
+    )
+    parser.add_argument("out", type=Path, help="vector file to write (safetensors)")
+    parser.add_argument("--layer", type=whole_number, help="of a file of one vector; layers count from 0")
+    parser.add_argument("--feature", type=whole_number, help="which feature of a sparse autoencoder")
+    parser.add_argument(
+        "--site", choices=SITES, default="resid_post", help="where in its layer a vector belongs (resid_post)"
+    )
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--model", type=Path, help="bundle of the model that they are for: sizes are checked")
+    model.add_argument("--num-layers", type=whole_number, help="of the model (the highest layer there is)")
+    parser.add_argument("--concept", help="what the direction is of (imported)")
+    parser.add_argument("--positive", help="what a positive alpha moves towards (positive)")
+    parser.add_argument("--negative", help="what a negative alpha moves towards (negative)")
+    parser.add_argument("--force", action="store_true", help="replace OUT")
+    options = parser.parse_args(arguments)
+    if options.feature is not None and options.layer is None:
+        parser.error("--feature needs --layer: which layer the sparse autoencoder was trained on")
+    return options
+
+
+def words_of(options: argparse.Namespace, metadata: dict[str, str]) -> dict[str, str]:
+    """Concept and labels: as given, else as the file says, else placeholders."""
+    try:
+        labels: Any = json.loads(metadata.get("labels", "{}"))
+    except ValueError:
+        labels = {}
+    known = {"concept": metadata.get("concept", "imported"), "positive": "positive", "negative": "negative"}
+    if isinstance(labels, dict):
+        known |= {side: str(labels[side]) for side in ("positive", "negative") if side in labels}
+    given = {key: getattr(options, key) for key in known}
+    return known | {key: value for key, value in given.items() if value is not None}
+
+
+def import_vectors(options: argparse.Namespace) -> str:
+    """Read, check and write; returns a line about the result.
+
+    Raises:
+        ImportFailure: a sentence.
+    """
+    source = source_file(options.file)
+    if options.out.exists() and not options.force:
+        raise ImportFailure(f"{options.out}: exists; give --force to replace it")
+    if options.out.exists() and source.exists() and options.out.samefile(source):
+        raise ImportFailure(f"{options.out}: is the file that is read; choose another name")
+    with limited_memory(source):
+        file = read(options.file)
+        vectors = place(file, Choice(options.site, options.layer, options.feature), options.file)
+    model = model_of_bundle(options.model) if options.model else model_of_metadata(file.metadata)
+    if options.num_layers is not None:
+        model = Model(model.name, model.weights_sha256, options.num_layers, model.hidden_size)
+    model = check_model(vectors, model, options.file)
+    made_from: dict[str, Any] = {
+        "operation": "import",
+        "sources": [{"file": source.name, "sha256": sha256_of(source)}],
+    }
+    if options.feature is not None:
+        made_from["settings"] = {"feature": options.feature}
+    metadata = metadata_of(vectors, model, words_of(options, file.metadata), made_from)
+    write(options.out, encode(vectors, metadata), options.force)
+    noun = "vector" if len(vectors) == 1 else "vectors"
+    return f"{options.out}: {len(vectors)} {noun} of {model.hidden_size}, {', '.join(vectors)}"
+
+
+def interrupt(*_: object) -> None:
+    """Let a polite kill clean up as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        print(import_vectors(options))
+    except ImportFailure as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {options.file}: cannot be read: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""`python -m musicsteer.report`."""
+
+import sys
+
+from musicsteer.report.cli import main
+
+sys.exit(main())
