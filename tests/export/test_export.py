@@ -394,7 +394,10 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
     "another model": (config(model_type="t5", architectures=["T5Model"]), "T5Model"),
     "weights not fetched": (pointer("model.safetensors"), "model.safetensors is a Git LFS pointer"),
     "tokenizer not fetched": (pointer("tokenizer.json"), "git lfs pull"),
-    "audiocraft's": (only("state_dict.bin", "compression_state_dict.bin"), "is in audiocraft's format"),
+    "audiocraft's": (
+        only("state_dict.bin", "compression_state_dict.bin"),
+        "state_dict.bin cannot be read",
+    ),
     "an adapter": (adapter, "is a LoRA adapter of facebook/musicgen-small, not a whole model: export"),
     "a whole cache": (
         only("models--facebook--musicgen-small/snapshots/1/config.json"),

@@ -27,7 +27,13 @@ from transformers import T5Tokenizer
 from musicsteer.export_model import export
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
-from musicsteer.torchscript.checkpoint import CheckpointError, one_line, read_checkpoint, weights_sha256
+from musicsteer.torchscript.checkpoint import (
+    CheckpointError,
+    Extras,
+    one_line,
+    read_checkpoint,
+    weights_sha256,
+)
 from musicsteer.torchscript.common import UnsupportedCheckpoint
 from musicsteer.torchscript.melody import extract_chroma, write_tune
 from musicsteer.torchscript.parity import (
@@ -213,7 +219,7 @@ def check_binary(
 
 def check(options: argparse.Namespace, bundle: Path) -> bool:
     """Compare, print the report, and say whether all of it holds."""
-    checkpoint = read_checkpoint(options.checkpoint, options.lora)
+    checkpoint = read_checkpoint(options.checkpoint, Extras(options.lora))
     modules = Modules.load(bundle)
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     about = modules.manifest["model"]
@@ -261,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise BundleError(f"{options.bundle} is no bundle: it has no manifest.json")
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle or export(
-                options.checkpoint, Path(folder) / "bundle", lora=options.lora, verify=False
+                options.checkpoint, Path(folder) / "bundle", extras=Extras(options.lora), verify=False
             )
             return 0 if check(options, bundle) else 1
     except (CheckpointError, UnsupportedCheckpoint, BundleError) as error:

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from musicsteer.download import announce_download
 from musicsteer.torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
 from musicsteer.torchscript.checkpoint import (
+    NO_EXTRAS,
     Checkpoint,
     CheckpointError,
+    Extras,
     one_line,
     read_checkpoint,
     weights_sha256,
@@ -240,10 +242,10 @@ def export(
     precision: str = "f32",
     name: str | None = None,
     codec_precision: str = "f32",
-    lora: Path | None = None,
+    extras: Extras = NO_EXTRAS,
     **options: bool,
 ) -> Path:
-    """Write the bundle of `source` to `out`, with the adapter in `lora` merged.
+    """Write the bundle of `source` to `out`, put together with `extras`.
 
     Options: `force` (replace a bundle) and `verify` (on).
 
@@ -255,7 +257,7 @@ def export(
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
     """
     with new_bundle(out, options.get("force", False)) as folder:
-        checkpoint = read_checkpoint(source, lora)
+        checkpoint = read_checkpoint(source, extras)
         manifest = describe(checkpoint, name, precision, codec_precision)
         modules = build_modules(checkpoint.model, codec_precision)
         check_space(folder, modules.values())
@@ -287,12 +289,24 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "checkpoint",
-        help="a folder, a folder of the Hugging Face cache, a hub id such as facebook/musicgen-melody, which "
-        "is downloaded, or demo, the model that comes with musicsteer",
+        help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
+        "id such as facebook/musicgen-melody, which is downloaded, or demo, the model that comes along",
     )
     parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
     parser.add_argument(
         "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter that peft saved, merged into the weights"
+    )
+    parser.add_argument(
+        "--text-encoder",
+        metavar="SOURCE",
+        help="T5 for a folder in audiocraft's format, which has none: a folder or hub id (default: the one "
+        "that it names)",
+    )
+    parser.add_argument(
+        "--codec",
+        metavar="SOURCE",
+        help="EnCodec in Hugging Face format for a folder in audiocraft's (default: the folder's own, or the "
+        "one that it names)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
@@ -326,7 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.precision,
             options.name,
             options.codec_precision,
-            options.lora,
+            Extras(options.lora, options.text_encoder, options.codec),
             force=options.force,
             verify=not options.no_verify,
         )

@@ -20,8 +20,9 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
+from musicsteer.torchscript import audiocraft
 from musicsteer.torchscript.lora import merge
-from musicsteer.torchscript.source import CheckpointError, hub_name, resolve_source
+from musicsteer.torchscript.source import CheckpointError, hub_name, is_audiocraft, resolve_source
 from musicsteer.torchscript.tokenizer_file import TokenizerError, canonical
 
 # model_type in config.json -> the class of transformers
@@ -267,7 +268,39 @@ GENERATION = {
 }
 
 
-def read_checkpoint(source: str, lora: Path | None = None) -> Checkpoint:
+@dataclass(frozen=True)
+class Extras:
+    """What is put together with a checkpoint."""
+
+    lora: Path | None = None  # an adapter to merge
+    text_encoder: str | None = None  # of a folder in audiocraft's format; none: the one that it names
+    codec: str | None = None  # likewise; none: its own, or the one that it names
+
+
+NO_EXTRAS = Extras()
+
+
+def read_audiocraft(name: str, folder: Path, extras: Extras) -> Checkpoint:
+    """Load a folder in audiocraft's format; tokenizer and text encoder are T5's."""
+    found = audiocraft.read_folder(folder)
+    text_encoder = extras.text_encoder or audiocraft.text_encoder_of(found)
+    model = audiocraft.build_model(found, text_encoder, extras.codec)
+    licence, note = read_licence(str(folder))
+    seconds = found.config["dataset"]["segment_duration"]
+    guidance = (found.config.get("classifier_free_guidance") or {}).get("inference_coef")
+    return Checkpoint(
+        source=name,
+        model=model,
+        tokenizer_json=read_tokenizer(text_encoder),
+        licence=licence,
+        licence_note=note,
+        generation={} if guidance is None else {"guidance_scale": guidance_scale(float(guidance))},
+        max_length=math.ceil(seconds * model.config.audio_encoder.frame_rate),
+        chroma=audiocraft.chroma_settings(found) if audiocraft.hears_melody(found) else {},
+    )
+
+
+def read_checkpoint(source: str, extras: Extras = NO_EXTRAS) -> Checkpoint:
     """Load a checkpoint from a folder, the Hugging Face cache, or the hub; with a LoRA folder merged.
 
     Raises:
@@ -276,6 +309,16 @@ def read_checkpoint(source: str, lora: Path | None = None) -> Checkpoint:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     found = resolve_source(source)
+    lora = extras.lora
+    name = f"{found.name} with LoRA {lora.name}" if lora else found.name
+    if found.folder and is_audiocraft(found.folder):
+        checkpoint = read_audiocraft(name, found.folder, extras)
+        if lora:
+            merge(checkpoint.model, lora)
+        return checkpoint
+    for flag, given in (("--text-encoder", extras.text_encoder), ("--codec", extras.codec)):
+        if given:
+            raise CheckpointError(f"{flag} is for folders in audiocraft's format, which {source} is not")
     place = found.place
     check_source(place)
     generation = read_generation(place)
@@ -285,7 +328,7 @@ def read_checkpoint(source: str, lora: Path | None = None) -> Checkpoint:
     if lora:
         merge(model, lora)
     return Checkpoint(
-        source=f"{found.name} with LoRA {lora.name}" if lora else found.name,
+        source=name,
         model=model,
         tokenizer_json=tokenizer_json,
         licence=licence,
