@@ -98,7 +98,8 @@ void merge(const SweepFlags& flags, const Context& context) {
 
 void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep planned) {
     // Before there is a folder whose plan says so.
-    require_memory(batch_memory(planned.plan, planned.bundle.manifest()), available_memory());
+    require_memory(batch_memory(planned.plan, planned.bundle.manifest()),
+                   available_memory(planned.bundle.device()));
     SweepFolder folder(flags.out, planned.plan, log_warn);
     log_info(estimate_text(estimate_sweep(planned.plan, planned.bundle.manifest(), folder.records(),
                                           measured_seconds_per_clip(folder.paths())),

@@ -153,7 +153,8 @@ PlannedSweep expand(SweepRequest request, const SweepFlags& flags, const CLI::Ap
     options.device = request.device.value_or("cpu");
     options.on_warning = log_warn;
     Bundle bundle = open_sweep_bundle(flags.model, request.model, options.device);
-    options.memory = flags.memory > 0 ? flags.memory : default_memory(bundle.manifest(), available_memory());
+    options.memory = flags.memory > 0 ? flags.memory
+                                      : default_memory(bundle.manifest(), available_memory(bundle.device()));
     const Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
     SweepPlan plan = make_sweep_plan(request, bundle.manifest(), tokenizer, options);
     return {std::move(plan), std::move(bundle)};

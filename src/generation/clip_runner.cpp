@@ -83,7 +83,7 @@ ClipRunner::ClipRunner(const Model& model, ClipRunOptions options, std::size_t c
     if (options_.threads > 0) set_num_threads(options_.threads);
     const ClipNeeds needs = needs_of(options_, text_length);
     const bool is_default = options_.batch_size == 0;
-    const std::uint64_t available = available_memory();
+    const std::uint64_t available = available_memory(model.bundle.device());
     const std::uint64_t wanted = options_.memory > 0 ? options_.memory : available / 2;
     shape_.batch_size =
         is_default ? default_batch_size(model.manifest(), needs, static_cast<std::int64_t>(clips), wanted)

@@ -1,5 +1,7 @@
 #include "model/memory.hpp"
 
+#include <ATen/DeviceAccelerator.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -9,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "model/script_call.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
@@ -114,6 +117,12 @@ std::int64_t default_batch_size(const Manifest& manifest, const ClipNeeds& needs
 std::uint64_t available_memory(const std::filesystem::path& root) {
     constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
     return std::min(free_by_meminfo(root).value_or(kUnknown), free_by_cgroup(root).value_or(kUnknown));
+}
+
+std::uint64_t available_memory(c10::Device device) {
+    if (!device.is_cuda()) return available_memory();
+    const c10::DeviceIndex index = device.has_index() ? device.index() : at::accelerator::getDeviceIndex();
+    return with_our_errors("device", [&] { return at::accelerator::getMemoryInfo(index).first; });
 }
 
 void require_memory(const MemoryEstimate& estimate, std::uint64_t available) {

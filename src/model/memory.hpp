@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -49,6 +51,9 @@ std::int64_t default_batch_size(const Manifest& manifest, const ClipNeeds& needs
 /// The maximum value where that is unknown.
 /// @param root  where proc and sys are found
 std::uint64_t available_memory(const std::filesystem::path& root = "/");
+
+/// The same of a device: of a GPU what its driver says.
+std::uint64_t available_memory(c10::Device device);
 
 /// @throws ResourceError "this batch needs about 31.0 GB ... and may take 22.4 GB: use a smaller --batch-size
 /// ..."

@@ -5,8 +5,9 @@
 
 namespace musicsteer {
 
-/// A linear without bias that runs at every step (StepLinear and its lowered kinds in musicsteer.torchscript).
-/// The kernels here multiply the rows of a step; on a GPU, and for very many rows, the module does.
+/// A linear without bias that runs at every step (StepLinear and its lowered kinds in
+/// musicsteer.torchscript). The kernels here multiply the rows of a step; on a GPU, and for very many rows,
+/// the module does.
 class StepLinear {
   public:
     explicit StepLinear(const torch::jit::Module& module);

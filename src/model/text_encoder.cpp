@@ -81,7 +81,7 @@ at::Tensor TextEncoder::encode(std::span<const std::int64_t> ids, const std::sto
 }
 
 void TextEncoder::require_text_memory(std::int64_t tokens) const {
-    const std::uint64_t needed = memory_of(tokens), available = available_memory();
+    const std::uint64_t needed = memory_of(tokens), available = available_memory(device_);
     if (needed <= available) return;
     throw ResourceError("a text of " + std::to_string(tokens) + " tokens needs about " +
                         format_bytes(needed) + " of memory to be encoded, " + format_bytes(available) +

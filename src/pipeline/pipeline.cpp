@@ -129,7 +129,7 @@ SweepOutcome Pipeline::sweep(SweepRequest request, const std::filesystem::path& 
     const OnWarning on_warning = on_warning_of(options);
     PlanOptions planning;
     planning.device = model.bundle.device().str();
-    planning.memory = default_memory(model.manifest(), available_memory());
+    planning.memory = default_memory(model.manifest(), available_memory(model.bundle.device()));
     planning.on_warning = on_warning;
     SweepFolder open(folder, make_sweep_plan(request, model.manifest(), model.tokenizer, planning),
                      on_warning);

@@ -24,7 +24,7 @@ SweepPlan sweep_plan(const Model& model, const StudyRequest& request, const Stag
     sweep.kl = true;
     PlanOptions options;
     options.device = sweep.device.value_or("cpu");
-    options.memory = default_memory(model.manifest(), available_memory());
+    options.memory = default_memory(model.manifest(), available_memory(model.bundle.device()));
     SweepPlan plan = make_sweep_plan(sweep, model.manifest(), model.tokenizer, options);
     for (const std::vector<SweepCondition>& ways : stage.vectors) {
         for (SweepCondition condition : ways) {
