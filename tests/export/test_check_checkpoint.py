@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
-from checkpoints import MELODY_SHAPES, SHAPES, save  # noqa: E402
+from checkpoints import SHAPES, save  # noqa: E402
 from mutations import MUTATIONS, injected  # noqa: E402
 
 from musicsteer import check_checkpoint, export_model  # noqa: E402
@@ -34,17 +34,6 @@ def test_a_good_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str])
     assert "Not checked: the program (nowhere is not there)." in report
     for site in ("resid_pre", "self_attn_heads", "resid_post"):
         assert f"hook point {site} " in report
-
-
-def test_a_melody_checkpoint_and_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = save(MELODY_SHAPES[0], tmp_path)
-    program = ROOT / "build" / "musicsteer"
-    assert run(str(checkpoint), binary=str(program)) == 0
-    report = capsys.readouterr().out
-    assert "Verdict: the same as transformers." in report
-    assert "  ok    prefix of melody and text " in report
-    assert "  ok    'a calm piano mel' and a melody " in report
-    assert "cross_attn" not in report
 
 
 def test_a_wrong_bundle(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
