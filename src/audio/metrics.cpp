@@ -42,7 +42,7 @@ AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options) {
     // Both hops are powers of two, so the frames of the longer one are among those of the shorter.
     const std::int64_t onset_hop = onset_hop_length(audio.sample_rate_hz);
     const std::int64_t hop = std::min(kHopLength, onset_hop);
-    for_each_frame_block(audio, hop, [&](const FrameBlock& block) {
+    for_each_frame_block(audio, {.hop = hop}, [&](const FrameBlock& block) {
         const at::Tensor magnitude = every(block, block.magnitude, kHopLength / hop);
         if (magnitude.size(0) > 0) {
             spectra.add(magnitude);

@@ -11,18 +11,22 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::int64_t kSpectrumFrames = 256;
+/// In a block: 256 frames of the usual size.
+constexpr std::int64_t kBlockSamples = 256 * kFftSize;
 constexpr double kRolloffShare = 0.85;
 constexpr double kMinPower = 1e-10;
 
-/// Samples [first, first + count) of the mean of all channels, 0 outside of the signal. Summed in float32,
-/// as numpy takes the mean of float32 channels.
-at::Tensor mono_samples(const Audio& audio, std::int64_t first, std::int64_t count) {
+/// Samples [first, first + count) of the mean of all channels. Summed in float32, as numpy takes the mean of
+/// float32 channels.
+at::Tensor mono_samples(const Audio& audio, std::int64_t first, std::int64_t count, BeyondEnds beyond_ends) {
     at::Tensor mono = at::zeros({count}, at::kDouble);
     double* const out = mono.mutable_data_ptr<double>();
-    const std::int64_t end = std::min(first + count, audio.frames());
-    for (std::int64_t n = std::max<std::int64_t>(first, 0); n < end; ++n) {
-        const float* const frame = audio.samples.data() + n * audio.channels;
+    const bool reflected = beyond_ends == BeyondEnds::kReflection;
+    const std::int64_t last = audio.frames() - 1;
+    const std::int64_t end = reflected ? first + count : std::min(first + count, audio.frames());
+    for (std::int64_t n = reflected ? first : std::max<std::int64_t>(first, 0); n < end; ++n) {
+        const std::int64_t place = n < 0 ? -n : n > last ? 2 * last - n : n;
+        const float* const frame = audio.samples.data() + place * audio.channels;
         float sum = 0.0F;
         for (std::int64_t channel = 0; channel < audio.channels; ++channel) sum += frame[channel];
         out[n - first] = sum / static_cast<float>(audio.channels);
@@ -45,18 +49,20 @@ at::Tensor every(const FrameBlock& block, const at::Tensor& values, std::int64_t
     return values.slice(0, std::min(first, values.size(0)), values.size(0), step);
 }
 
-void for_each_frame_block(const Audio& audio, std::int64_t hop,
+void for_each_frame_block(const Audio& audio, const Framing& framing,
                           const std::function<void(const FrameBlock&)>& visit) {
     if (audio.frames() < 1) throw InputError("holds no samples: there is nothing to measure");
-    const at::Tensor window = at::hann_window(kFftSize, /*periodic=*/true, at::kDouble);
+    const auto [size, hop, beyond_ends] = framing;
+    const at::Tensor window = at::hann_window(size, /*periodic=*/true, at::kDouble);
     const std::int64_t total = num_spectrum_frames(audio.frames(), hop);
-    for (std::int64_t first = 0; first < total; first += kSpectrumFrames) {
-        const std::int64_t frames = std::min(kSpectrumFrames, total - first);
+    const std::int64_t in_block = std::max<std::int64_t>(1, kBlockSamples / size);
+    for (std::int64_t first = 0; first < total; first += in_block) {
+        const std::int64_t frames = std::min(in_block, total - first);
         const at::Tensor mono =
-            mono_samples(audio, first * hop - kFftSize / 2, (frames - 1) * hop + kFftSize);
+            mono_samples(audio, first * hop - size / 2, (frames - 1) * hop + size, beyond_ends);
         FrameBlock block;
         block.first = first;
-        block.samples = mono.unfold(0, kFftSize, hop);
+        block.samples = mono.unfold(0, size, hop);
         block.magnitude = at::fft_rfft(block.samples * window).to(at::kComplexFloat).abs();
         visit(block);
     }

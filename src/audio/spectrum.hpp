@@ -18,11 +18,21 @@ inline constexpr std::int64_t kSpectrumBins = kFftSize / 2 + 1;
 /// the signal is zero.
 std::int64_t num_spectrum_frames(std::int64_t num_samples, std::int64_t hop = kHopLength);
 
+/// What frames at the ends of a signal reach into.
+enum class BeyondEnds { kZeros, kReflection };
+
+/// How a signal is cut into frames: frame t is centred on sample t x hop.
+struct Framing {
+    std::int64_t fft_size = kFftSize;
+    std::int64_t hop = kHopLength;
+    BeyondEnds beyond_ends = BeyondEnds::kZeros;
+};
+
 /// Consecutive frames of a signal; F is at most a few hundred, so memory does not grow with the signal.
 struct FrameBlock {
     std::int64_t first = 0;  ///< number of the first frame
-    at::Tensor samples;      ///< [F, kFftSize] float64, without a window
-    at::Tensor magnitude;    ///< [F, kSpectrumBins] float32: |STFT| with a periodic Hann window
+    at::Tensor samples;      ///< [F, fft_size] float64, without a window
+    at::Tensor magnitude;    ///< [F, fft_size / 2 + 1] float32: |STFT| with a periodic Hann window
 };
 
 /// Every `step`-th frame of the signal that is in the block. @param values  [F, ...], samples or magnitude
@@ -30,8 +40,9 @@ at::Tensor every(const FrameBlock& block, const at::Tensor& values, std::int64_t
 
 /// Goes through the frames of the mean of all channels, in order. The transform is computed in float64 and
 /// kept in float32, as in librosa.stft (0.11.0) after librosa.to_mono.
+/// A reflection takes more samples than half a frame.
 /// @throws InputError if there are no samples
-void for_each_frame_block(const Audio& audio, std::int64_t hop,
+void for_each_frame_block(const Audio& audio, const Framing& framing,
                           const std::function<void(const FrameBlock&)>& visit);
 
 /// Means over frames. Each frame counts alike, silent ones with centroid, rolloff and bandwidth 0 and

@@ -21,6 +21,7 @@
 #include "generation/continuation.hpp"
 #include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
+#include "model/melody.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "progress.hpp"
@@ -37,6 +38,7 @@ Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
   musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
+  musicsteer generate --model melody-bundle --prompt "piano music" --melody tune.flac --out piano.wav
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav
   musicsteer generate --model bundle --prompt "organ music" --steer fast.steering.json --out fast-organ.wav
   musicsteer generate --model bundle --prompt "piano music" --continue take.wav --continue-from 4s \
@@ -52,6 +54,7 @@ struct GenerateFlags {
     std::string continued;
     std::string continued_from;
     std::optional<double> stride_s;
+    std::string melody;
     std::string out;
     std::string format = "pcm16";
     std::string save_codes;
@@ -121,12 +124,13 @@ WindowShape windows_for(const GenerateFlags& options, const Manifest& manifest) 
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
-                   const std::vector<SteeringSetting>& steering) {
+                   const std::vector<SteeringSetting>& steering, const std::optional<Melody>& melody) {
     ClipSpec clip;
     if (!request.unconditional) clip.prompt = request.prompt;
     clip.negative_prompt = request.negative_prompt;
     clip.seed = request.seed;
     clip.text_length = text_length;
+    if (melody) clip.melody_sha256 = melody->sha256;
     clip.steering = steering;
     return clip;
 }
@@ -173,6 +177,7 @@ std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vect
     std::vector<std::string> inputs = vector_files(all);
     inputs.push_back(options.clips.prompts_file);
     inputs.push_back(options.continued);
+    inputs.push_back(options.melody);
     for (const AppliedVector& vector : all) {
         if (vector.setting.origin) inputs.push_back(vector.setting.origin->path);
     }
@@ -253,9 +258,12 @@ void run(const GenerateFlags& options, const Context& context) {
     check_sections(written_sections, options);
     const std::vector<RequestSection> run_sections = request_sections(sections, manifest);
     const auto is_baseline = [&](std::size_t index) { return with_baseline && index % 2 == 1; };
+    std::optional<Melody> melody;
+    if (!options.melody.empty()) melody = hear_melody(options.melody, manifest);
     for (std::size_t i = 0; i < requests.size(); ++i) {
         if (!is_baseline(i)) requests[i].steering = plan;
         requests[i].sections = is_baseline(i) ? without_steering(run_sections) : run_sections;
+        if (melody) requests[i].melody = melody->chroma;
     }
 
     const Model model = load_model(options.model, std::move(bundle));
@@ -279,7 +287,7 @@ void run(const GenerateFlags& options, const Context& context) {
     const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
     const auto record_of = [&](std::size_t index) {
         ClipSpec spec = clip_spec(requests[index], runner.shape().text_length,
-                                  is_baseline(index) ? std::vector<SteeringSetting>{} : steering);
+                                  is_baseline(index) ? std::vector<SteeringSetting>{} : steering, melody);
         spec.sections = is_baseline(index) ? without_steering(written_sections) : written_sections;
         if (continued) spec.continued = continued->record();
         return clip_record(settings, spec);
@@ -345,6 +353,9 @@ void add_generate(CLI::App& app, Context& context) {
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,
                       "Generate from the null state, without prompt");
+    command->add_option("--melody", options->melody,
+                        "Recording whose melody to follow, in any format that libsndfile reads; melody\n"
+                        "checkpoints only. Sources are not separated: give the stem that carries the tune");
     command->add_option("--seed", options->clips.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->allow_extra_args(false);
     command->add_flag("--with-baseline", options->clips.with_baseline,

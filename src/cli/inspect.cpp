@@ -87,6 +87,7 @@ Report inspect_bundle(const InspectFlags& options) {
           {"num_codebooks", m.codec.num_codebooks},
           {"codebook_size", m.codec.codebook_size},
           {"channels", m.codec.channels}}},
+        {"conditioning", m.melody ? "prefix" : "cross"},
         {"window_s", m.window_s},
         {"max_duration_s", static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz},
         {"precision", m.precision},
@@ -103,6 +104,8 @@ Report inspect_bundle(const InspectFlags& options) {
                     std::to_string(m.decoder.num_layers) + " layers of " +
                         std::to_string(m.decoder.hidden_size) + ", " + std::to_string(m.decoder.num_heads) +
                         " heads, ffn " + std::to_string(m.decoder.ffn_size) + " " + m.decoder.activation);
+        print_field(out, "conditioning",
+                    m.melody ? "text and melody, in a prefix" : "text, by cross-attention");
         print_field(
             out, "codebooks",
             std::to_string(m.decoder.num_codebooks) + " of " + std::to_string(m.decoder.codebook_size));

@@ -46,6 +46,7 @@ nlohmann::json execution_json(const ClipSettings& settings);
 struct ClipSpec {
     std::optional<std::string> prompt;  ///< none: unconditional
     std::optional<std::string> negative_prompt;
+    std::optional<std::string> melody_sha256;  ///< of the file that the melody was heard in
     std::uint64_t seed = 0;
     std::int64_t text_length = 0;
     std::vector<SteeringSetting> steering;  ///< resolved; empty: unsteered

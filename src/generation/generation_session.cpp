@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/numbers.hpp"
 #include "base/shapes.hpp"
@@ -17,9 +18,6 @@ namespace {
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
-
-/// Request and row of each distinct text; the null state has no text.
-using TextIndex = std::map<std::optional<std::string>, std::int64_t>;
 
 }  // namespace
 
@@ -76,7 +74,6 @@ GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequ
            windows_[first].end() <= forced_frames_)
         ++first;
     begin_window(first);
-    cache_ = model_.decoder.make_cache(static_cast<std::int64_t>(rows_.size()), pattern_.num_positions());
 }
 
 /// Forgets all but the codes; the cache is written anew, from its start.
@@ -96,8 +93,7 @@ void GenerationSession::enter_section() {
     const std::int64_t frame = windows_[window_].first + position_;
     const auto next = std::upper_bound(section_starts_.begin(), section_starts_.end(), frame);
     const auto begun = static_cast<std::size_t>(next - section_starts_.begin());
-    if (begun == sections_begun_) return;
-    sections_begun_ = begun;
+    if (begun == sections_begun_ && position_ > 0) return;
     std::vector<std::string> prompts;
     std::vector<SteeringPlan> plans;
     for (const SessionRequest& request : requests_) {
@@ -109,7 +105,9 @@ void GenerationSession::enter_section() {
             plans.back() = section.steering.value_or(plans.back());
         }
     }
-    encode_texts(prompts);
+    tell(prompts);
+    if (begun == sections_begun_) return;
+    sections_begun_ = begun;
     set_steering(plans);
 }
 
@@ -138,33 +136,42 @@ void GenerationSession::build_rows() {
 }
 
 /// @param prompts  one for each request
-void GenerationSession::encode_texts(const std::vector<std::string>& prompts) {
-    TextIndex index;
-    std::vector<std::int64_t> prompt_of_row;
+void GenerationSession::tell(const std::vector<std::string>& prompts) {
+    if (prompts == told_) return;
+    // A prefix lies in front of the codes: it can only change where they are read anew.
+    if (model_.manifest().melody && position_ > 0) return;
+    told_ = prompts;
+    // Text, its columns, melody. Rows that are told the same share it.
+    using Told = std::tuple<std::optional<std::string>, std::int64_t, const void*>;
+    std::map<Told, std::int64_t> index;
+    std::vector<RowCondition> conditions;
+    std::vector<std::int64_t> condition_of_row;
     for (const Row& row : rows_) {
         const SessionRequest& request = requests_[static_cast<std::size_t>(row.request)];
+        const std::string& prompt = prompts[static_cast<std::size_t>(row.request)];
+        const bool is_null = row.role == RowRole::kNull;
         std::optional<std::string> text;  // none: the null state
-        if (row.role == RowRole::kNull) {
+        if (is_null) {
             text = request.negative_prompt;
         } else if (!request.unconditional) {
-            text = prompts[static_cast<std::size_t>(row.request)];
+            text = prompt;
         }
-        prompt_of_row.push_back(
-            index.try_emplace(text, static_cast<std::int64_t>(index.size())).first->second);
+        // The null state is as long as the prompt whose place it takes.
+        const std::vector<std::int64_t> ids = model_.tokenizer.encode(text ? *text : prompt);
+        RowCondition condition;
+        condition.columns = std::ssize(ids);
+        if (!is_null) condition.melody = request.melody;
+        const Told told{text, condition.columns,
+                        condition.melody.defined() ? condition.melody.unsafeGetTensorImpl() : nullptr};
+        const auto [place, is_new] = index.try_emplace(told, std::ssize(conditions));
+        condition_of_row.push_back(place->second);
+        if (!is_new) continue;
+        if (text) condition.states = model_.text_encoder.encode(ids, options_.stop);
+        conditions.push_back(std::move(condition));
     }
     const std::int64_t length = std::max(options_.text_length, text_length_for(model_.tokenizer, requests_));
-    const auto texts = static_cast<std::int64_t>(index.size());
-    const c10::Device device = model_.decoder.device();
-    const at::Tensor states = at::zeros({texts, length, model_.manifest().text.hidden_size},
-                                        at::TensorOptions().dtype(at::kFloat).device(device));
-    const at::Tensor mask = at::zeros({texts, length}, at::TensorOptions().dtype(at::kBool).device(device));
-    for (const auto& [text, position] : index) {
-        if (!text) continue;  // the null state: zeros and nothing to attend to
-        const at::Tensor encoded = model_.text_encoder.encode(model_.tokenizer.encode(*text), options_.stop);
-        states[position].narrow(0, 0, encoded.size(0)).copy_(encoded);
-        mask[position].narrow(0, 0, encoded.size(0)).fill_(true);
-    }
-    text_ = model_.decoder.remember(states, mask, at::tensor(prompt_of_row, at::kLong).to(device));
+    model_.decoder.tell(state_, conditions, condition_of_row, length, pattern_.num_positions(),
+                        options_.stop);
 }
 
 void GenerationSession::fill_forced_codes() {
@@ -228,7 +235,7 @@ StepResult GenerationSession::step() {
                       .to(model_.decoder.device());
 
     StepResult result{window, position_, input.context.columns,
-                      model_.decoder.forward(input, text_, cache_, hooks_)};
+                      model_.decoder.forward(input, state_, hooks_)};
     check_finite(result.logits, input);
     const std::int64_t last = position_ + result.columns - 1;
     draw(last, result.logits.select(2, result.columns - 1));
@@ -318,7 +325,7 @@ std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const
                 }
             }));
     }
-    (void)model_.decoder.forward(input, text_, cache_, hooks_);
+    (void)model_.decoder.forward(input, state_, hooks_);
     for (std::size_t row = 0; row < rows_.size(); ++row) {
         if (!bad_rows[static_cast<std::int64_t>(row)].item<bool>()) continue;
         reasons.try_emplace(rows_[row].request,

@@ -33,6 +33,8 @@ struct SessionRequest {
     bool unconditional = false;                  ///< the null text state instead of the prompt; one row only
     std::optional<std::string> negative_prompt;  ///< takes the place of the null state in guidance
     std::uint64_t seed = 0;
+    at::Tensor
+        melody;  ///< [F, 12] float32 chroma for the conditional row, or undefined: models with a prefix
     SteeringPlan steering;
     std::vector<RequestSection> sections;  ///< by first_frame
     at::Tensor forced_codes;               ///< [K, T0] int64, or undefined: teacher forcing, continuation
@@ -131,7 +133,7 @@ class GenerationSession {
 
   private:
     void build_rows();
-    void encode_texts(const std::vector<std::string>& prompts);
+    void tell(const std::vector<std::string>& prompts);
     void fill_forced_codes();
     void begin_window(std::size_t index);
     void enter_section();
@@ -157,8 +159,8 @@ class GenerationSession {
     std::vector<Row> rows_;
     std::vector<std::int64_t> null_row_of_request_;  ///< its own row where it has none
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
-    CrossAttentionCache text_;
-    KvCache cache_;
+    DecoderState state_;
+    std::vector<std::string> told_;   ///< the prompts that it knows
     at::Tensor codes_;                ///< [R, K, N] int64 on the CPU
     std::int64_t forced_frames_ = 0;  ///< T0
     std::int64_t finished_frames_ = 0;

@@ -4,30 +4,17 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "model/bundle.hpp"
+#include "model/conditioning.hpp"
 #include "model/hooks.hpp"
 #include "model/step_linear.hpp"
 
 namespace musicsteer {
-
-/// What the C rows that have a text attend to. A row without one (the null state) is not among them: its
-/// keys and values are zero, so that it adds exactly nothing.
-struct CrossAttentionCache {
-    std::vector<at::Tensor> keys;    ///< by layer: [C, H, S, D/H]; one text for all rows is kept once
-    std::vector<at::Tensor> values;  ///< by layer: [C, H, S, D/H]
-    at::Tensor bias;                 ///< [C, 1, 1, S] float32: 0, or -infinity on padding
-    at::Tensor rows;                 ///< [C] int64, ascending
-};
-
-/// Self-attention keys and values of B rows, float16 beside weights of less than 32 bits and float32
-/// otherwise; the decoder writes them in place.
-struct KvCache {
-    std::vector<at::Tensor> keys;    ///< by layer: [B, H, L, D/H]
-    std::vector<at::Tensor> values;  ///< by layer: [B, H, L, D/H]
-};
 
 /// One call of the decoder.
 struct DecoderInput {
@@ -43,18 +30,24 @@ class Decoder {
     const DecoderDims& dims() const { return dims_; }
     c10::Device device() const { return device_; }
 
-    /// @param states  [P, S, Dt]
-    /// @param mask    [P, S] bool, false for padding; a text may be all padding
-    /// @param text_of_row  [B] int64, index into the texts
-    CrossAttentionCache remember(const at::Tensor& states, const at::Tensor& mask,
-                                 const at::Tensor& text_of_row) const;
-    KvCache make_cache(std::int64_t rows, std::int64_t capacity) const;
+    /// Tells a batch its texts and melodies, at its beginning or, in models with cross-attention, at any
+    /// step; a model with a prefix forgets its codes. Each condition is computed by itself, so that a row
+    /// does not depend on what others are told.
+    /// @param conditions        distinct ones
+    /// @param condition_of_row  [B]
+    /// @param text_length       that texts are padded to: at least the longest one's
+    /// @param positions         columns of codes that the cache has to hold
+    /// @throws UsageError if text and codes are more than the model has positions for; ModelError,
+    /// Interrupted
+    void tell(DecoderState& state, std::span<const RowCondition> conditions,
+              std::span<const std::int64_t> condition_of_row, std::int64_t text_length,
+              std::int64_t positions, const std::stop_token& stop = {}) const;
 
-    /// Runs T columns for all rows at once and appends them to the cache.
+    /// Runs T columns for all rows at once and appends them to the cache. Positions are those of codes: a
+    /// prefix is in front of position 0, and fires no hooks.
     /// @return logits [B, K, T, V] float32
     /// @throws ModelError
-    at::Tensor forward(const DecoderInput& input, const CrossAttentionCache& text, KvCache& cache,
-                       const HookRegistry& hooks) const;
+    at::Tensor forward(const DecoderInput& input, DecoderState& state, const HookRegistry& hooks) const;
 
     /// How often forward ran: a batch is one call a step, however many requests it holds.
     std::int64_t forward_calls() const { return forward_calls_; }
@@ -64,18 +57,44 @@ class Decoder {
     struct Layer {
         explicit Layer(const torch::jit::Module& module);
 
-        torch::jit::Method self_norm, attend_self, cross_norm, cross_kv, attend_text, mlp_norm, activation;
-        StepLinear self_qkv, self_project, cross_query, cross_project, mlp_in, mlp_out;
+        /// What a layer of a model with a prefix has none of.
+        struct CrossAttention {
+            explicit CrossAttention(const torch::jit::Module& module);
+
+            torch::jit::Method norm, kv, attend;
+            StepLinear query, project;
+        };
+
+        torch::jit::Method self_norm, attend_self, mlp_norm, activation;
+        StepLinear self_qkv, self_project, mlp_in, mlp_out;
+        std::optional<CrossAttention> cross;
     };
 
+    CrossAttentionCache remember(std::span<const RowCondition> conditions,
+                                 std::span<const std::int64_t> condition_of_row,
+                                 std::int64_t text_length) const;
+    DecoderState read_prefixes(std::span<const RowCondition> conditions,
+                               std::span<const std::int64_t> condition_of_row, std::int64_t text_length,
+                               std::int64_t positions, const std::stop_token& stop) const;
+    /// Melody and text in front of the codes -> [1, length, D], positions included
+    at::Tensor embed_prefix(const RowCondition& condition) const;
+    KvCache make_cache(std::int64_t rows, std::int64_t capacity) const;
+
+    /// Codes [B, K, T] -> [B, T, D], positions included
+    at::Tensor embed(const at::Tensor& codes, std::int64_t position, const Prefix& prefix) const;
+    /// x [B, T, D] through all layers
+    at::Tensor run_layers(at::Tensor x, HookContext context, DecoderState& state,
+                          const HookRegistry& hooks) const;
     /// [B, T, D] -> heads [B, T, H, D/H]
-    at::Tensor self_attention(const Layer& layer, const at::Tensor& x, at::Tensor& keys, at::Tensor& values,
+    at::Tensor self_attention(const Layer& layer, const at::Tensor& x, DecoderState& state, std::size_t index,
                               const HookContext& context) const;
+    /// [B, T, D] -> what is added to the residual stream, [B, T, D]
     at::Tensor cross_attention(const Layer& layer, const at::Tensor& x, const CrossAttentionCache& text,
                                std::size_t index) const;
 
     DecoderDims dims_;
     std::int64_t text_width_;
+    std::optional<MelodyDims> melody_;  ///< of models with a prefix
     c10::Device device_;
     at::ScalarType cache_type_;
     torch::jit::Module module_;

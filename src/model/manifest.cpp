@@ -61,12 +61,27 @@ CodecDims read_codec(const JsonView& view) {
     return dims;
 }
 
-TextDims read_text(const JsonView& conditioning, const JsonView& text_encoder) {
+/// None for models that cross-attend to their text.
+std::optional<MelodyDims> read_melody(const JsonView& conditioning) {
     const JsonView type = conditioning.at("type");
-    if (type.text() != "cross") {
-        type.fail("expected 'cross' (text by cross-attention), found " + in_quotes(type.text()) +
-                  ", which this musicsteer cannot run");
+    if (type.text() == "cross") return std::nullopt;
+    if (type.text() != "prefix") {
+        type.fail("expected 'cross' (text by cross-attention) or 'prefix' (melody and text), found " +
+                  in_quotes(type.text()) + ", which this musicsteer cannot run");
     }
+    MelodyDims dims;
+    dims.num_chroma = conditioning.at("num_chroma").integer(kPitchClasses, kPitchClasses);
+    dims.chroma_length = conditioning.at("chroma_length").integer(1, kMaxPositions);
+    const JsonView framing = conditioning.at("chroma");
+    dims.framing.sample_rate_hz = framing.at("sample_rate_hz").integer(1, 1'000'000);
+    dims.framing.fft_size = framing.at("fft_size").integer(16, 1 << 20);
+    dims.framing.hop_length = framing.at("hop_length").integer(1, 1 << 20);
+    dims.framing.longest_s = framing.at("longest_s").number();
+    if (!(dims.framing.longest_s > 0)) framing.at("longest_s").fail("expected more than 0 seconds");
+    return dims;
+}
+
+TextDims read_text(const JsonView& conditioning, const JsonView& text_encoder) {
     TextDims dims;
     dims.hidden_size = conditioning.at("text_hidden_size").integer(1, kMaxWidth);
     dims.vocab_size = text_encoder.at("vocab_size").integer(1, kMaxTokens);
@@ -190,6 +205,7 @@ Manifest Manifest::parse(const std::string& json, const std::string& origin) {
     manifest.weights_sha256 = model.at("weights_sha256").text();
     manifest.licence = model.at("licence").text();
     manifest.licence_note = model.at("licence_note").text();
+    manifest.melody = read_melody(root.at("conditioning"));
     manifest.text = read_text(root.at("conditioning"), root.at("text_encoder"));
     manifest.decoder = read_decoder(root.at("decoder"));
     check_decoder(manifest.decoder, root.at("decoder"));

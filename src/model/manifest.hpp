@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "audio/chroma.hpp"
 
 namespace musicsteer {
 
@@ -31,6 +34,13 @@ struct TextDims {
     std::int64_t pad_token_id = 0;
     std::int64_t eos_token_id = 1;
     std::int64_t hidden_size = 0;  ///< Dt
+};
+
+/// How a melody checkpoint hears a melody: as chroma, in a prefix that holds its text as well.
+struct MelodyDims {
+    std::int64_t num_chroma = 12;
+    std::int64_t chroma_length = 0;  ///< frames in the prefix: shorter melodies are repeated, longer ones cut
+    ChromaFraming framing;
 };
 
 struct CodecDims {
@@ -63,6 +73,7 @@ struct Manifest {
     std::string licence_note;
     DecoderDims decoder;
     TextDims text;
+    std::optional<MelodyDims> melody;  ///< of models with a prefix; the others cross-attend to the text
     CodecDims codec;
     double window_s = 30.0;  ///< the length that the model was trained on; of bundles that don't say: 30 s
     double default_guidance_scale = 3.0;
@@ -78,6 +89,10 @@ struct Manifest {
     std::int64_t frames_of(double duration_s) const;
     /// The longest clip whose N + max delay steps fit the position table, in frames.
     std::int64_t max_frames() const;
+    /// Slots in front of the codes for melody and text; 0 without a prefix.
+    std::int64_t prefix_slots(std::int64_t text_length) const {
+        return melody ? melody->chroma_length + text_length : 0;
+    }
     /// Whether self-attention's keys and values are kept in float16: beside weights in bf16 or int8 they are
     /// the finer part.
     bool cache_is_half() const { return precision.at("decoder") != "f32"; }
@@ -85,7 +100,7 @@ struct Manifest {
     /// Reads and checks BUNDLE/manifest.json.
     /// Keys and capabilities that it does not know are ignored: a newer bundle may say more.
     /// @throws InputError if it is missing, no JSON, of a newer format or one before kOldestFormat, lacks a
-    /// field, if its sizes contradict each other, or if its conditioning is not cross-attention.
+    /// field, if its sizes contradict each other, or if it does not know its kind of conditioning.
     static Manifest load(const std::filesystem::path& bundle);
     /// @param origin  named in messages.
     static Manifest parse(const std::string& json, const std::string& origin);

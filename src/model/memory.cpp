@@ -91,10 +91,14 @@ MemoryEstimate estimate_memory(const Manifest& manifest, const ClipNeeds& needs,
     const std::int64_t heard =
         needs.window_frames > 0 ? std::min(needs.frames, needs.window_frames) : needs.frames;
     MemoryEstimate estimate;
-    estimate.cache = bytes(cached * rows * size(heard + decoder.max_delay()));
+    estimate.cache =
+        bytes(cached * rows * size(manifest.prefix_slots(needs.text_length) + heard + decoder.max_delay()));
     // Every row holds its text's keys and values, unless all share one.
-    estimate.text = bytes(key_value * rows * size(needs.text_length));
-    estimate.step = bytes(rows * size(needs.columns) * kFloatBytes *
+    estimate.text = manifest.melody ? 0 : bytes(key_value * rows * size(needs.text_length));
+    // A prefix is read in one call, for one row at a time.
+    const double columns =
+        std::max(rows * size(needs.columns), size(manifest.prefix_slots(needs.text_length)));
+    estimate.step = bytes(columns * kFloatBytes *
                               (3 * size(decoder.num_codebooks) * size(decoder.codebook_size) +
                                size(decoder.ffn_size) + 8 * size(decoder.hidden_size)) +
                           static_cast<double>(needs.recorded));

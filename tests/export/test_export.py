@@ -390,16 +390,15 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
     "no folder": (shutil.rmtree, "does not exist"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
     "config no JSON": (lambda folder: (folder / "config.json").write_text("{"), "not JSON"),
-    "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "not a Musicgen"),
-    "melody": (
-        config(model_type="musicgen_melody", architectures=["MusicgenMelodyForConditionalGeneration"]),
-        "MusicgenMelodyForConditionalGeneration, not a MusicgenForConditionalGeneration",
-    ),
+    "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "not a MusicGen"),
     "another model": (config(model_type="t5", architectures=["T5Model"]), "T5Model"),
     "weights not fetched": (pointer("model.safetensors"), "model.safetensors is a Git LFS pointer"),
     "tokenizer not fetched": (pointer("tokenizer.json"), "git lfs pull"),
-    "audiocraft's": (only("state_dict.bin", "compression_state_dict.bin"), "is in audiocraft's format"),
-    "an adapter": (adapter, "is a LoRA adapter of facebook/musicgen-small, not a whole model: merge it"),
+    "audiocraft's": (
+        only("state_dict.bin", "compression_state_dict.bin"),
+        "state_dict.bin cannot be read",
+    ),
+    "an adapter": (adapter, "is a LoRA adapter of facebook/musicgen-small, not a whole model: export"),
     "a whole cache": (
         only("models--facebook--musicgen-small/snapshots/1/config.json"),
         "or a hub id, such as facebook/musicgen-small",

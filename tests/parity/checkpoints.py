@@ -19,6 +19,9 @@ from transformers import (
     MusicgenConfig,
     MusicgenDecoderConfig,
     MusicgenForConditionalGeneration,
+    MusicgenMelodyConfig,
+    MusicgenMelodyDecoderConfig,
+    MusicgenMelodyForConditionalGeneration,
     T5Config,
     T5Tokenizer,
 )
@@ -41,6 +44,7 @@ class Shape:
     gain: float = 1.6
     tokenizer_json: bool = True  # False: only spiece.model, as in older checkpoints
     generation: dict[str, Any] = field(default_factory=dict)
+    chroma_length: int | None = None  # of melody checkpoints
 
 
 SHAPES = [
@@ -174,6 +178,56 @@ SHAPES = [
 ]
 
 
+MELODY_SHAPES = [
+    Shape(
+        "melody-mono",
+        decoder=dict(
+            num_hidden_layers=3, hidden_size=48, num_attention_heads=6, ffn_dim=112, num_codebooks=4
+        ),
+        text=dict(d_model=40, num_heads=5, d_kv=12, d_ff=72, num_layers=2, feed_forward_proj="relu"),
+        codec=dict(upsampling_ratios=[5, 4, 2], num_filters=4, hidden_size=24, num_lstm_layers=2),
+        seed=5,
+        chroma_length=23,
+    ),
+    Shape(
+        "melody-stereo",
+        decoder=dict(
+            num_hidden_layers=2,
+            hidden_size=64,
+            num_attention_heads=4,
+            ffn_dim=96,
+            num_codebooks=8,
+            audio_channels=2,
+            vocab_size=128,
+            activation_function="relu",
+            max_position_embeddings=300,
+        ),
+        text=dict(d_model=64, num_heads=4, d_kv=16, d_ff=128, num_layers=3, feed_forward_proj="gated-gelu"),
+        codec=dict(upsampling_ratios=[4, 3], num_filters=6, hidden_size=16, num_lstm_layers=1),
+        seed=6,
+        tokenizer_json=False,
+        chroma_length=235,
+    ),
+    Shape(
+        "melody-narrow",  # as wide as chroma: nothing is projected
+        decoder=dict(
+            num_hidden_layers=4,
+            hidden_size=12,
+            num_attention_heads=3,
+            ffn_dim=40,
+            num_codebooks=5,
+            vocab_size=256,
+            activation_function="gelu_new",
+        ),
+        text=dict(d_model=12, num_heads=3, d_kv=10, d_ff=64, num_layers=2, feed_forward_proj="gated-silu"),
+        codec=dict(upsampling_ratios=[2, 3, 2], num_filters=4, hidden_size=20, num_lstm_layers=1),
+        seed=7,
+        gain=1.9,
+        chroma_length=7,
+    ),
+]
+
+
 def musicgen_small_shape() -> Shape:
     """The sizes of facebook/musicgen-small with its 32 kHz codec: 2.3 GB of random weights."""
     return Shape(
@@ -191,7 +245,7 @@ def musicgen_small_shape() -> Shape:
     )
 
 
-def configuration(shape: Shape, text_vocabulary: int) -> MusicgenConfig:
+def configuration(shape: Shape, text_vocabulary: int) -> MusicgenConfig | MusicgenMelodyConfig:
     """The three configurations of a shape, made to fit each other."""
     decoder = dict(vocab_size=64) | shape.decoder
     vocabulary = decoder["vocab_size"]
@@ -202,10 +256,13 @@ def configuration(shape: Shape, text_vocabulary: int) -> MusicgenConfig:
     codebooks = decoder.get("num_codebooks", 4) // decoder.get("audio_channels", 1)
     codec["target_bandwidths"] = [(codebooks + 0.25) * rate * math.log2(vocabulary) / 1000]
     text = dict(vocab_size=text_vocabulary, dropout_rate=0.0) | shape.text
-    return MusicgenConfig(
-        text_encoder=T5Config(**text).to_dict(),
-        audio_encoder=EncodecConfig(**codec).to_dict(),
-        decoder=MusicgenDecoderConfig(**decoder).to_dict(),
+    sections = dict(text_encoder=T5Config(**text).to_dict(), audio_encoder=EncodecConfig(**codec).to_dict())
+    if shape.chroma_length is None:
+        return MusicgenConfig(**sections, decoder=MusicgenDecoderConfig(**decoder).to_dict())
+    return MusicgenMelodyConfig(
+        **sections,
+        decoder=MusicgenMelodyDecoderConfig(**decoder).to_dict(),
+        chroma_length=shape.chroma_length,
     )
 
 
@@ -264,12 +321,14 @@ def train_tokenizer(folder: Path) -> None:
     (folder / "spiece.vocab").unlink()
 
 
-def build(shape: Shape) -> MusicgenForConditionalGeneration:
+def build(shape: Shape) -> MusicgenForConditionalGeneration | MusicgenMelodyForConditionalGeneration:
     """The model alone, in float32 and evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(shape.seed)  # for the directions of weight-normed convolutions, which enliven keeps
         config = configuration(shape, shape.text.get("vocab_size", 260))
-        model = MusicgenForConditionalGeneration(config).eval()
+        is_melody = isinstance(config, MusicgenMelodyConfig)
+        kind = MusicgenMelodyForConditionalGeneration if is_melody else MusicgenForConditionalGeneration
+        model = kind(config).eval()
     enliven(model, shape.seed, shape.gain)
     vocabulary = model.config.decoder.vocab_size
     generation = dict(decoder_start_token_id=vocabulary, pad_token_id=vocabulary, do_sample=True)

@@ -50,6 +50,20 @@ def tiny_stereo(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> S
     return make_sides(stereo, tmp_path_factory.mktemp("tiny_stereo"))
 
 
+@pytest.fixture(scope="session", params=checkpoints.MELODY_SHAPES, ids=lambda shape: shape.name)
+def melody_sides(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, one_thread: None
+) -> Sides:
+    """Every melody checkpoint in turn."""
+    return make_sides(request.param, tmp_path_factory.mktemp(request.param.name))
+
+
+@pytest.fixture(scope="session")
+def tiny_melody(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Sides:
+    """The first melody checkpoint."""
+    return make_sides(checkpoints.MELODY_SHAPES[0], tmp_path_factory.mktemp("tiny_melody"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REPORT] = ParityReport()
 

@@ -69,6 +69,7 @@ class Request:
     negative_prompt: str | None = None
     seed: int = 0
     forced_codes: Tensor | None = None  # [K, T0]
+    melody: Tensor | None = None  # [F, 12] chroma
     injections: tuple[Injection, ...] = ()
     sections: tuple[Section, ...] = ()
     steering: Path | None = None  # for the engine: a steering file that says what the injections do
@@ -183,6 +184,8 @@ def describe_request(request: Request, tensors: Tensors) -> dict[str, Any]:
         spec["steering"] = str(request.steering)
     if request.negative_prompt is not None:
         spec["negative_prompt"] = request.negative_prompt
+    if request.melody is not None:
+        spec["melody"] = tensors.name(request.melody)
     if request.forced_codes is not None:
         spec["forced_codes"] = tensors.name(request.forced_codes)
     return spec
@@ -216,6 +219,7 @@ class Engine:
         texts: dict[str, str] | None = None,
         encode: dict[str, Tensor] | None = None,
         decode: dict[str, Tensor] | None = None,
+        hear: dict[str, Path] | None = None,
         threads: int = 1,
         device: str = "cpu",
     ) -> Results:
@@ -231,6 +235,7 @@ class Engine:
             "texts": texts or {},
             "encode": {name: tensors.name(value) for name, value in (encode or {}).items()},
             "decode": {name: tensors.name(value) for name, value in (decode or {}).items()},
+            "hear": {name: str(file) for name, file in (hear or {}).items()},
             "runs": {name: describe_run(run, tensors) for name, run in (runs or {}).items()},
         }
         save_file(tensors.by_name, files["input.safetensors"])

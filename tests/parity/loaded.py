@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 
 import torch
-from checkpoints import SHAPES, Shape, build
+from checkpoints import MELODY_SHAPES, SHAPES, Shape, build
 
 from musicsteer.export_model import build_modules, describe
 from musicsteer.torchscript.checkpoint import Checkpoint
 from musicsteer.torchscript.parity import Case, Difference, Modules, compare, make_case, reference, replay
 
 NAMES = [shape.name for shape in SHAPES]
+MELODY_NAMES = [shape.name for shape in MELODY_SHAPES]
 
 ALL_AT_ONCE = 1_000_000  # positions a call: more than any case has
 
@@ -37,7 +38,7 @@ class Loaded:
 @cache
 def load_shape(name: str) -> Loaded:
     """The random checkpoint called `name`, built once."""
-    shape = next(shape for shape in SHAPES if shape.name == name)
+    shape = next(shape for shape in SHAPES + MELODY_SHAPES if shape.name == name)
     model = build(shape)
     checkpoint = Checkpoint(name, model, b"", "", "", dict(shape.generation))
     return Loaded(shape, model, describe(checkpoint, None, "f32"))

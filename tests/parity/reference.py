@@ -53,8 +53,10 @@ def undelay(sequence: Tensor, delays: list[int], frames: int) -> Tensor:
 class Reference:
     """A checkpoint in transformers."""
 
+    architecture: Any = MusicgenForConditionalGeneration
+
     def __init__(self, checkpoint: Path) -> None:
-        self.model = MusicgenForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        self.model = self.architecture.from_pretrained(checkpoint, dtype=torch.float32).eval()
         has_json = (checkpoint / "tokenizer.json").exists()
         self.tokenizer = (AutoTokenizer if has_json else T5Tokenizer).from_pretrained(checkpoint)
         config = self.model.config.decoder

@@ -8,6 +8,7 @@
 //   texts    {name: text}    gives NAME [S, Dt], text states
 //   encode   {name: tensor}  gives NAME [B, K, T], codes of samples [B, C, N]
 //   decode   {name: tensor}  gives NAME [B, C, N], samples of codes [B, K, T]
+//   hear     {name: file}    gives NAME [F, 12], the chroma of a recording
 //   runs     {name: run}     gives NAME.codes [R, K, N] and what the run's "dump" lists:
 //
 //     logits       NAME.logits [B, K, positions, V] raw, NAME.guided [R, K, positions, V]
@@ -37,6 +38,7 @@
 #include "generation/generation_session.hpp"
 #include "generation/scoring.hpp"
 #include "io/safetensors.hpp"
+#include "model/melody.hpp"
 #include "model/model.hpp"
 #include "musicsteer/errors.hpp"
 #include "steering/applied_vector.hpp"
@@ -102,6 +104,7 @@ SessionRequest read_request(const json& spec, const Job& job) {
     if (spec.contains("negative_prompt"))
         request.negative_prompt = spec.at("negative_prompt").get<std::string>();
     request.seed = spec.value("seed", std::uint64_t{0});
+    if (spec.contains("melody")) request.melody = job.tensor(spec.at("melody"));
     if (spec.contains("forced_codes")) request.forced_codes = job.tensor(spec.at("forced_codes"));
     for (const json& section : spec.value("sections", json::array())) {
         musicsteer::RequestSection& read = request.sections.emplace_back();
@@ -268,6 +271,9 @@ void run_job(const json& spec) {
     const json decode = spec.value("decode", json::object());
     for (const auto& [name, tensor] : decode.items())
         job.keep(name, job.model.codec.decode(job.tensor(tensor)));
+    const json hear = spec.value("hear", json::object());
+    for (const auto& [name, file] : hear.items())
+        job.keep(name, musicsteer::hear_melody(file.get<std::string>(), job.model.manifest()).chroma);
     const json runs = spec.value("runs", json::object());
     for (const auto& [name, run] : runs.items()) {
         try {

@@ -12,6 +12,7 @@ import checkpoints
 import torch
 import transformers
 from job import REPOSITORY, Engine
+from melody_reference import MelodyReference
 from reference import Reference
 
 from musicsteer import export_model
@@ -56,4 +57,5 @@ def prepare(shape: checkpoints.Shape, cache: Path) -> tuple[Path, Path]:
 def make_sides(shape: checkpoints.Shape, folder: Path) -> Sides:
     """`folder` is for the engine's jobs."""
     checkpoint, bundle = prepare(shape, CACHE / scripts_hash())
-    return Sides(shape.name, checkpoint, bundle, Reference(checkpoint), Engine(bundle, folder))
+    kind = Reference if shape.chroma_length is None else MelodyReference
+    return Sides(shape.name, checkpoint, bundle, kind(checkpoint), Engine(bundle, folder))

@@ -27,11 +27,17 @@ from transformers import T5Tokenizer
 from musicsteer.export_model import export
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
-from musicsteer.torchscript.checkpoint import CheckpointError, one_line, read_checkpoint, weights_sha256
+from musicsteer.torchscript.checkpoint import (
+    CheckpointError,
+    Extras,
+    one_line,
+    read_checkpoint,
+    weights_sha256,
+)
 from musicsteer.torchscript.common import UnsupportedCheckpoint
+from musicsteer.torchscript.melody import extract_chroma, write_tune
 from musicsteer.torchscript.parity import (
     BOUND,
-    STEER_THROUGH,
     Case,
     Difference,
     Modules,
@@ -40,6 +46,7 @@ from musicsteer.torchscript.parity import (
     make_case,
     reference,
     replay,
+    steered_through,
 )
 from musicsteer.torchscript.source import resolve_source
 
@@ -77,6 +84,7 @@ def prompt_case(manifest: dict[str, Any], tokenizer: Tokenizer, prompts: list[st
         frames=case.frames,
         samples=case.samples,
         guidance=case.guidance,
+        melody=case.melody,
     )
 
 
@@ -91,6 +99,8 @@ def check_tokens(source: str, tokenizer: Tokenizer) -> Line:
 def kind_of(name: str) -> str:
     """What a tensor is reported under: the hook point without its layer."""
     parts = name.split(".")
+    if parts[0] == "prefix":
+        return "prefix of melody and text"
     return f"hook point {parts[2]}" if len(parts) == 3 else name
 
 
@@ -137,15 +147,23 @@ def check_modules(model: Any, modules: Modules, case: Case) -> list[tuple[str, l
     case.steer = steering(plain, modules.manifest, len(case.prompt_of_row))
     expected, played = reference(model, case), replay(modules, case)
     for steer in case.steer:  # transformers is steered through a summand, which then differs by the vector
-        expected.pop(f"decoder.{steer.layer}.{STEER_THROUGH.get(steer.site)}", None)
+        has_cross = "decoder.0.cross_attn_out" in plain
+        through = [steered_through(steer.site, has_cross)]
+        if steer.site == "resid_post_cross" and not has_cross:
+            through.append("resid_post_self")
+        for site in through:
+            if site != steer.site:
+                expected.pop(f"decoder.{steer.layer}.{site}", None)
     lines = [*summarise(compare(expected, played)), greedy_line(expected, played)]
     moved = float((expected["logits"] - plain["logits"]).abs().max() / plain["logits"].abs().max())
     lines.append(Line("the vectors move the logits", moved > 0.01, f"by {moved:.2f} of the largest"))
     return [*sections, ("steered", lines)]
 
 
-def program_codes(binary: Path, bundle: Path, prompt: str, duration_s: float) -> Tensor:
-    """The program's greedy codes [1, K, N] for one prompt.
+def program_codes(
+    binary: Path, bundle: Path, prompt: str, duration_s: float, melody: Path | None = None
+) -> Tensor:
+    """The program's greedy codes [1, K, N] for one prompt, and a melody if there is one.
 
     Raises:
         BundleError: the program failed; with its message.
@@ -154,6 +172,7 @@ def program_codes(binary: Path, bundle: Path, prompt: str, duration_s: float) ->
         codes = Path(folder) / "codes.safetensors"
         command = [str(binary), "generate", "--model", str(bundle), "--prompt", prompt, "--top-k", "1"]
         command += ["--duration", str(duration_s), "--out", f"{folder}/clip.wav", "--save-codes", str(codes)]
+        command += ["--melody", str(melody)] if melody else []
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=BINARY_TIMEOUT_S, check=False
@@ -174,10 +193,17 @@ def check_binary(
     dims = modules.manifest["decoder"]
     duration_s = num_frames / modules.manifest["codec"]["frame_rate_hz"]
     lines = []
-    for prompt in PROMPTS:
-        codes = program_codes(binary, bundle, prompt, duration_s)
+    hears_melody = modules.manifest["conditioning"]["type"] == "prefix"
+    runs = [(prompt, False) for prompt in PROMPTS] + [(PROMPTS[0], True)] * hears_melody
+    for prompt, with_melody in runs:
+        with tempfile.TemporaryDirectory() as folder:
+            tune, chroma = Path(folder) / "tune.wav" if with_melody else None, None
+            if tune:
+                framing = modules.manifest["conditioning"]["chroma"]
+                chroma = extract_chroma(write_tune(tune, framing["sample_rate_hz"]), framing)
+            codes = program_codes(binary, bundle, prompt, duration_s, tune)
         case = prompt_case(modules.manifest, tokenizer, [prompt], codes.size(2))
-        case.frames = codes
+        case.frames, case.melody = codes, chroma
         guided = reference(model, case)["guided"][0]
         lost = []
         for k, lag in enumerate(dims["delays"]):
@@ -186,13 +212,14 @@ def check_binary(
         margin = torch.stack(lost)
         wrong = int((margin > 10 * BOUND * guided.abs().max()).sum())
         equal = int((margin == 0).sum())
-        lines.append(Line(f"'{prompt[:30]}'", wrong == 0, f"{equal} of {margin.numel()} codes are the best"))
+        title = f"'{prompt[:16]}' and a melody" if with_melody else f"'{prompt[:30]}'"
+        lines.append(Line(title, wrong == 0, f"{equal} of {margin.numel()} codes are the best"))
     return lines
 
 
 def check(options: argparse.Namespace, bundle: Path) -> bool:
     """Compare, print the report, and say whether all of it holds."""
-    checkpoint = read_checkpoint(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint, Extras(options.lora))
     modules = Modules.load(bundle)
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     about = modules.manifest["model"]
@@ -227,6 +254,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--binary", type=Path, default=Path(program_path()), help="the program (default: this installation's)"
     )
+    parser.add_argument(
+        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter that was merged at export"
+    )
     parser.add_argument("--frames", type=int, default=24, help="frames to compare (default: 24)")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
@@ -236,7 +266,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.bundle is not None and not (options.bundle / "manifest.json").is_file():
             raise BundleError(f"{options.bundle} is no bundle: it has no manifest.json")
         with tempfile.TemporaryDirectory() as folder:
-            bundle = options.bundle or export(options.checkpoint, Path(folder) / "bundle", verify=False)
+            bundle = options.bundle or export(
+                options.checkpoint, Path(folder) / "bundle", extras=Extras(options.lora), verify=False
+            )
             return 0 if check(options, bundle) else 1
     except (CheckpointError, UnsupportedCheckpoint, BundleError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -43,7 +43,7 @@ def predictions(modules: Modules, case: Case, states: Tensor) -> Tensor:
     dims = modules.manifest["decoder"]
     codes = delay(case.frames, dims["delays"], dims["start_token"])
     loop = LayerLoop(modules, case, columns=codes.size(2))
-    loop.project(torch.cat([states, torch.zeros_like(states[:1])]))
+    loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))
     codes = torch.cat([codes, codes])
     return torch.cat([loop.step(column) for column in codes.split(1, dim=2)], dim=2)
 
@@ -56,7 +56,7 @@ def draw_clips(modules: Modules, case: Case, frames: int) -> Tensor:
     states = text_states(modules, case)
     positions = frames + 1 + max(dims["delays"])
     loop = LayerLoop(modules, case, columns=positions)
-    loop.project(torch.cat([states, torch.zeros_like(states[:1])]))
+    loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))
     sequence = torch.full([requests, num_codebooks, positions], dims["start_token"])
     generator = torch.Generator().manual_seed(0)
     for position in range(positions - 1):
@@ -83,7 +83,7 @@ def mean_residual_norms(modules: Modules, case: Case) -> list[float]:
     loop = LayerLoop(modules, case, columns=1)
     with torch.inference_mode():
         states = text_states(modules, case)
-        loop.project(torch.cat([states, torch.zeros_like(states[:1])]))
+        loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))
         rows = case.frames.size(0) * 2
         loop.step(torch.full([rows, case.frames.size(1), 1], modules.manifest["decoder"]["start_token"]))
     return [

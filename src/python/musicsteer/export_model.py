@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from musicsteer.download import announce_download
 from musicsteer.torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
 from musicsteer.torchscript.checkpoint import (
-    ARCHITECTURE,
+    NO_EXTRAS,
     Checkpoint,
     CheckpointError,
+    Extras,
     one_line,
     read_checkpoint,
     weights_sha256,
@@ -36,6 +37,7 @@ from musicsteer.torchscript.common import UnsupportedCheckpoint
 from musicsteer.torchscript.decoder import Decoder
 from musicsteer.torchscript.parity import Difference, Modules, compare, make_case, reference, replay
 from musicsteer.torchscript.precision import PRECISIONS, lower
+from musicsteer.torchscript.prefix_decoder import PrefixDecoder
 from musicsteer.torchscript.source import resolve_source
 from musicsteer.torchscript.text_encoder import TextEncoder
 
@@ -50,7 +52,9 @@ PRECISION_HELP = (
     "of the decoder's and the text encoder's matrices: f32 computes what transformers does; bf16 halves what "
     "a step reads, for processors with bfloat16 instructions; int8 is the fastest and smallest (default: f32)"
 )
-MODULES: dict[str, Any] = {"text_encoder.pt": TextEncoder, "decoder.pt": Decoder}
+# model_type of a checkpoint -> its decoder, and what a reader has to know how to do
+DECODERS: dict[str, Any] = {"musicgen": Decoder, "musicgen_melody": PrefixDecoder}
+CAPABILITY = {"musicgen": "cross-attention-text", "musicgen_melody": "prefix-melody-text"}
 
 
 def delays(num_codebooks: int, channels: int) -> list[int]:
@@ -119,6 +123,21 @@ def codec_section(model: Any) -> dict[str, Any]:
     }
 
 
+def conditioning_section(checkpoint: Checkpoint) -> dict[str, Any]:
+    """How the model is told its text, and a melody where it hears one."""
+    config = checkpoint.model.config
+    width = {"text_hidden_size": config.text_encoder.d_model}
+    if config.model_type == "musicgen":
+        return {"type": "cross", **width}
+    return {
+        "type": "prefix",
+        **width,
+        "num_chroma": config.num_chroma,
+        "chroma_length": config.chroma_length,
+        "chroma": checkpoint.chroma,
+    }
+
+
 def check_sizes(section: str, sizes: dict[str, Any]) -> None:
     """Refuse what the program would refuse in the manifest.
 
@@ -162,17 +181,17 @@ def describe(
         "format": "musicsteer-bundle",
         "format_version": 5,
         "oldest_reader": 5,
-        "capabilities": ["cross-attention-text", "codec-encode"],
+        "capabilities": [CAPABILITY[model.config.model_type], "codec-encode"],
         "model": {
             "name": name or checkpoint.source.rsplit("/", 1)[-1],
             "source": checkpoint.source,
-            "architecture": ARCHITECTURE,
+            "architecture": type(model).__name__,
             "weights_sha256": weights_sha256(model),
             "licence": checkpoint.licence,
             "licence_note": checkpoint.licence_note,
         },
         "decoder": sections["decoder"],
-        "conditioning": {"type": "cross", "text_hidden_size": text.d_model},
+        "conditioning": conditioning_section(checkpoint),
         "text_encoder": {
             "vocab_size": text.vocab_size,
             "pad_token_id": text.pad_token_id if text.pad_token_id is not None else 0,
@@ -193,8 +212,11 @@ def describe(
 
 def build_modules(model: Any, codec_precision: str = "f32") -> dict[str, nn.Module]:
     """Our modules on the weights of `model`, by file name."""
-    modules = {file: module.from_hf(model) for file, module in MODULES.items()}
-    return modules | {"codec.pt": Codec.from_hf(model, codec_precision)}
+    return {
+        "text_encoder.pt": TextEncoder.from_hf(model),
+        "decoder.pt": DECODERS[model.config.model_type].from_hf(model),
+        "codec.pt": Codec.from_hf(model, codec_precision),
+    }
 
 
 def is_rounding(line: Difference, codec_precision: str) -> bool:
@@ -220,9 +242,12 @@ def export(
     precision: str = "f32",
     name: str | None = None,
     codec_precision: str = "f32",
+    extras: Extras = NO_EXTRAS,
     **options: bool,
 ) -> Path:
-    """Write the bundle of `source` to `out`; options: `force` (replace a bundle) and `verify` (on).
+    """Write the bundle of `source` to `out`, put together with `extras`.
+
+    Options: `force` (replace a bundle) and `verify` (on).
 
     Holds most weights once: the modules share the loaded model's tensors, and what transformers computes for
     the verification is computed before they are let go. In bf16 and int8 the modules are held to transformers
@@ -232,7 +257,7 @@ def export(
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
     """
     with new_bundle(out, options.get("force", False)) as folder:
-        checkpoint = read_checkpoint(source)
+        checkpoint = read_checkpoint(source, extras)
         manifest = describe(checkpoint, name, precision, codec_precision)
         modules = build_modules(checkpoint.model, codec_precision)
         check_space(folder, modules.values())
@@ -264,10 +289,25 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "checkpoint",
-        help="a folder, a folder of the Hugging Face cache, a hub id such as facebook/musicgen-small, which "
-        "is downloaded, or demo, the model that comes with musicsteer",
+        help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
+        "id such as facebook/musicgen-melody, which is downloaded, or demo, the model that comes along",
     )
     parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
+    parser.add_argument(
+        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter that peft saved, merged into the weights"
+    )
+    parser.add_argument(
+        "--text-encoder",
+        metavar="SOURCE",
+        help="T5 for a folder in audiocraft's format, which has none: a folder or hub id (default: the one "
+        "that it names)",
+    )
+    parser.add_argument(
+        "--codec",
+        metavar="SOURCE",
+        help="EnCodec in Hugging Face format for a folder in audiocraft's (default: the folder's own, or the "
+        "one that it names)",
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
         "--codec-precision",
@@ -300,6 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.precision,
             options.name,
             options.codec_precision,
+            Extras(options.lora, options.text_encoder, options.codec),
             force=options.force,
             verify=not options.no_verify,
         )

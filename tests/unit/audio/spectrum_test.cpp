@@ -22,7 +22,7 @@ constexpr double kBinHz = 7.8125;  // 16000 / 2048
 FrameBlock frames_of(const Audio& audio) {
     std::vector<at::Tensor> samples;
     std::vector<at::Tensor> magnitudes;
-    for_each_frame_block(audio, kHopLength, [&](const FrameBlock& block) {
+    for_each_frame_block(audio, {}, [&](const FrameBlock& block) {
         samples.push_back(block.samples.clone());
         magnitudes.push_back(block.magnitude);
     });
@@ -94,7 +94,7 @@ TEST(Spectrum, ShowsASineInItsBin) {
 TEST(Spectrum, RefusesASignalWithoutSamples) {
     EXPECT_THAT(
         [] {
-            for_each_frame_block({{}, 1, kRateHz}, kHopLength, [](const FrameBlock&) {});
+            for_each_frame_block({{}, 1, kRateHz}, {}, [](const FrameBlock&) {});
         },
         ThrowsMessage<InputError>(HasSubstr("no samples")));
 }
@@ -104,7 +104,7 @@ TEST(Spectrum, FramesOfALongerHopAreAmongThoseOfAShorter) {
     for (int n = 0; n < 40'000; ++n) noise.samples.push_back(static_cast<float>((n * 7919) % 1000) / 1000.0F);
     for (const std::int64_t hop : {128, 256, 512}) {
         std::vector<at::Tensor> kept;
-        for_each_frame_block(noise, hop, [&](const FrameBlock& block) {
+        for_each_frame_block(noise, {.hop = hop}, [&](const FrameBlock& block) {
             kept.push_back(every(block, block.samples, 512 / hop));
         });
         EXPECT_TRUE(at::cat(kept).equal(frames_of(noise).samples)) << hop;

@@ -34,6 +34,40 @@ TEST(Manifest, TakesThePublishedModelsWindowWhereNoneIsStated) {
     EXPECT_EQ(parsed(older).window_s, 30.0);
 }
 
+json melody_manifest() {
+    json manifest = valid_manifest();
+    manifest["conditioning"] = {
+        {"type", "prefix"},
+        {"text_hidden_size", 32},
+        {"num_chroma", 12},
+        {"chroma_length", 235},
+        {"chroma",
+         {{"sample_rate_hz", 32000}, {"fft_size", 16384}, {"hop_length", 4096}, {"longest_s", 30}}}};
+    return manifest;
+}
+
+TEST(Manifest, ReadsHowAMelodyIsHeard) {
+    const Manifest manifest = parsed(melody_manifest());
+    ASSERT_TRUE(manifest.melody);
+    EXPECT_EQ(manifest.melody->chroma_length, 235);
+    EXPECT_EQ(manifest.melody->framing.sample_rate_hz, 32000);
+    EXPECT_EQ(manifest.melody->framing.fft_size, 16384);
+    EXPECT_EQ(manifest.melody->framing.hop_length, 4096);
+    EXPECT_EQ(manifest.melody->framing.longest_s, 30.0);
+    EXPECT_EQ(manifest.prefix_slots(32), 267);
+    EXPECT_EQ(parsed(valid_manifest()).prefix_slots(32), 0);
+    json wrong = melody_manifest();
+    wrong["conditioning"]["num_chroma"] = 24;
+    EXPECT_THAT([&] { parsed(wrong); },
+                ThrowsMessage<InputError>(
+                    "m.json: conditioning.num_chroma: expected a whole number from 12 to 12, found 24"));
+    wrong = melody_manifest();
+    wrong["conditioning"]["chroma"]["longest_s"] = 0;
+    EXPECT_THAT(
+        [&] { parsed(wrong); },
+        ThrowsMessage<InputError>("m.json: conditioning.chroma.longest_s: expected more than 0 seconds"));
+}
+
 TEST(Manifest, ReadsEveryField) {
     const Manifest manifest = parsed(valid_manifest());
     EXPECT_EQ(manifest.model_name, "tiny");
@@ -132,10 +166,9 @@ TEST(Manifest, ANewerFormatIsSaidBeforeAnythingElse) {
 }
 
 TEST(Manifest, RefusesConditioningThatItCannotRunByName) {
-    expect_refused("/conditioning/type", "prefix",
-                   "conditioning.type: expected 'cross' (text by cross-attention), found 'prefix', which "
-                   "this musicsteer "
-                   "cannot run");
+    expect_refused("/conditioning/type", "joint",
+                   "conditioning.type: expected 'cross' (text by cross-attention) or 'prefix' (melody and "
+                   "text), found 'joint', which this musicsteer cannot run");
 }
 
 TEST(Manifest, RefusesContradictions) {

@@ -52,6 +52,20 @@ TEST(EstimateMemory, ByHand) {
     EXPECT_EQ(estimate_memory(lowered, needs, 3).text, estimate.text);
 }
 
+TEST(EstimateMemory, CountsAPrefixInTheCache) {
+    Manifest manifest = small_manifest();
+    manifest.melody.emplace().chroma_length = 20;
+    ClipNeeds needs;
+    needs.frames = 5;
+    needs.text_length = 7;
+    needs.guided = false;
+    const MemoryEstimate estimate = estimate_memory(manifest, needs, 3);
+    EXPECT_EQ(estimate.cache, 128u * 3 * (20 + 7 + 5 + 3));
+    EXPECT_EQ(estimate.text, 0u);
+    // The 27 columns of one row's prefix are more than those of three rows' step.
+    EXPECT_EQ(estimate.step, 27u * 4 * (3 * 4 * 16 + 32 + 8 * 8));
+}
+
 TEST(EstimateMemory, GrowsAndNeverWrapsAround) {
     ClipNeeds needs;
     needs.frames = 1;

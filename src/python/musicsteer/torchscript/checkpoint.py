@@ -6,19 +6,30 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, MusicgenForConditionalGeneration, T5Tokenizer
+from transformers import (
+    AutoConfig,
+    MusicgenForConditionalGeneration,
+    MusicgenMelodyForConditionalGeneration,
+    T5Tokenizer,
+)
 from transformers.utils import cached_file
 
-from musicsteer.torchscript.source import CheckpointError, hub_name, resolve_source
+from musicsteer.torchscript import audiocraft
+from musicsteer.torchscript.lora import merge
+from musicsteer.torchscript.source import CheckpointError, hub_name, is_audiocraft, resolve_source
 from musicsteer.torchscript.tokenizer_file import TokenizerError, canonical
 
-ARCHITECTURE = "MusicgenForConditionalGeneration"
+# model_type in config.json -> the class of transformers
+ARCHITECTURES = {
+    "musicgen": MusicgenForConditionalGeneration,
+    "musicgen_melody": MusicgenMelodyForConditionalGeneration,
+}
 NON_COMMERCIAL = "Weights of published MusicGen checkpoints are for non-commercial use only (CC-BY-NC-4.0)."
 
 
@@ -33,6 +44,7 @@ class Checkpoint:
     licence_note: str
     generation: dict[str, Any]  # how it samples, as generation_config.json says
     max_length: int | None = None  # columns of the longest clip it is meant for; as said there
+    chroma: dict[str, Any] = field(default_factory=dict)  # how a melody checkpoint hears a melody
 
 
 def one_line(error: BaseException) -> str:
@@ -78,15 +90,13 @@ def check_source(source: str) -> None:
         config = json.loads(config_path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{config_path} is not JSON: {one_line(error)}") from error
-    if not isinstance(config, dict) or config.get("model_type") != "musicgen":
+    if not isinstance(config, dict) or config.get("model_type") not in ARCHITECTURES:
         kind = (
             (config.get("architectures") or [config.get("model_type")])
             if isinstance(config, dict)
             else [None]
         )
-        raise CheckpointError(
-            f"{source} is a {kind[0] or 'config.json of another kind'}, not a {ARCHITECTURE}"
-        )
+        raise CheckpointError(f"{source} is a {kind[0] or 'config.json of another kind'}, not a MusicGen")
 
 
 def load_model(source: str) -> Any:
@@ -97,7 +107,7 @@ def load_model(source: str) -> Any:
     """
     try:
         config = AutoConfig.from_pretrained(source)
-        model, report = MusicgenForConditionalGeneration.from_pretrained(
+        model, report = ARCHITECTURES[config.model_type].from_pretrained(
             source, config=config, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:  # transformers, safetensors and pickle each have their own
@@ -206,6 +216,29 @@ def read_generation(source: str) -> dict[str, Any]:
     return given
 
 
+def read_chroma(source: str) -> dict[str, Any]:
+    """How preprocessor_config.json says that chroma is computed; without it, as transformers does.
+
+    Raises:
+        CheckpointError: it is not JSON.
+    """
+    path = find_file(source, "preprocessor_config.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {one_line(error)}") from error
+    return {ours: content.get(theirs, default) for ours, (theirs, default) in CHROMA.items()}
+
+
+# Ours -> the name in transformers' MusicgenMelodyFeatureExtractor, and its default there.
+CHROMA = {
+    "sample_rate_hz": ("sampling_rate", 32000),
+    "fft_size": ("n_fft", 16384),
+    "hop_length": ("hop_length", 4096),
+    "longest_s": ("chunk_length", 30),
+}
+
+
 def guidance_scale(value: float) -> float:
     """transformers takes up to 1 for no guidance."""
     if not math.isfinite(value) or value < 0:
@@ -235,8 +268,40 @@ GENERATION = {
 }
 
 
-def read_checkpoint(source: str) -> Checkpoint:
-    """Load a checkpoint from a folder, the Hugging Face cache, or the hub.
+@dataclass(frozen=True)
+class Extras:
+    """What is put together with a checkpoint."""
+
+    lora: Path | None = None  # an adapter to merge
+    text_encoder: str | None = None  # of a folder in audiocraft's format; none: the one that it names
+    codec: str | None = None  # likewise; none: its own, or the one that it names
+
+
+NO_EXTRAS = Extras()
+
+
+def read_audiocraft(name: str, folder: Path, extras: Extras) -> Checkpoint:
+    """Load a folder in audiocraft's format; tokenizer and text encoder are T5's."""
+    found = audiocraft.read_folder(folder)
+    text_encoder = extras.text_encoder or audiocraft.text_encoder_of(found)
+    model = audiocraft.build_model(found, text_encoder, extras.codec)
+    licence, note = read_licence(str(folder))
+    seconds = found.config["dataset"]["segment_duration"]
+    guidance = (found.config.get("classifier_free_guidance") or {}).get("inference_coef")
+    return Checkpoint(
+        source=name,
+        model=model,
+        tokenizer_json=read_tokenizer(text_encoder),
+        licence=licence,
+        licence_note=note,
+        generation={} if guidance is None else {"guidance_scale": guidance_scale(float(guidance))},
+        max_length=math.ceil(seconds * model.config.audio_encoder.frame_rate),
+        chroma=audiocraft.chroma_settings(found) if audiocraft.hears_melody(found) else {},
+    )
+
+
+def read_checkpoint(source: str, extras: Extras = NO_EXTRAS) -> Checkpoint:
+    """Load a checkpoint from a folder, the Hugging Face cache, or the hub; with a LoRA folder merged.
 
     Raises:
         CheckpointError: one sentence with what is wrong.
@@ -244,17 +309,31 @@ def read_checkpoint(source: str) -> Checkpoint:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     found = resolve_source(source)
+    lora = extras.lora
+    name = f"{found.name} with LoRA {lora.name}" if lora else found.name
+    if found.folder and is_audiocraft(found.folder):
+        checkpoint = read_audiocraft(name, found.folder, extras)
+        if lora:
+            merge(checkpoint.model, lora)
+        return checkpoint
+    for flag, given in (("--text-encoder", extras.text_encoder), ("--codec", extras.codec)):
+        if given:
+            raise CheckpointError(f"{flag} is for folders in audiocraft's format, which {source} is not")
     place = found.place
     check_source(place)
     generation = read_generation(place)
     tokenizer_json = read_tokenizer(place)
     licence, note = read_licence(place)
+    model = load_model(place)
+    if lora:
+        merge(model, lora)
     return Checkpoint(
-        source=found.name,
-        model=load_model(place),
+        source=name,
+        model=model,
         tokenizer_json=tokenizer_json,
         licence=licence,
         licence_note=note,
+        chroma=read_chroma(place),
         max_length=generation.pop("max_length", None),
         generation=generation,
     )

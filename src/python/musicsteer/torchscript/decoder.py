@@ -27,6 +27,13 @@ def causal_mask(position: int, columns: int, like: Tensor) -> Tensor:
     return keys.unsqueeze(0) <= queries.unsqueeze(1)
 
 
+def with_causal_mask(bias: Tensor, position: int, columns: int) -> Tensor:
+    """Bias [B, 1, 1, position + columns] -> [B, 1, columns, position + columns], the future masked."""
+    future = ~causal_mask(position, columns, bias)
+    later = torch.zeros([1, 1, columns, position + columns], dtype=bias.dtype, device=bias.device)
+    return later.masked_fill(future, -3.0e38) + bias
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """[B, H, T, hd] on [B, H, S, hd], scores times hd^-0.5, mask True = seen -> [B, T, H, hd]."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
@@ -47,8 +54,9 @@ class StepLinear(nn.Linear):
         return onednn_linear(x, self.weight, None)
 
 
-class DecoderLayer(nn.Module):
-    """One layer: each method is one stretch between two hook points; the residual adds are the caller's.
+class Layer(nn.Module):
+    """What every decoder's layer has: each method is one stretch between two hook points; the residual adds
+    are the caller's.
 
     The program calls norms, linears, activation and the two attentions one by one, so that it can compute
     linears and attention by kernels of its own; the other methods are the reference that parity checks.
@@ -61,14 +69,61 @@ class DecoderLayer(nn.Module):
         # Query, key and value in one matrix, in this order: one call where three read the same input.
         self.self_qkv = StepLinear(hidden_size, 3 * hidden_size)
         self.self_project = StepLinear(hidden_size, hidden_size)
-        self.cross_norm = nn.LayerNorm(hidden_size)
-        self.cross_query = StepLinear(hidden_size, hidden_size)
-        self.text_kv = nn.Linear(hidden_size, 2 * hidden_size, bias=False)
-        self.cross_project = StepLinear(hidden_size, hidden_size)
         self.mlp_norm = nn.LayerNorm(hidden_size)
         self.mlp_in = StepLinear(hidden_size, ffn_size)
         self.mlp_activation = activation(activation_name, "decoder.activation_function")
         self.mlp_out = StepLinear(ffn_size, hidden_size)
+
+    @torch.jit.export
+    def attend_self(
+        self, qkv: Tensor, k_cache: Tensor, v_cache: Tensor, position: int, bias: Tensor | None = None
+    ) -> Tensor:
+        """Queries, keys and values [B, T, 3 D] at slots `position`.. of the cache -> heads [B, T, H, hd].
+
+        Writes columns [position, position + T) of both caches [B, H, L, hd] in place; reads those before.
+        Caches may be narrower than float32. `bias` [B, 1, 1, position + T] is added to the scores.
+        """
+        columns = qkv.size(1)
+        end = position + columns
+        heads = qkv.view(qkv.size(0), columns, 3, self.num_heads, -1)
+        query, key, value = heads.transpose(1, 3).unbind(2)
+        k_cache.narrow(2, position, columns).copy_(key)
+        v_cache.narrow(2, position, columns).copy_(value)
+        mask: Tensor | None = None
+        if bias is not None:
+            mask = with_causal_mask(bias, position, columns)
+        elif columns > 1:
+            mask = causal_mask(position, columns, qkv)
+        keys, values = k_cache.narrow(2, 0, end).to(qkv.dtype), v_cache.narrow(2, 0, end).to(qkv.dtype)
+        return attend(query, keys, values, mask)
+
+    @torch.jit.export
+    def self_attn(
+        self, x: Tensor, k_cache: Tensor, v_cache: Tensor, position: int, bias: Tensor | None = None
+    ) -> Tensor:
+        """[B, T, D] -> heads [B, T, H, hd]; the rest as of attend_self."""
+        return self.attend_self(self.self_qkv(self.self_norm(x)), k_cache, v_cache, position, bias)
+
+    @torch.jit.export
+    def self_out(self, z: Tensor) -> Tensor:
+        """Heads [B, T, H, hd] -> [B, T, D], before the residual add."""
+        return self.self_project(z.flatten(2))
+
+    @torch.jit.export
+    def mlp(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D], before the residual add."""
+        return self.mlp_out(self.mlp_activation(self.mlp_in(self.mlp_norm(x))))
+
+
+class DecoderLayer(Layer):
+    """A layer that cross-attends to the text."""
+
+    def __init__(self, hidden_size: int, num_heads: int, ffn_size: int, activation_name: str) -> None:
+        super().__init__(hidden_size, num_heads, ffn_size, activation_name)
+        self.cross_norm = nn.LayerNorm(hidden_size)
+        self.cross_query = StepLinear(hidden_size, hidden_size)
+        self.text_kv = nn.Linear(hidden_size, 2 * hidden_size, bias=False)
+        self.cross_project = StepLinear(hidden_size, hidden_size)
 
     @torch.jit.export
     def cross_kv(self, text: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,35 +133,6 @@ class DecoderLayer(nn.Module):
             split_heads(keys, self.num_heads).contiguous(),
             split_heads(values, self.num_heads).contiguous(),
         )
-
-    @torch.jit.export
-    def attend_self(self, qkv: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
-        """Queries, keys and values [B, T, 3 D] at positions `position`.. -> heads [B, T, H, hd].
-
-        Writes columns [position, position + T) of both caches [B, H, L, hd] in place; reads those before.
-        Caches may be narrower than float32.
-        """
-        columns = qkv.size(1)
-        end = position + columns
-        heads = qkv.view(qkv.size(0), columns, 3, self.num_heads, -1)
-        query, key, value = heads.transpose(1, 3).unbind(2)
-        k_cache.narrow(2, position, columns).copy_(key)
-        v_cache.narrow(2, position, columns).copy_(value)
-        mask: Tensor | None = None
-        if columns > 1:
-            mask = causal_mask(position, columns, qkv)
-        keys, values = k_cache.narrow(2, 0, end).to(qkv.dtype), v_cache.narrow(2, 0, end).to(qkv.dtype)
-        return attend(query, keys, values, mask)
-
-    @torch.jit.export
-    def self_attn(self, x: Tensor, k_cache: Tensor, v_cache: Tensor, position: int) -> Tensor:
-        """[B, T, D] -> heads [B, T, H, hd]; caches as of attend_self."""
-        return self.attend_self(self.self_qkv(self.self_norm(x)), k_cache, v_cache, position)
-
-    @torch.jit.export
-    def self_out(self, z: Tensor) -> Tensor:
-        """Heads [B, T, H, hd] -> [B, T, D], before the residual add."""
-        return self.self_project(z.flatten(2))
 
     @torch.jit.export
     def attend_text(self, query: Tensor, k: Tensor, v: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
@@ -132,27 +158,21 @@ class DecoderLayer(nn.Module):
         """Heads [B, T, H, hd] -> [B, T, D], before the residual add."""
         return self.cross_project(z.flatten(2))
 
-    @torch.jit.export
-    def mlp(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D], before the residual add."""
-        return self.mlp_out(self.mlp_activation(self.mlp_in(self.mlp_norm(x))))
 
-
-# our name -> the module's name inside transformers' MusicgenDecoderLayer
+# our name -> the modules inside transformers' layer; ours may hold several of theirs, one below the other
 LAYER_WEIGHTS = {
-    "self_norm": "self_attn_layer_norm",
-    "self_project": "self_attn.out_proj",
-    "cross_norm": "encoder_attn_layer_norm",
-    "cross_query": "encoder_attn.q_proj",
-    "cross_project": "encoder_attn.out_proj",
-    "mlp_norm": "final_layer_norm",
-    "mlp_in": "fc1",
-    "mlp_out": "fc2",
-}
-# ... and those of ours that hold several of theirs, one below the other.
-JOINED_WEIGHTS = {
+    "self_norm": ("self_attn_layer_norm",),
     "self_qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "self_project": ("self_attn.out_proj",),
+    "mlp_norm": ("final_layer_norm",),
+    "mlp_in": ("fc1",),
+    "mlp_out": ("fc2",),
+}
+CROSS_WEIGHTS = {
+    "cross_norm": ("encoder_attn_layer_norm",),
+    "cross_query": ("encoder_attn.q_proj",),
     "text_kv": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+    "cross_project": ("encoder_attn.out_proj",),
 }
 
 
@@ -162,11 +182,11 @@ def text_bias(mask: Tensor) -> Tensor:
     return bias.masked_fill(~mask, -torch.inf)[:, None, None, :]
 
 
-class Decoder(nn.Module):
-    """Everything around the layers: text projection, embeddings with positions, final norm and heads."""
+class Trunk(nn.Module):
+    """What every decoder has around its layers: embeddings, positions, final norm and heads."""
 
-    def __init__(self, config: Any, text_hidden_size: int) -> None:
-        """Build from transformers' MusicgenDecoderConfig; `text_hidden_size` is Dt."""
+    def __init__(self, config: Any, layer: type[Layer], num_positions: int) -> None:
+        """Build from transformers' MusicgenDecoderConfig or MusicgenMelodyDecoderConfig."""
         super().__init__()
         width = config.hidden_size
         if width % config.num_attention_heads != 0:
@@ -174,61 +194,19 @@ class Decoder(nn.Module):
                 f"decoder.hidden_size {width} is no multiple of {config.num_attention_heads} attention heads"
             )
         self.num_codebooks: int = config.num_codebooks
-        self.text_projection: nn.Module = nn.Identity()
-        if text_hidden_size != width:
-            if config.cross_attention_hidden_size is not None:
-                raise UnsupportedCheckpoint(
-                    f"decoder.cross_attention_hidden_size is {config.cross_attention_hidden_size}: text "
-                    f"states of width {text_hidden_size} would reach a decoder of width {width} unprojected"
-                )
-            self.text_projection = nn.Linear(text_hidden_size, width)
         self.embeddings = nn.ModuleList(
             nn.Embedding(config.vocab_size + 1, width) for _ in range(config.num_codebooks)
         )
-        self.register_buffer("positions", torch.empty(config.max_position_embeddings, width))
+        self.register_buffer("positions", torch.empty(num_positions, width))
         self.layers = nn.ModuleList(
-            DecoderLayer(width, config.num_attention_heads, config.ffn_dim, config.activation_function)
+            layer(width, config.num_attention_heads, config.ffn_dim, config.activation_function)
             for _ in range(config.num_hidden_layers)
         )
         self.norm = nn.LayerNorm(width)
         self.heads = nn.ModuleList(StepLinear(width, config.vocab_size) for _ in range(config.num_codebooks))
 
-    @classmethod
-    def from_hf(cls, model: Any) -> Decoder:
-        """Point at the weights of a MusicgenForConditionalGeneration; only joined matrices are copies.
-
-        `scale_embedding` has no effect because it has none in transformers: nothing there applies it.
-        """
-        with torch.device("meta"):
-            decoder = cls(model.config.decoder, model.config.text_encoder.hidden_size)
-        inner = model.decoder.model.decoder
-        weights: dict[str, Tensor] = {"positions": inner.embed_positions.weights}
-        modules = {"norm": inner.layer_norm}
-        if isinstance(decoder.text_projection, nn.Linear):
-            modules["text_projection"] = model.enc_to_dec_proj
-        for k in range(decoder.num_codebooks):
-            modules[f"embeddings.{k}"] = inner.embed_tokens[k]
-            modules[f"heads.{k}"] = model.decoder.lm_heads[k]
-        for i, layer in enumerate(inner.layers):
-            for ours, theirs in LAYER_WEIGHTS.items():
-                modules[f"layers.{i}.{ours}"] = layer.get_submodule(theirs)
-            for ours, several in JOINED_WEIGHTS.items():
-                parts = [layer.get_submodule(theirs).weight.detach() for theirs in several]
-                weights[f"layers.{i}.{ours}.weight"] = torch.cat(parts)
-        for prefix, module in modules.items():
-            weights.update({f"{prefix}.{name}": tensor for name, tensor in module.named_parameters()})
-        adopt(decoder, weights)
-        return decoder
-
-    @torch.jit.export
-    def project_text(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Text states [P, S, Dt] -> [P, S, D]; where mask [P, S] is zero the result is exactly zero."""
-        projected = self.text_projection(states)
-        return projected.masked_fill(~mask.to(torch.bool).unsqueeze(-1), 0.0)
-
-    @torch.jit.export
-    def embed(self, codes: Tensor, position: int) -> Tensor:
-        """Codes [B, K, T] int64 at positions `position`.. -> [B, T, D], positions included."""
+    def sum_of_codes(self, codes: Tensor) -> Tensor:
+        """Codes [B, K, T] int64 -> their embeddings [B, T, D], without positions."""
         x = torch.zeros(
             [codes.size(0), codes.size(2), self.positions.size(1)],
             dtype=self.positions.dtype,
@@ -236,7 +214,7 @@ class Decoder(nn.Module):
         )
         for k, table in enumerate(self.embeddings):
             x = x + table(codes[:, k])
-        return x + self.positions.narrow(0, position, codes.size(2))
+        return x
 
     @torch.jit.export
     def final_norm(self, x: Tensor) -> Tensor:
@@ -250,3 +228,69 @@ class Decoder(nn.Module):
         for head in self.heads:
             scores.append(head(x))
         return torch.stack(scores, dim=1)
+
+
+def adopt_weights(
+    decoder: Trunk, model: Any, layers: dict[str, tuple[str, ...]], modules: dict[str, Any], positions: Tensor
+) -> None:
+    """Point at the weights of transformers' model, `modules` by our names among them; only joined matrices
+    are copies.
+
+    `scale_embedding` has no effect because it has none in transformers: nothing there applies it.
+    """
+    inner = model.decoder.model.decoder
+    weights: dict[str, Tensor] = {"positions": positions}
+    modules = modules | {"norm": inner.layer_norm}
+    for k in range(decoder.num_codebooks):
+        modules[f"embeddings.{k}"] = inner.embed_tokens[k]
+        modules[f"heads.{k}"] = model.decoder.lm_heads[k]
+    for i, layer in enumerate(inner.layers):
+        for ours, theirs in layers.items():
+            if len(theirs) == 1:
+                modules[f"layers.{i}.{ours}"] = layer.get_submodule(theirs[0])
+            else:
+                parts = [layer.get_submodule(name).weight.detach() for name in theirs]
+                weights[f"layers.{i}.{ours}.weight"] = torch.cat(parts)
+    for prefix, module in modules.items():
+        weights.update({f"{prefix}.{name}": tensor for name, tensor in module.named_parameters()})
+    adopt(decoder, weights)
+
+
+class Decoder(Trunk):
+    """The decoder of a MusicgenForConditionalGeneration: its layers cross-attend to the text."""
+
+    def __init__(self, config: Any, text_hidden_size: int) -> None:
+        """Build from transformers' MusicgenDecoderConfig; `text_hidden_size` is Dt."""
+        super().__init__(config, DecoderLayer, config.max_position_embeddings)
+        width = config.hidden_size
+        self.text_projection: nn.Module = nn.Identity()
+        if text_hidden_size != width:
+            if config.cross_attention_hidden_size is not None:
+                raise UnsupportedCheckpoint(
+                    f"decoder.cross_attention_hidden_size is {config.cross_attention_hidden_size}: text "
+                    f"states of width {text_hidden_size} would reach a decoder of width {width} unprojected"
+                )
+            self.text_projection = nn.Linear(text_hidden_size, width)
+
+    @classmethod
+    def from_hf(cls, model: Any) -> Decoder:
+        """Point at the weights of a MusicgenForConditionalGeneration."""
+        with torch.device("meta"):
+            decoder = cls(model.config.decoder, model.config.text_encoder.hidden_size)
+        modules = {}
+        if isinstance(decoder.text_projection, nn.Linear):
+            modules["text_projection"] = model.enc_to_dec_proj
+        positions = model.decoder.model.decoder.embed_positions.weights
+        adopt_weights(decoder, model, LAYER_WEIGHTS | CROSS_WEIGHTS, modules, positions)
+        return decoder
+
+    @torch.jit.export
+    def project_text(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Text states [P, S, Dt] -> [P, S, D]; where mask [P, S] is zero the result is exactly zero."""
+        projected = self.text_projection(states)
+        return projected.masked_fill(~mask.to(torch.bool).unsqueeze(-1), 0.0)
+
+    @torch.jit.export
+    def embed(self, codes: Tensor, position: int) -> Tensor:
+        """Codes [B, K, T] int64 at positions `position`.. -> [B, T, D], positions included."""
+        return self.sum_of_codes(codes) + self.positions.narrow(0, position, codes.size(2))

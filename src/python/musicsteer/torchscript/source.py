@@ -11,6 +11,7 @@ from musicsteer.program import shipped_checkpoint
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 CACHED = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
+AUDIOCRAFT_MODEL, AUDIOCRAFT_CODEC = "state_dict.bin", "compression_state_dict.bin"
 LFS = b"version https://git-lfs.github.com/spec"
 WEIGHTS = ("*.safetensors", "*.bin", "*.model", "*.json")
 
@@ -81,6 +82,13 @@ def resolve_source(source: str) -> Source:
     return Source(str(path), hub_name(path.resolve()))
 
 
+def is_audiocraft(folder: Path) -> bool:
+    """Whether a folder is in audiocraft's own format."""
+    return not (folder / "config.json").is_file() and any(
+        (folder / name).is_file() for name in (AUDIOCRAFT_MODEL, AUDIOCRAFT_CODEC)
+    )
+
+
 def refuse_other_kinds(folder: Path) -> None:
     """Name what people have instead of a checkpoint, and the next step.
 
@@ -93,17 +101,19 @@ def refuse_other_kinds(folder: Path) -> None:
             base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
         except (ValueError, AttributeError):
             base = None
+        if (folder / "config.json").is_file():
+            raise CheckpointError(
+                f"{folder} holds a LoRA adapter beside the model: move adapter_config.json and the adapter's "
+                "weights to a folder of their own, and name that with --lora to merge it"
+            )
         raise CheckpointError(
-            f"{folder} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model: merge it first "
-            "(peft: merge_and_unload, then save_pretrained) and export the merged folder"
+            f"{folder} is a LoRA adapter{f' of {base}' if base else ''}, not a whole model: export its base "
+            f"model with --lora {folder}"
         )
     if (folder / "config.json").is_file():
         return
-    if any((folder / name).is_file() for name in ("state_dict.bin", "compression_state_dict.bin")):
-        raise CheckpointError(
-            f"{folder} is in audiocraft's format: convert it with transformers' "
-            "convert_musicgen_transformers.py, or pass the model's hub id, such as facebook/musicgen-small"
-        )
+    if is_audiocraft(folder):
+        return
     if cached := sorted(path for path in folder.glob("models--*") if CACHED.fullmatch(path.name)):
         raise CheckpointError(
             f"{folder} is a cache of several models: pass one of its folders, such as {cached[0]}, "

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+
+#include "model/manifest.hpp"
+
+namespace musicsteer {
+
+/// A melody as a model hears it.
+struct Melody {
+    at::Tensor chroma;   ///< [F, 12] float32, one-hot
+    std::string sha256;  ///< of the file
+};
+
+/// Reads a recording in any format, rate and number of channels.
+/// @throws UsageError if the model hears no melody; InputError if the file cannot be read
+Melody hear_melody(const std::filesystem::path& file, const Manifest& manifest);
+
+}  // namespace musicsteer
