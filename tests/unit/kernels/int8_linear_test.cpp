@@ -12,7 +12,8 @@
 namespace musicsteer {
 namespace {
 
-/// Int8Linear of src/python/musicsteer/torchscript/precision.py: whole numbers in float64, which holds them exactly.
+/// Int8Linear of src/python/musicsteer/torchscript/precision.py: whole numbers in float64, which holds them
+/// exactly.
 at::Tensor reference(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
     const at::Tensor largest = std::get<0>(x.abs().max(-1, true)).clamp_min(1e-30);
     const at::Tensor whole = at::round(x * (at::full_like(largest, 32767.0) / largest));
