@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <tuple>
@@ -135,12 +136,25 @@ void GenerationSession::build_rows() {
     request_of_row_ = at::tensor(request_of_row, at::kLong);
 }
 
+/// What of a melody [F, 12], which repeats, sounds from the window's start on.
+at::Tensor GenerationSession::melody_in_window(const at::Tensor& melody) const {
+    const Manifest& manifest = model_.manifest();
+    const ChromaFraming& framing = manifest.melody->framing;
+    const double start_s = static_cast<double>(windows_[window_].first) / manifest.codec.frame_rate_hz;
+    const auto frames = std::llround(start_s * static_cast<double>(framing.sample_rate_hz) /
+                                     static_cast<double>(framing.hop_length));
+    return frames > 0 ? melody.roll(-frames, 0) : melody;
+}
+
 /// @param prompts  one for each request
 void GenerationSession::tell(const std::vector<std::string>& prompts) {
-    if (prompts == told_) return;
+    const bool has_melody = std::any_of(requests_.begin(), requests_.end(),
+                                        [](const auto& request) { return request.melody.defined(); });
+    if (prompts == told_ && (!has_melody || window_ == told_window_)) return;
     // A prefix lies in front of the codes: it can only change where they are read anew.
     if (model_.manifest().melody && position_ > 0) return;
     told_ = prompts;
+    told_window_ = window_;
     // Text, its columns, melody. Rows that are told the same share it.
     using Told = std::tuple<std::optional<std::string>, std::int64_t, const void*>;
     std::map<Told, std::int64_t> index;
@@ -160,12 +174,12 @@ void GenerationSession::tell(const std::vector<std::string>& prompts) {
         const std::vector<std::int64_t> ids = model_.tokenizer.encode(text ? *text : prompt);
         RowCondition condition;
         condition.columns = std::ssize(ids);
-        if (!is_null) condition.melody = request.melody;
-        const Told told{text, condition.columns,
-                        condition.melody.defined() ? condition.melody.unsafeGetTensorImpl() : nullptr};
+        const bool follows = !is_null && request.melody.defined();
+        const Told told{text, condition.columns, follows ? request.melody.unsafeGetTensorImpl() : nullptr};
         const auto [place, is_new] = index.try_emplace(told, std::ssize(conditions));
         condition_of_row.push_back(place->second);
         if (!is_new) continue;
+        if (follows) condition.melody = melody_in_window(request.melody);
         if (text) condition.states = model_.text_encoder.encode(ids, options_.stop);
         conditions.push_back(std::move(condition));
     }

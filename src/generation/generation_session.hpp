@@ -134,6 +134,7 @@ class GenerationSession {
   private:
     void build_rows();
     void tell(const std::vector<std::string>& prompts);
+    at::Tensor melody_in_window(const at::Tensor& melody) const;
     void fill_forced_codes();
     void begin_window(std::size_t index);
     void enter_section();
@@ -161,6 +162,7 @@ class GenerationSession {
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
     DecoderState state_;
     std::vector<std::string> told_;   ///< the prompts that it knows
+    std::size_t told_window_ = 0;     ///< where it was told them
     at::Tensor codes_;                ///< [R, K, N] int64 on the CPU
     std::int64_t forced_frames_ = 0;  ///< T0
     std::int64_t finished_frames_ = 0;

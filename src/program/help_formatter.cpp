@@ -17,8 +17,8 @@ constexpr std::size_t kHelpIndent = 28;  ///< of descriptions
 const std::map<std::string, std::vector<std::string>> kTypes = {
     {"DIR", {"audio", "merge", "model", "negative-audio", "positive-audio"}},
     {"FILE",
-     {"csv", "file", "files", "from-activations", "negative", "out", "pairs", "path", "plan", "positive",
-      "prompts", "prompts-file", "save-activations", "save-codes", "vector"}},
+     {"continue", "csv", "file", "files", "from-activations", "melody", "negative", "out", "pairs", "path",
+      "plan", "positive", "prompts", "prompts-file", "save-activations", "save-codes", "steer", "vector"}},
     {"LIST", {"alphas", "hooks", "layers", "seed", "seeds", "sites"}},
     {"NAME", {"ablate", "device", "format", "log-level", "measure", "method", "rows", "site", "value"}},
 };

@@ -85,11 +85,11 @@ class MelodyReference(Reference):
                 watch = None
                 if injection.gate is not None:
                     same_frame = self.runs_before(injection.gate.point, injection.point)
-                    watch = Watch(injection.gate, 0, delay=0 if same_frame else 1)
+                    watch = Watch(injection.gate, 0, delay=0 if same_frame else 1, first=0)
                     watches.append((request, watch))
                 for row, (owner, is_null) in enumerate(self.rows(run)):
                     if owner == request and not (is_null and injection.rows == "conditional"):
-                        edit = steering(injection, [0], factors, self.chosen_heads(injection), watch)
+                        edit = steering(injection, [0], factors, self.chosen_heads(injection), watch, first=0)
                         handles.append(self.hook_row(injection.point, row, edit))
         handles += [self.hook_row(watch.gate.point, row, watch) for row, watch in watches]
         try:

@@ -212,3 +212,21 @@ def test_chroma_of_other_rates_and_channels(tiny_melody: Sides, tmp_path: Path) 
         expected = extract_chroma(torch.from_numpy((tune(8, 32000, 1) + tune(8, 32000, 2)) / 2), FRAMING)
         assert found.shape == expected.shape
         assert float((found == expected).all(1).float().mean()) > 0.85
+
+
+def test_a_melody_goes_on_in_every_window(melody_sides: Sides) -> None:
+    """The second window is the clip that goes on from its codes, with the melody from its own start on."""
+    first, tune = PROMPTS[0], melody(9)
+    stride = round(0.2 * melody_sides.reference.frame_rate)
+    length = stride + 20
+    long = Run((Request(first, melody=tune),), length + stride, window=(length, stride))
+    codes = melody_sides.engine.run(long)["codes"]
+    offset = round(stride / melody_sides.reference.frame_rate * 32000 / 4096)
+    assert offset % len(tune) != 0, "the melody is the same from there: nothing would be shown"
+    known = codes[:, :, stride:length]
+
+    def second(tune: Tensor) -> Tensor:
+        return melody_sides.engine.run(Run((Request(first, melody=tune),), length).given(known))["codes"]
+
+    assert torch.equal(second(tune.roll(-offset, 0)), codes[:, :, stride:])
+    assert not torch.equal(second(tune), codes[:, :, stride:])
