@@ -202,140 +202,194 @@ void check_sections(const std::vector<SteeringSection>& sections, const Generate
     }
 }
 
-void run(const GenerateFlags& options, const Context& context) {
-    apply_log_level(options.model.log_level);
-    options.sampling.validate();
-    const SampleFormat format = parse_sample_format(options.format);
-    const AudioFinish finish = options.finish.finish();
-    if (options.out == "-" && !finish.changes_nothing())
-        throw UsageError("--rate, --loudness and --fade need the whole clip: they do not go with --out -");
-    const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
-    std::vector<SessionRequest> requests = expand_clips(options.clips);
-    if (options.to_stdout()) check_stream(options, requests.size());
-    const SectionedSteering typed = options.steering.with_sections(options.model.model);
-    std::vector<AppliedVector> vectors = load_vectors(typed.settings);
-    std::vector<AppliedSection> sections = load_sections(typed.sections);
-    std::optional<Continuation> continued = Continuation::open(options.continued, options.continued_from);
-    const std::vector<std::string> inputs = inputs_of(options, vectors, sections);
-    const bool with_baseline = options.clips.with_baseline;
-    if (with_baseline && vectors.empty() && sections.empty())
-        throw UsageError("--with-baseline: nothing steers these clips; give --steer");
-    std::optional<ClipFiles> files;
-    if (!options.to_stdout()) {
-        files.emplace(options.out, requests, with_baseline, options.force, inputs, strength_of(vectors));
-        check_encoding(files->wav(0), format);
-    }
-    if (!options.save_codes.empty()) {
-        if (files && files->holds(options.save_codes))
-            throw UsageError("--save-codes " + options.save_codes + ": is also one of the clips' files");
-        check_writable(options.save_codes, overwrite, inputs);
-    }
+/// One call of generate: what it was given, and what it writes.
+class GenerateRun {
+  public:
+    /// Reads and checks all that needs no model. @throws UsageError, InputError, OutputError
+    explicit GenerateRun(const GenerateFlags& options);
 
-    Bundle bundle = open_bundle(options.model);
-    const Manifest& manifest = bundle.manifest();
+    void run(const Context& context);
+
+  private:
+    bool is_baseline(std::size_t index) const { return options_.clips.with_baseline && index % 2 == 1; }
+    void check_outputs();
+    ClipRunOptions run_options(const Manifest& manifest);
+    void steer(const Manifest& manifest);
+    nlohmann::json record_of(std::size_t index) const;
+    nlohmann::json common_settings() const;
+    void save_clip(const FinishedBatch& batch, std::size_t i);
+    void save_all_codes() const;
+
+    const GenerateFlags& options_;
+    SampleFormat format_;
+    AudioFinish finish_;
+    Overwrite overwrite_;
+    std::vector<SessionRequest> requests_;
+    std::vector<AppliedVector> vectors_;
+    std::vector<AppliedSection> sections_;
+    std::optional<Continuation> continued_;
+    std::optional<Melody> melody_;
+    std::optional<ClipFiles> files_;  ///< none: to stdout
+    // With the model:
+    ClipSettings settings_;
+    std::int64_t text_length_ = 0;
+    std::vector<SteeringSetting> steering_;
+    std::vector<SteeringSection> written_sections_;
+    std::vector<at::Tensor> codes_;
+};
+
+GenerateRun::GenerateRun(const GenerateFlags& options)
+    : options_(options),
+      format_(parse_sample_format(options.format)),
+      finish_(options.finish.finish()),
+      overwrite_(options.force ? Overwrite::kAllow : Overwrite::kRefuse) {
+    options.sampling.validate();
+    if (options.to_stdout() && !finish_.changes_nothing())
+        throw UsageError("--rate, --loudness and --fade need the whole clip: they do not go with --out -");
+    requests_ = expand_clips(options.clips);
+    if (options.to_stdout()) check_stream(options, requests_.size());
+    const SectionedSteering typed = options.steering.with_sections(options.model.model);
+    vectors_ = load_vectors(typed.settings);
+    sections_ = load_sections(typed.sections);
+    continued_ = Continuation::open(options.continued, options.continued_from);
+    if (options.clips.with_baseline && vectors_.empty() && sections_.empty())
+        throw UsageError("--with-baseline: nothing steers these clips; give --steer");
+    check_outputs();
+}
+
+void GenerateRun::check_outputs() {
+    const std::vector<std::string> inputs = inputs_of(options_, vectors_, sections_);
+    if (!options_.to_stdout()) {
+        files_.emplace(options_.out, requests_, options_.clips.with_baseline, options_.force, inputs,
+                       strength_of(vectors_));
+        check_encoding(files_->wav(0), format_);
+    }
+    if (options_.save_codes.empty()) return;
+    if (files_ && files_->holds(options_.save_codes))
+        throw UsageError("--save-codes " + options_.save_codes + ": is also one of the clips' files");
+    check_writable(options_.save_codes, overwrite_, inputs);
+}
+
+ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     ClipRunOptions run;
-    run.num_frames = manifest.frames_of(options.sampling.duration_s);
-    run.windows = windows_for(options, manifest);
-    run.keep_partial = options.keep_partial;
-    run.sampling = options.sampling.resolve(manifest);
-    run.batch_size = options.sampling.batch_size;
-    run.scored = options.score ? ScoredClips::kAll : ScoredClips::kNone;
+    run.num_frames = manifest.frames_of(options_.sampling.duration_s);
+    run.windows = windows_for(options_, manifest);
+    run.keep_partial = options_.keep_partial;
+    run.sampling = options_.sampling.resolve(manifest);
+    run.batch_size = options_.sampling.batch_size;
+    run.scored = options_.score ? ScoredClips::kAll : ScoredClips::kNone;
     run.on_warning = log_warn;
-    run.stop = context.stop;
     run.validate(manifest);
-    check_negative_prompt(options.clips.negative_prompt, run.sampling);
-    resolve_vectors(vectors, manifest, log_warn);
-    resolve_sections(sections, manifest, log_warn);
-    if (continued) {
-        continued->cut(manifest, run.num_frames, requests.size(), log_warn);
+    check_negative_prompt(options_.clips.negative_prompt, run.sampling);
+    if (continued_) {
+        continued_->cut(manifest, run.num_frames, requests_.size(), log_warn);
         run.given_columns = kPrefillChunk;
     }
-    const SteeringPlan plan = combined_plan(vectors);
-    std::vector<SteeringSetting> steering;
-    for (const AppliedVector& vector : vectors) steering.push_back(vector.resolved.setting);
-    std::vector<SteeringSection> written_sections;
-    for (const AppliedSection& section : sections) written_sections.push_back(section.section);
-    check_sections(written_sections, options);
-    const std::vector<RequestSection> run_sections = request_sections(sections, manifest);
-    const auto is_baseline = [&](std::size_t index) { return with_baseline && index % 2 == 1; };
-    std::optional<Melody> melody;
-    if (!options.melody.empty()) melody = hear_melody(options.melody, manifest);
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-        if (!is_baseline(i)) requests[i].steering = plan;
-        requests[i].sections = is_baseline(i) ? without_steering(run_sections) : run_sections;
-        if (melody) requests[i].melody = melody->chroma;
-    }
+    return run;
+}
 
-    const Model model = load_model(options.model, std::move(bundle));
-    if (continued) continued->give_to(requests, model);
-    warn_of_unknown(model.tokenizer, prompts_of(requests));
-    const std::size_t total = requests.size();
+/// Tells every request its steering, its sections and its melody.
+void GenerateRun::steer(const Manifest& manifest) {
+    resolve_vectors(vectors_, manifest, log_warn);
+    resolve_sections(sections_, manifest, log_warn);
+    for (const AppliedVector& vector : vectors_) steering_.push_back(vector.resolved.setting);
+    for (const AppliedSection& section : sections_) written_sections_.push_back(section.section);
+    check_sections(written_sections_, options_);
+    if (!options_.melody.empty()) melody_ = hear_melody(options_.melody, manifest);
+    const SteeringPlan plan = combined_plan(vectors_);
+    const std::vector<RequestSection> sections = request_sections(sections_, manifest);
+    for (std::size_t i = 0; i < requests_.size(); ++i) {
+        if (!is_baseline(i)) requests_[i].steering = plan;
+        requests_[i].sections = is_baseline(i) ? without_steering(sections) : sections;
+        if (melody_) requests_[i].melody = melody_->chroma;
+    }
+}
+
+nlohmann::json GenerateRun::record_of(std::size_t index) const {
+    const bool plain = is_baseline(index);
+    ClipSpec spec = clip_spec(requests_[index], text_length_,
+                              plain ? std::vector<SteeringSetting>{} : steering_, melody_);
+    spec.sections = plain ? without_steering(written_sections_) : written_sections_;
+    if (continued_) spec.continued = continued_->record();
+    return clip_record(settings_, spec);
+}
+
+/// What the records of all clips share.
+nlohmann::json GenerateRun::common_settings() const {
+    nlohmann::json record = record_of(0);
+    for (const char* key : {"id", "prompt", "negative_prompt", "seed"}) record.erase(key);
+    if (options_.clips.with_baseline) {
+        record.erase("steering");
+        record.erase("sections");
+    }
+    return record;
+}
+
+void GenerateRun::save_clip(const FinishedBatch& batch, std::size_t i) {
+    const std::size_t index = batch.first + i;
+    const auto& clip = batch.clips[i];
+    if (!options_.save_codes.empty()) codes_.push_back(clip.codes);
+    if (!files_) return;  // it has been heard
+    const std::filesystem::path file = files_->wav(index);
+    const FinishedAudio finished = finish_audio(batch.audio(i), finish_);
+    write_audio(file, finished.audio, format_, overwrite_);
+    if (index == 0) files_->steering(settings_, steering_, written_sections_);
+    nlohmann::json record = record_of(index);
+    record["file"] = file.filename().string();
+    record["clipped_samples"] = count_full_scale_samples(as_written(finished.audio, format_));
+    report_finish(file, finish_, finished, record);
+    if (clip.score) {
+        record["kl_nats"] = clip.score->kl_nats;
+        record["unsteered_nll_nats"] = clip.score->nll_nats;
+    }
+    if (batch.is_partial) record["partial_frames"] = clip.codes.size(1);
+    files_->record(index, record.dump());
+    print_clip(options_, file, record);
+}
+
+void GenerateRun::save_all_codes() const {
+    if (!options_.save_codes.empty()) save_codes(options_.save_codes, codes_, common_settings(), overwrite_);
+}
+
+void GenerateRun::run(const Context& context) {
+    Bundle bundle = open_bundle(options_.model);
+    ClipRunOptions run = run_options(bundle.manifest());
+    steer(bundle.manifest());
+    const Model model = load_model(options_.model, std::move(bundle));
+    if (continued_) continued_->give_to(requests_, model);
+    warn_of_unknown(model.tokenizer, prompts_of(requests_));
+
+    const std::size_t total = requests_.size();
     Progress progress("generating");
     run.on_progress = [&](double clips) {
         progress.update_units(clips, static_cast<std::int64_t>(total), total > 1 ? "clips" : "clip");
     };
+    run.stop = context.stop;
     std::optional<ClipStream> stream;
-    if (options.to_stdout()) {
+    if (options_.to_stdout()) {
         run.on_session = [&, num_frames = run.num_frames](GenerationSession& session, std::size_t,
                                                           std::size_t) {
-            stream.emplace(model, num_frames, format, write_stdout);
+            stream.emplace(model, num_frames, format_, write_stdout);
             stream->listen_to(session);
         };
     }
     const SamplingOptions sampling = run.sampling;
-    const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests));
-    const ClipSettings settings = clip_settings(options, model.manifest(), sampling, runner.shape());
-    const auto record_of = [&](std::size_t index) {
-        ClipSpec spec = clip_spec(requests[index], runner.shape().text_length,
-                                  is_baseline(index) ? std::vector<SteeringSetting>{} : steering, melody);
-        spec.sections = is_baseline(index) ? without_steering(written_sections) : written_sections;
-        if (continued) spec.continued = continued->record();
-        return clip_record(settings, spec);
-    };
-    const auto common_settings = [&] {
-        nlohmann::json record = record_of(0);
-        for (const char* key : {"id", "prompt", "negative_prompt", "seed"}) record.erase(key);
-        if (with_baseline) {
-            record.erase("steering");
-            record.erase("sections");
-        }
-        return record;
-    };
-    std::vector<at::Tensor> codes;
-    const auto save = [&](const FinishedBatch& batch) {
-        for (std::size_t i = 0; i < batch.clips.size(); ++i) {
-            const std::size_t index = batch.first + i;
-            if (!options.save_codes.empty()) codes.push_back(batch.clips[i].codes);
-            if (!files) continue;  // it has been heard
-            const std::filesystem::path file = files->wav(index);
-            const FinishedAudio finished = finish_audio(batch.audio(i), finish);
-            const Audio& audio = finished.audio;
-            write_audio(file, audio, format, overwrite);
-            if (index == 0) files->steering(settings, steering, written_sections);
-            nlohmann::json record = record_of(index);
-            record["file"] = file.filename().string();
-            record["clipped_samples"] = count_full_scale_samples(as_written(audio, format));
-            report_finish(file, finish, finished, record);
-            if (const auto& score = batch.clips[i].score) {
-                record["kl_nats"] = score->kl_nats;
-                record["unsteered_nll_nats"] = score->nll_nats;
-            }
-            if (batch.is_partial) record["partial_frames"] = batch.clips[i].codes.size(1);
-            files->record(index, record.dump());
-            print_clip(options, file, record);
-        }
-    };
+    const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests_));
+    text_length_ = runner.shape().text_length;
+    settings_ = clip_settings(options_, model.manifest(), sampling, runner.shape());
     try {
-        runner.run(requests, save);
+        runner.run(requests_, [&](const FinishedBatch& batch) {
+            for (std::size_t i = 0; i < batch.clips.size(); ++i) save_clip(batch, i);
+        });
     } catch (const ReaderGone&) {
         return;
     } catch (const Interrupted&) {
         // Codes of unequal length have no tensor.
-        if (!codes.empty() && codes.front().sizes() == codes.back().sizes() && options.keep_partial)
-            save_codes(options.save_codes, codes, common_settings(), overwrite);
+        if (!codes_.empty() && codes_.front().sizes() == codes_.back().sizes() && options_.keep_partial)
+            save_all_codes();
         throw;
     }
-    if (!options.save_codes.empty()) save_codes(options.save_codes, codes, common_settings(), overwrite);
+    save_all_codes();
 }
 
 }  // namespace
@@ -392,8 +446,12 @@ void add_generate(CLI::App& app, Context& context) {
     add_finish_flags(*command, options->finish);
     add_sampling_flags(*command, options->sampling);
     add_steer_flags(*command, options->steering);
-    command->callback(
-        [options, &context] { context.action = [options, &context] { run(*options, context); }; });
+    command->callback([options, &context] {
+        context.action = [options, &context] {
+            apply_log_level(options->model.log_level);
+            GenerateRun(*options).run(context);
+        };
+    });
 }
 
 }  // namespace musicsteer::cli
