@@ -160,6 +160,26 @@ def check_modules(model: Any, modules: Modules, case: Case) -> list[tuple[str, l
     return [*sections, ("steered", lines)]
 
 
+def run_generate(binary: Path, arguments: list[str]) -> None:
+    """Run `musicsteer generate`.
+
+    Raises:
+        BundleError: it failed; with its message.
+    """
+    try:
+        done = subprocess.run(
+            [str(binary), "generate", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=BINARY_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BundleError(f"{binary} cannot be run: {one_line(error)}") from error
+    if done.returncode != 0:
+        raise BundleError(f"{binary} generate: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+
+
 def program_codes(
     binary: Path, bundle: Path, prompt: str, duration_s: float, melody: Path | None = None
 ) -> Tensor:
@@ -170,19 +190,16 @@ def program_codes(
     """
     with tempfile.TemporaryDirectory() as folder:
         codes = Path(folder) / "codes.safetensors"
-        command = [str(binary), "generate", "--model", str(bundle), "--prompt", prompt, "--top-k", "1"]
-        command += ["--duration", str(duration_s), "--out", f"{folder}/clip.wav", "--save-codes", str(codes)]
-        command += ["--melody", str(melody)] if melody else []
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=BINARY_TIMEOUT_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BundleError(f"{binary} cannot be run: {one_line(error)}") from error
-        if done.returncode != 0:
-            raise BundleError(
-                f"{binary} generate: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
-            )
+        arguments = ["--model", str(bundle), "--prompt", prompt, "--top-k", "1"]
+        arguments += [
+            "--duration",
+            str(duration_s),
+            "--out",
+            f"{folder}/clip.wav",
+            "--save-codes",
+            str(codes),
+        ]
+        run_generate(binary, arguments + (["--melody", str(melody)] if melody else []))
         return load_file(codes)["codes"]
 
 

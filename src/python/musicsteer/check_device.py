@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,15 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from musicsteer.check_checkpoint import PROMPTS, Line, greedy_line, prompt_case, steering, summarise
+from musicsteer.check_checkpoint import (
+    PROMPTS,
+    Line,
+    greedy_line,
+    prompt_case,
+    run_generate,
+    steering,
+    summarise,
+)
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.checkpoint import one_line
@@ -38,7 +45,6 @@ BOUND = 1e-4
 BATCH = 8  # clips made together and alone
 SIZES = (1, 16, 64)  # clips whose steps are timed
 TIMED_FRAMES = (50, 150)  # what the longer clip takes more is its steps
-PROGRAM_TIMEOUT_S = 1800
 
 
 def on_device(case: Case, device: torch.device) -> Case:
@@ -90,19 +96,10 @@ class Program:
         """
         out = Path(tempfile.mkdtemp(dir=self.folder))
         codes = out / "codes.safetensors"
-        command = [str(self.binary), "generate", "--model", str(self.bundle), "--device", device]
-        command += ["--out", f"{out}/", "--save-codes", str(codes), "--format", "float", *arguments]
+        common = ["--model", str(self.bundle), "--device", device, "--out", f"{out}/"]
         began = time.monotonic()
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BundleError(f"{self.binary} cannot be run: {one_line(error)}") from error
+        run_generate(self.binary, [*common, "--save-codes", str(codes), "--format", "float", *arguments])
         seconds = time.monotonic() - began
-        if done.returncode != 0:
-            message = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise BundleError(f"{self.binary} generate --device {device}: {message}")
         wavs = sorted(out.glob("*.wav"))
         samples = [torch.from_numpy(soundfile.read(wav, dtype="float32", always_2d=True)[0]) for wav in wavs]
         return load_file(codes)["codes"], samples, seconds
