@@ -17,11 +17,13 @@ fail() {
     exit 1
 }
 
-# step NAME: names what comes next, in the line it prints and in the message if it fails.
+# step NAME: names what comes next, in the line it prints and in the message if it fails. When it began is written
+# to the file $STEP_TIMES, if that is set.
 step() {
     current_step=$1
     current_log=""
     say "$1"
+    [[ -z ${STEP_TIMES:-} ]] || printf '%s\t%s\n' "$(date +%s)" "$1" >>"$STEP_TIMES"
 }
 
 # logged LOG COMMAND...: appends what the command prints to LOG; its last lines are shown if it fails.
