@@ -207,7 +207,7 @@ find_python
 if command -v dpkg-query >/dev/null; then
     install_packages
 else
-    say "no dpkg-query here: the libraries have to be installed by hand (README.md, Requirements)"
+    say "no dpkg-query here: install the libraries by hand (docs/install.md)"
 fi
 make_venv
 install_torch

@@ -30,7 +30,7 @@ def unit(vector: Array) -> Array:
 
 
 def scaled(rows: Array) -> Array:
-    """By one number, which docs/steering.md names: directions stay what they are."""
+    """By one number, as docs/directions.md says: directions stay what they are."""
     return rows / np.sqrt(np.mean(np.sum((rows - rows.mean(0)) ** 2, axis=1)))
 
 

@@ -12,7 +12,7 @@
 
 namespace musicsteer {
 
-/// What study and calibrate let steering cost unless told otherwise, in nats a code (docs/steering.md).
+/// What study and calibrate let steering cost by default, in nats a code (docs/finding-settings.md).
 inline constexpr double kDefaultMaxKl = 0.5;
 
 /// Clips come in pairs, unsteered and steered, that share prompt and seed; each pair has a seed of its own.

@@ -75,8 +75,8 @@ struct Verdict {
 /// "It steers" takes two things: the vector stands out beyond the prediction interval of one more random
 /// vector, mean + t s sqrt(1 + 1/m) with t of m - 1 degrees of freedom at kStudyLevel (one-sided, since the
 /// direction was chosen before), and its own 95 % interval excludes zero. How far a vector stands out is
-/// asinh(effect / usual), which is about normal. docs/steering.md has level and power, by simulation of this
-/// function and choose_ways().
+/// asinh(effect / usual), which is about normal. docs/finding-settings.md has level and power, by simulation of
+/// this function and choose_ways().
 Verdict judge(const HeldOutResponse& vector, std::span<const HeldOutResponse> controls);
 
 /// The smallest effect that would be found with probability kStudyPower if random vectors did nothing, in

@@ -125,7 +125,7 @@ def steered(
     """While it lasts, alpha times the vectors is added in `model.generate`, as `musicsteer generate` does.
 
     model: a MusicgenForConditionalGeneration. layers, strategy, source_layer and rows mean what the flags of
-    `musicsteer generate` do (docs/steering.md). Contexts can be nested: what they add adds up.
+    `musicsteer generate` do (docs/reference-steering.md). Contexts can be nested, and their effects add up.
 
     Raises:
         ValueError: a setting that makes no sense, or that only `musicsteer generate` has.
