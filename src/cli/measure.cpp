@@ -38,7 +38,7 @@ struct MeasureFlags {
     std::string tempo_prior;
 };
 
-/// A column of the table: which measure, under which heading, how wide, with how many decimals.
+/// A column of the table: measure, heading, width and decimals.
 struct Column {
     const char* measure;
     const char* heading;
@@ -113,7 +113,7 @@ void print_csv(std::ostream& out, const std::vector<ordered_json>& records) {
 
 void print(const MeasureFlags& options, const std::vector<ordered_json>& records) {
     if (options.as_json) {
-        // A file name need not be UTF-8.
+        // File names may not be UTF-8.
         std::cout << ordered_json(records).dump(2, ' ', false, ordered_json::error_handler_t::replace)
                   << '\n';
     } else if (options.as_csv) {
@@ -124,7 +124,7 @@ void print(const MeasureFlags& options, const std::vector<ordered_json>& records
 }
 
 void run(const MeasureFlags& options, const Context& context) {
-    at::set_num_threads(1);  // the pieces of work are too small for more
+    at::set_num_threads(1);  // the work is too small for more
     MeasureOptions measuring;
     if (!options.tempo_prior.empty()) measuring.tempo_prior = TempoPrior::parse(options.tempo_prior);
     std::vector<ordered_json> records;
@@ -136,7 +136,7 @@ void run(const MeasureFlags& options, const Context& context) {
         try {
             records.push_back(measure_file(options.files[i], measuring));
         } catch (const InputError& error) {
-            // main reports the last failure; each one has a line of its own.
+            // main reports the last failure; the others are reported here.
             if (failure) std::cerr << "error: " << failure->what() << '\n';
             failure = error;
         }

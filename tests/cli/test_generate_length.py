@@ -123,12 +123,15 @@ def test_a_recording_is_continued(musicsteer: Runner, short: Path, tmp_path: Pat
     ("arguments", "reason"),
     [
         (["--continue-from", "4s"], "--continue-from needs a --continue FILE"),
-        (["--continue", "take.wav", "--continue-from", "soon"], "expected a time in seconds above 0, as 4s"),
+        (
+            ["--continue", "take.wav", "--continue-from", "soon"],
+            "expected a time in seconds above 0, such as 4s",
+        ),
         (["--continue", "take.wav", "--continue-from", "4s"], "it ends at 0.1 s, before --continue-from"),
         (["--continue", "take.wav", "--duration", "0.1"], "leaves nothing to add"),
         (["--continue", "missing.wav"], "missing.wav: cannot be read: No such file"),
         (["--continue", "text.wav"], "text.wav: cannot be read as audio"),
-        (["--continue", "two.safetensors"], "it has the codes of 2 clips, and this makes 1"),
+        (["--continue", "two.safetensors"], "it has the codes of 2 clips, and this call makes 1"),
         (["--continue", "narrow.safetensors"], "its codes have 3 codebooks, the model's 4"),
         (["--continue", "empty.safetensors"], "expected codes [clips, K, frames]"),
     ],
@@ -215,7 +218,7 @@ def test_a_stream_keeps_its_codes(musicsteer: Runner, short: Path, cache: Path, 
 )
 def test_what_a_stream_has_no_place_for(musicsteer: Runner, short: Path, arguments: list[str]) -> None:
     done = musicsteer("generate", "--model", short, "--prompt", "x", "--out", "-", *arguments)
-    assert done.code == 2 and "--out - does not go with" in done.err and done.out == ""
+    assert done.code == 2 and "--out - does not work with" in done.err and done.out == ""
 
 
 def test_an_interrupted_clip_is_kept(short: Path, cache: Path, tmp_path: Path) -> None:

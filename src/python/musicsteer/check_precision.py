@@ -1,4 +1,4 @@
-"""Measure what a precision costs: a bundle of lowered weights against the same checkpoint's float32 bundle.
+"""Measure what a precision costs: compare a bundle with the float32 bundle of the same checkpoint.
 
     musicsteer check-precision out/model-f32 out/model-int8
 
@@ -79,7 +79,7 @@ def text_states(modules: Modules, case: Case) -> Tensor:
 
 
 def mean_residual_norms(modules: Modules, case: Case) -> list[float]:
-    """Of each layer's output: the scale on which a vector is small or large."""
+    """Norm of each layer's output: the scale for vectors."""
     loop = LayerLoop(modules, case, columns=1)
     with torch.inference_mode():
         states = text_states(modules, case)
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for folder in (options.reference, options.lowered):
         if not (folder / "manifest.json").is_file():
-            print(f"error: {folder}: no manifest.json, so this is no model bundle", file=sys.stderr)
+            print(f"error: {folder}: no manifest.json, so this is not a model bundle", file=sys.stderr)
             return 1
     hashes = [
         json.loads((folder / "manifest.json").read_text("utf-8"))["model"]["weights_sha256"]
