@@ -172,7 +172,7 @@ TEST(SweepFolder, OneProcessAtATime) {
         EXPECT_THAT(error_of([&] { SweepFolder(path, small_plan(), ignore); }),
                     HasSubstr("another process is using"));
         EXPECT_THAT(error_of([&] { merge_sweeps({path}, temp / "merged", {}); }),
-                    HasSubstr("another process is at work"));
+                    HasSubstr("another process is using"));
     }
     EXPECT_NO_THROW(SweepFolder(path, small_plan(), ignore));
 }
