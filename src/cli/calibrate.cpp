@@ -35,19 +35,19 @@ constexpr const char* kCalibrateFooter = R"(
 A target is a change of the unsteered clips' mean (tempo=+20%, centroid=-30%) or a value (tempo=120,
 loudness=-16). Measures: tempo, onsets, centroid, rolloff, bandwidth, flatness, rms, loudness, peak, silence,
 or their names in the records of measure. With several vectors the first --target belongs to the first
---steer and so on; all strengths are found together, so that what one vector does to another's measure is
-made up for.
+--steer and so on. All strengths are found together, which makes up for the effect of one vector on another's
+measure.
 
-Every pair of clips, unsteered and steered, has a seed of its own and the next of the prompts in turn. Every
-third prompt (of two, the second) is held out: the search uses the others, with seeds from --seed on, and what
-it found is checked once on the held-out prompts with the seeds that follow. A single prompt serves for both.
-Pairs are added until chance is small beside the tolerance: --max-pairs bounds the time that this may take.
-Strengths are tried as far as the cap on KL allows: the mean change of the model's predictions along the
-steered clips. With --out, what is measured is kept beside it, and the same command resumes a killed one.
+Each pair of clips, unsteered and steered, has its own seed and the next prompt in turn. Every third prompt (of
+two, the second) is held out: the search uses the others, with seeds from --seed on, and its result is checked
+once on the held-out prompts with the seeds that follow. A single prompt serves for both.
+Pairs are added until chance is small compared with the tolerance; --max-pairs limits the time.
+Strengths are tried as far as the cap on KL allows, the mean change of the model's predictions along the steered
+clips. With --out, measurements are kept beside it, and the same command resumes a calibration that was stopped.
 
 The exit code is 1, and no steering file is written, if a target can't be reached within the cap, if the held-out
-clips are further off than the tolerance, or if their interval is so wide that it says nothing; the report says
-how far it came.
+clips miss it by more than the tolerance, or if their interval is too wide to tell. The report says how close it
+came.
 
 Examples:
   musicsteer calibrate --model bundle --steer tempo.safetensors:rows=conditional --target tempo=+20% \

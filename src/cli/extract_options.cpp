@@ -19,13 +19,13 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
         "Prompt set to generate from: two sides, like prompts/tempo.json; CSV, TSV or JSON Lines with\n"
         "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt");
     add("--positive", options.positive,
-        "File of prompts, one a line: the positive side, in place of --prompts");
+        "File of prompts, one a line: the positive side, instead of --prompts");
     add("--negative", options.negative, "File of prompts, one a line: the negative side");
     add("--positive-audio", options.positive_audio,
         "Folder of recordings: the positive side. Any format, rate and channels that libsndfile reads");
     add("--negative-audio", options.negative_audio, "Folder of recordings: the negative side");
     add("--audio", options.audio,
-        "One folder of recordings, in place of the two: the larger half by --value is the positive\nside");
+        "One folder of recordings instead of two: the larger half by --value is the positive\nside");
     add("--value", options.value, "What ridge and rfm fit to, measured on each recording: tempo or centroid");
     add("--caption", options.caption, "Prompt for the model while it hears recordings [none]");
     add("--concept", options.concept_name,

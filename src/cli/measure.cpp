@@ -21,9 +21,9 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kMeasureFooter = R"(
-Frames are 2048 samples long and 512 apart, for onsets and tempo about 16 ms (256 at 16 kHz, 512 at
-32 kHz); definitions are librosa's, with its other defaults (docs/formats.md). A file that can't be measured is reported on stderr, the others are
-measured all the same, and the exit code is 1.
+Frames are 2048 samples long and 512 apart; for onsets and tempo the hop is about 16 ms (256 at 16 kHz, 512
+at 32 kHz). Definitions are librosa's, with its other defaults (docs/formats.md). Files that can't be measured are
+reported on stderr and skipped, and the exit code is then 1.
 
 Examples:
   musicsteer measure fast.wav slow.wav

@@ -23,12 +23,12 @@ namespace musicsteer::cli {
 namespace {
 
 constexpr const char* kStudyExample = R"(
-Four sweeps in folders of --out, resumed after a kill as any sweep: layers, strategies and strength on the first
-half of seeds and prompts, confirm on the other. Random vectors of the same norm have the same choice of layer,
-strategy and rows as the vector. "It steers" is said only where its effect on the held-out clips is beyond what
-one more random vector comes to, at a level of 5 %. Then DIR/steering.json is written, for generate --steer.
-Otherwise it says "no setting steers ...", and the exit code is 0 as well: that is a result. Where clips could not
-be made, nothing is judged, and the exit code is 1.
+A study is four sweeps in folders of --out, which can be stopped and resumed like any sweep: layers, strategies and
+strength on the first half of seeds and prompts, confirm on the other. Random vectors of the same norm have the same
+choice of layer, strategy and rows as the vector. The result is "it steers" only if the effect on the held-out clips
+is larger than that of one more random vector, at a level of 5 %. Then DIR/steering.json is written, for generate
+--steer. Otherwise the result is "no setting steers ...", also with exit code 0. If clips could not be made, nothing
+is judged, and the exit code is 1.
 
 Example:
   musicsteer study --model bundle --vector brightness.safetensors --measure centroid \
