@@ -135,7 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("before", type=Path, help="the program before a change")
     parser.add_argument("after", type=Path, help="the program after it")
-    parser.add_argument("--bundle", type=Path, help="bundle of both (default: models/demo, exported anew)")
+    parser.add_argument("--bundle", type=Path, help="bundle for both (default: models/demo, exported)")
     parser.add_argument(
         "--bundle-before", type=Path, help="the same model in an older bundle format, for an older program"
     )

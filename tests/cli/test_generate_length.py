@@ -69,7 +69,7 @@ def test_a_stride_that_does_nothing_or_too_much(musicsteer: Runner, short: Path)
 
 
 def test_codes_are_continued(musicsteer: Runner, short: Path, tmp_path: Path) -> None:
-    """Cut at 0.15 s, the clip's own codes go on with the same noise; its sound begins with the same bytes."""
+    """Cut at 0.15 s, the clip's own codes continue with the same noise; the audio begins alike."""
     generate(musicsteer, short, "a.wav", 0.3, "--save-codes", "a.safetensors")
     more = ["--continue", "a.safetensors", "--continue-from", "0.15s", "--save-codes", "b.safetensors"]
     generate(musicsteer, short, "b.wav", 0.4, *more)
@@ -86,7 +86,7 @@ def test_codes_are_continued(musicsteer: Runner, short: Path, tmp_path: Path) ->
 
 
 def test_a_recording_is_continued(musicsteer: Runner, short: Path, tmp_path: Path) -> None:
-    """A recording at another rate, in stereo; several prompts and seeds go on from it."""
+    """A recording at another rate, in stereo; several prompts and seeds continue it."""
     noise = np.random.default_rng(0).normal(0, 0.1, (4800, 2))
     soundfile.write(tmp_path / "take.flac", noise, 48000)
     more = [
@@ -116,7 +116,7 @@ def test_a_recording_is_continued(musicsteer: Runner, short: Path, tmp_path: Pat
         "--save-codes",
         "d.safetensors",
     )
-    assert (codes(tmp_path, "d.safetensors")[:, :, :80] == made).all(), "each clip goes on from its own codes"
+    assert (codes(tmp_path, "d.safetensors")[:, :, :80] == made).all(), "each clip continues its own codes"
 
 
 @pytest.mark.parametrize(

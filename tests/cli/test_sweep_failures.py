@@ -174,7 +174,7 @@ def test_a_torn_last_line(musicsteer: Runner, bundle: Path, vectors: Path, tmp_p
 
 
 def test_a_vector_file_that_changed(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
-    """Between two runs it is another vector, so other clips; a stored plan holds it to its hash."""
+    """A vector that changes between two runs gives other clips; a stored plan checks its hash."""
     own = tmp_path / "own.safetensors"
     shutil.copy(vectors, own)
     assert musicsteer(*grid(bundle, own), "--out", "runs").code == 0

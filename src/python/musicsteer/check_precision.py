@@ -4,7 +4,7 @@
 
 Clips are drawn from the float32 bundle and given to both (teacher forcing), plainly and with the rows of one
 batch steered differently. Prints the KL divergence of the predicted codes in nats a code, how often the
-likeliest code agrees, and whether any row depends on its place in the batch or on its companions. Exits with
+likeliest code agrees, and whether any row depends on its place in the batch or on the other rows. Exits with
 1 if the mean KL exceeds the bound anywhere, or a row does.
 """
 
@@ -126,7 +126,7 @@ def permuted(case: Case, order: Tensor) -> Case:
 
 
 def rows_are_independent(modules: Modules, case: Case) -> bool:
-    """Bit-equal in another order, and beside companions that are steered a hundred times as strongly.
+    """Bit-equal in another order, and beside rows that are steered a hundred times as strongly.
 
     On one thread: on several, LibTorch's attention depends on a row's place. The program's own does not.
     """

@@ -250,8 +250,8 @@ def export(
     Options: `force` (replace a bundle) and `verify` (on).
 
     Holds most weights once: the modules share the loaded model's tensors, and what transformers computes for
-    the verification is computed before they are let go. In bf16 and int8 the modules are held to transformers
-    before they are lowered, and the written bundle to the lowered modules.
+    the verification is computed before they are let go. In bf16 and int8 the modules are compared with
+    transformers before they are lowered, and the written bundle with the lowered modules.
 
     Raises:
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.

@@ -29,7 +29,7 @@ def shipped_checkpoint(name: str) -> str | None:
 
 
 def main() -> int:
-    """Run the program in place of this process; returns only if it cannot be run."""
+    """Replace this process by the program; returns only if it cannot be run."""
     # Where it finds commands written in Python, such as musicsteer-export.
     os.environ["MUSICSTEER_EXEC_PATH"] = os.path.dirname(os.path.abspath(sys.argv[0]))
     program = program_path()
