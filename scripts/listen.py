@@ -6,6 +6,7 @@
 docs/listen/index.html    the listening page as one file of at most 3 MB
 docs/listen/CONCEPT.mp3   of each direction the lowest strength, no steering and the highest strength
 docs/images/page.png      what the page looks like (needs Chromium and its driver: scripts/setup.sh --browser)
+docs/results.md           the demo's table in it
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ import soundfile  # noqa: E402
 from musicsteer.report import cli  # noqa: E402
 from musicsteer.report.errors import ReportError  # noqa: E402
 from musicsteer.report.loading import read_sweeps  # noqa: E402
+from musicsteer.report.terminal import format_tables  # noqa: E402
 
 LISTEN = ROOT / "docs" / "listen"
 PICTURE = ROOT / "docs" / "images" / "page.png"
 WIDTH, HEIGHT = 1200, 880
+RESULTS = ROOT / "docs" / "results.md"
 SCALES = (0.8, 0.7, 0.6, 0.5)
 PICTURE_BYTES = 300_000
 EXCERPT_S = 6.0
@@ -45,6 +48,14 @@ def write_excerpts(sweep: Path) -> list[Path]:
         soundfile.write(out, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
         made.append(out)
     return made
+
+
+def update_results(sweep: Path) -> None:
+    """The first block of code behind "## The demo" in docs/results.md becomes the demo's table."""
+    text = RESULTS.read_text(encoding="utf-8")
+    start = text.index("```\n", text.index("## The demo\n")) + 4
+    table = format_tables(read_sweeps([sweep]), others=False)
+    RESULTS.write_text(text[:start] + table + text[text.index("```", start) :], encoding="utf-8")
 
 
 def take_picture(page: Path) -> None:
@@ -119,6 +130,7 @@ def main() -> int:
         return code
     try:
         made += write_excerpts(options.sweep)
+        update_results(options.sweep)
         if not options.no_picture:
             take_picture(page)
             made.append(PICTURE)

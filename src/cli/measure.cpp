@@ -154,8 +154,8 @@ void add_measure(CLI::App& app, Context& context) {
         app.add_subcommand("measure", "Measure tempo, brightness, loudness, ... of audio files");
     command->footer(kMeasureFooter);
     command->add_option("files", options->files, "Audio files: WAV, FLAC, Ogg, MP3, ...")->required();
-    CLI::Option* json = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
-    command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(json);
+    CLI::Option* list = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
+    command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(list);
     add_tempo_prior(*command, options->tempo_prior);
     command->callback(
         [options, &context] { context.action = [options, &context] { run(*options, context); }; });

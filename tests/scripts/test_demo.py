@@ -168,6 +168,13 @@ def test_settings_become_one_condition_of_a_sweep():
     }
 
 
+def test_directions_come_from_25_prompts_a_side_unless_the_model_says_otherwise(monkeypatch):
+    monkeypatch.setattr(demo, "command_step", lambda *parts: parts[-1])
+    for settings, limit in (({}, "25"), ({"limit": 40}, "40")):
+        command = demo.extract_step("tempo", {"prompts": "p.json"} | settings, Path("bundle"), Path("v"))
+        assert command[command.index("--limit") + 1] == limit
+
+
 def test_the_grid_fills_its_batches():
     assert len(demo.GRID["prompts"]) * len(demo.GRID["seeds"]) % demo.GRID["batch_size"] == 0
 

@@ -19,6 +19,8 @@ from example_sweeps import grid, steering, write_audio, write_sweep  # noqa: E40
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(listen, "ROOT", tmp_path)
+    monkeypatch.setattr(listen, "RESULTS", tmp_path / "results.md")
+    listen.RESULTS.write_text("# Results\n```\nkept\n```\n## The demo\n\n```\nold\n```\nmore\n")
     monkeypatch.setattr(listen, "LISTEN", tmp_path / "docs" / "listen")
     monkeypatch.setattr(listen, "PICTURE", tmp_path / "docs" / "images" / "page.png")
     bright = {key: value for key, value in steering(0.0, "brightness").items() if key != "alpha"}
@@ -37,6 +39,9 @@ def test_page_and_excerpts_are_made_and_made_again(sweep, monkeypatch, capsys):
         info = soundfile.info(listen.LISTEN / f"{concept}.mp3")
         assert info.format == "MP3" and info.duration == pytest.approx(3 * 2.0 + 2 * 0.5, abs=0.1)
     assert not listen.PICTURE.exists()
+    results = listen.RESULTS.read_text()
+    assert results.startswith("# Results\n```\nkept\n```\n## The demo\n\n```\ntempo: slow ↔ fast\n")
+    assert "old" not in results and results.endswith("\n```\nmore\n") and "6 of 6 pairs" in results
 
 
 def test_the_picture_is_the_page_at_the_highest_strength(sweep, monkeypatch):

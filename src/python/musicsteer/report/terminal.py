@@ -43,7 +43,9 @@ def _table(curve: Curve, index: int, measure: Measure) -> str:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([f"{measure.label}{unit}{_agreement(curve, index)}", *("  " + line for line in lines)])
+    return "\n".join(
+        [f"{measure.label}{unit}{_agreement(curve, index)}", *("  " + line.rstrip() for line in lines)]
+    )
 
 
 def _agreement(curve: Curve, index: int) -> str:
