@@ -10,8 +10,6 @@
 namespace musicsteer {
 namespace {
 
-/// Long enough that the weights of the first convolutions, which each piece reads anew, are cheap beside it.
-constexpr std::int64_t kPieceFrames = 50;
 /// Chunks that the LSTM may be ahead of the samples: what bounds the memory.
 constexpr std::int64_t kChunksAhead = 8;
 

@@ -14,6 +14,10 @@
 
 namespace musicsteer {
 
+/// Of a piece. Long enough that the weights of the first convolutions, which each piece reads anew, are cheap
+/// beside it.
+inline constexpr std::int64_t kPieceFrames = 50;
+
 /// Frames that a frame reads beside its own.
 struct CodecReach {
     std::int64_t left = 0;

@@ -68,7 +68,7 @@ def _without(parts: dict[str, str], *names: str) -> str:
 
 
 def clip_data(
-    clip: Clip, indices: Mapping[str, Mapping[Any, int]], keys: list[str], model: str
+    clip: Clip, indices: Mapping[str, Mapping[Any, int]], keys: list[str], plan: Mapping[str, Any], model: str
 ) -> dict[str, Any]:
     """A clip as the page's script reads it; indices: the places of prompts, conditions and settings."""
     scales = {measure.key: measure.scale for measure in (*MEASURES, KL)}
@@ -82,7 +82,7 @@ def clip_data(
         "alpha": clip.alpha,
         "rate": clip.record.get("sample_rate_hz"),
         "measures": _numbers(np.array([clip.measure(key) * scales[key] for key in keys], dtype=np.float64)),
-        "command": command_line(clip.record, model, "clip.wav"),
+        "command": command_line(clip.record, model, "clip.wav", plan.get("melody")),
     }
 
 
@@ -103,7 +103,10 @@ def page_data(
     for data, curve in zip(conditions, curves, strict=True):
         data["settings"] = indices["settings"][curve.condition.settings]
         data["others"] = bool(curve.condition.others)
-    clips = [clip_data(clip, indices, keys, bundle_path(sweep, clip.folder)) for clip in sweep.clips]
+    clips = [
+        clip_data(clip, indices, keys, sweep.plans[clip.folder], bundle_path(sweep, clip.folder))
+        for clip in sweep.clips
+    ]
     for clip in clips:
         clip["audio"] = clip["id"] not in unreadable
     measures = {measure.key: measure for measure in (*MEASURES, KL)}
