@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// JSON text begins with a bracket; a safetensors file with a number in binary, whose upper bytes are 0.
+/// JSON text begins with a bracket, a safetensors file with a binary number whose upper bytes are 0.
 bool is_steering_file(const fs::path& path) {
     std::error_code ignored;
     if (!fs::is_regular_file(path, ignored)) return false;
@@ -25,7 +25,7 @@ bool is_steering_file(const fs::path& path) {
            start.find('\0') == std::string_view::npos;
 }
 
-/// The path that is meant: as typed, or the bundle's file of that name.
+/// The path: as typed, or the bundle's file of that name.
 fs::path find_file(const std::string& typed, const fs::path& bundle) {
     std::error_code ignored;
     if (fs::exists(typed, ignored) || bundle.empty() || fs::path(typed).has_parent_path()) return typed;

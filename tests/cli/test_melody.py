@@ -235,7 +235,7 @@ def test_the_report_tells_melodies_apart(
     sweep = read_sweeps([tmp_path / "one", tmp_path / "two"])
     hashes = {hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in (tune, other_tune)}
     assert {clip.settings.parts()["melody"] for clip in sweep.clips} == hashes
-    data = page_data(sweep, [], {}, "audio/wav")
+    data = page_data(sweep, [], {})
     commands = [clip["command"] for clip in data["clips"]]
     assert sum(f"--melody {tune} " in command for command in commands) == 2
     assert sum(f"--melody {other_tune} " in command for command in commands) == 2
