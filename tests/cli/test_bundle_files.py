@@ -67,7 +67,9 @@ def test_how_far_a_fine_tune_has_moved(
     checkpoint, tuned = checkpoints.save(checkpoints.SHAPES[0], tmp_path), tmp_path / "tuned"
     weights = load_file(checkpoint / "model.safetensors")
     moved = "decoder.model.decoder.layers.1.fc1.weight"
-    of_layer = [tensor for name, tensor in weights.items() if ".decoder.layers.1." in name]
+    of_layer = [
+        tensor for name, tensor in weights.items() if name.startswith("decoder.model.decoder.layers.1.")
+    ]
     expected = 0.1 * weights[moved].norm() / torch.cat([tensor.flatten() for tensor in of_layer]).norm()
     weights[moved] = 1.1 * weights[moved]
     save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})

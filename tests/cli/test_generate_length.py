@@ -349,13 +349,13 @@ def test_calibrate_takes_any_length(musicsteer: Runner, short: Path, vectors: Pa
     done = musicsteer("calibrate", *clips, *target, "--json", "-q")
     assert done.code in (0, 1) and done.out, done.err
     found = json.loads(done.out)
-    first, last = found["check"]["seeds"]
+    first, last = found["evidence"]["search"]["seeds"]
     seeds = f"{first}:{last + 1}"
     assert musicsteer("sweep", *clips, "--seeds", seeds, "--out", "s", "-q").code == 0
     made = [json.loads(line) for line in (tmp_path / "s" / "runs.jsonl").read_text().splitlines()]
     assert all(record["windows"] == {"frames": 40, "stride": 24} for record in made)
     centroids = [record["measures"]["spectral_centroid_hz"] for record in made]
-    assert found["targets"][0]["unsteered"] == pytest.approx(np.mean(centroids), rel=1e-5)
+    assert found["searched"][0]["unsteered"] == pytest.approx(np.mean(centroids), rel=1e-5)
 
 
 def test_study_takes_any_length(musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path) -> None:
