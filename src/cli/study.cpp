@@ -17,6 +17,7 @@
 #include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "steering/resolve.hpp"
+#include "steering/steering_source.hpp"
 #include "study_report.hpp"
 
 namespace musicsteer::cli {
@@ -31,13 +32,14 @@ Otherwise it says "no setting steers ...", and the exit code is 0 as well: that 
 be made, nothing is judged, and the exit code is 1.
 
 Example:
-  musicsteer study --model bundle --vector brightness.safetensors --measure centroid \
+  musicsteer study --model bundle --steer brightness.safetensors --measure centroid \
       --prompts-file prompts/neutral.json --limit 16 --seeds 0:8 --out study/brightness)";
 
 struct StudyFlags {
     ModelOptions model;
     SamplingFlags sampling;
     StudyRequest request;
+    std::string steer;
     std::string seeds = "0:16";
     std::string out;
     std::string tempo_prior;
@@ -67,10 +69,23 @@ class Forecast {
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// The file of the vector alone: a study finds the settings. @throws UsageError if some are typed
+std::string vector_of(const StudyFlags& flags) {
+    const SteeringSetting typed = SteeringSetting::parse(flags.steer);
+    if (typed.has_any())
+        throw UsageError("--steer " + flags.steer + ": a study finds the settings itself; give the vector alone");
+    const std::vector<SteeringSetting> settings = expand_steering(typed, flags.model.model);
+    if (settings.size() > 1)
+        throw UsageError("--steer " + flags.steer + ": a study has one vector, and this file has " +
+                         std::to_string(settings.size()));
+    return settings.front().file;
+}
+
 StudyRequest request_of(const StudyFlags& flags) {
     flags.sampling.validate();
     StudyRequest request = flags.request;
     request.measure = parse_measure_name(request.measure);
+    request.vector = vector_of(flags);
     require_utf8_path(request.vector);
     require_utf8_path(flags.out);
     SweepRequest& clips = request.clips;
@@ -153,7 +168,12 @@ void run(const StudyFlags& flags, const Context& context) {
 void add_flags(CLI::App& command, StudyFlags& flags) {
     StudyRequest& request = flags.request;
     add_model_options(command, flags.model);
-    command.add_option("--vector", request.vector, "Vector file to study")->required();
+    command
+        .add_option("--steer", flags.steer,
+                    "Vector to study: its file, a steering file with one vector, or the name of a direction of\n"
+                    "the bundle; layers, strategy and strength are what is found out")
+        ->required()
+        ->type_name("FILE");
     command
         .add_option(
             "--measure", request.measure,

@@ -47,12 +47,20 @@ void refuse_grid_flags(const CLI::App& command, const std::string& source) {
     }
 }
 
-/// "FILE:layers=2-5:strategy=single": what is said there is this vector's only value on that axis.
-SweepVector parse_vector(const std::string& text, const std::string& bundle) {
-    const std::vector<SteeringSetting> settings = expand_steering(SteeringSetting::parse(text), bundle);
+/// "FILE:layers=2-5:strategy=single": what is said there is this vector's only value on that axis. What a
+/// steering file or a bundle's direction says is its default where neither that nor a flag says otherwise.
+SweepVector parse_vector(const std::string& text, const SweepFlags& flags) {
+    const SteeringSetting typed = SteeringSetting::parse(text);
+    const std::vector<SteeringSetting> settings = expand_steering(typed, flags.model.model);
     if (settings.size() > 1)
         throw UsageError("--steer " + text + ": a sweep tries vectors one by one, and this file has several");
-    return {settings.front(), SteeringAxes::of(settings.front())};
+    SweepVector vector{settings.front(), SteeringAxes::of(settings.front())};
+    const SteeringAxes of_text = SteeringAxes::of(typed);
+    if (!flags.alphas.empty() && of_text.alphas.empty()) vector.axes.alphas.clear();
+    for (const auto& [field, values] : flags.axes) {
+        if (!of_text.values.contains(field)) vector.axes.values.erase(field);
+    }
+    return vector;
 }
 
 SweepRequest request_of_flags(const SweepFlags& flags) {
@@ -64,7 +72,7 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     request.negative_prompt = flags.negative_prompt;
     if (!flags.seeds.empty()) request.seeds = parse_seeds(flags.seeds);
     for (const std::string& text : flags.steer)
-        request.vectors.push_back(parse_vector(text, flags.model.model));
+        request.vectors.push_back(parse_vector(text, flags));
     if (!flags.alphas.empty()) request.axes.alphas = parse_alphas(flags.alphas);
     for (const SteeringAxis& axis : steering_axes()) {
         const auto typed = flags.axes.find(axis.field);
@@ -208,8 +216,9 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->group(group);
     command
         .add_option("--steer", flags.steer,
-                    "Vector file, with settings of its own if need be: FILE:layers=2-5:source-layer=4:...\n"
-                    "Several are tried one by one, not together. May be repeated.")
+                    "Vector file, steering file, or name of a direction of the bundle, with settings of its\n"
+                    "own if need be: FILE:layers=2-5:source-layer=4:... Several are tried one by one, not\n"
+                    "together. May be repeated.")
         ->allow_extra_args(false)
         ->group(group);
     command

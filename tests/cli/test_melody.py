@@ -120,5 +120,5 @@ def test_everything_runs_on_a_melody_bundle(
     run("record", *model, "--prompt", "piano", "--hooks", "decoder.1.mlp_out", "--out", "r.st", *LENGTH)
     target = ("--steer", "v.safetensors", "--target", "centroid=+1%", "--pairs", "8", "--check-pairs", "8")
     run("calibrate", *model, "--prompts-file", neutral, *target, "--out", "c.json", *LENGTH)
-    study = ("study", *model, "--vector", "v.safetensors", "--measure", "centroid", "--out", "study")
+    study = ("study", *model, "--steer", "v.safetensors", "--measure", "centroid", "--out", "study")
     run(*study, "--prompt", "piano", "--seeds", "0:8", "--controls", "4", "--no-audio", *LENGTH)

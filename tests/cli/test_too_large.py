@@ -18,7 +18,7 @@ RUNS = {
     "extract": ["--prompts", TEMPO, "--limit", "2", "--out", "t.safetensors"],
     "sweep": ["--prompt", "x", "--out", "runs"],
     "sweep --kl": ["--prompt", "x", "--kl", "--out", "runs"],
-    "study": ["--prompt", "x", "--prompt", "y", "--vector", "{vectors}", "--measure", "rms", "--out", "s"],
+    "study": ["--prompt", "x", "--prompt", "y", "--steer", "{vectors}", "--measure", "rms", "--out", "s"],
     "calibrate": ["--prompt", "x", "--steer", "{vectors}", "--target", "rms=+5%"],
     "patch": ["--source", "x", "--target", "y", "--out", "p.json"],
     "patch --ablate": ["--ablate", "mean", "--prompt", "x", "--out", "p.json"],
