@@ -5,4 +5,4 @@ program=strategies.sh
 purpose="Sweeps over strategies: per-layer, one-to-all and single, the latter two with the layer of largest effect."
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-sweep "$out" "$vector" --strategies per-layer,one-to-all,single
+sweep "$out" "$steer" --strategies per-layer,one-to-all,single

@@ -6,4 +6,4 @@ purpose="Sweeps over the strength alone: how far does alpha move the music, and 
 ALPHAS=${ALPHAS:--0.6:0.6:0.1}
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-sweep "$out" "$vector" --strategies per-layer
+sweep "$out" "$steer" --strategies per-layer

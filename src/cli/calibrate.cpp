@@ -51,10 +51,10 @@ how far it came.
 
 Examples:
   musicsteer calibrate --model bundle --steer tempo.safetensors:rows=conditional --target tempo=+20% \
-      --prompts-file prompts/neutral.json --out faster.json
+      --prompts prompts/neutral.json --out faster.json
   musicsteer calibrate --model bundle --steer tempo.safetensors --target tempo=120 \
       --steer bright.safetensors:layers=3:strategy=single --target centroid=-30% \
-      --prompts-file prompts/neutral.json --out fast-and-dark.json
+      --prompts prompts/neutral.json --out fast-and-dark.json
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav)";
 
 struct CalibrateFlags {
@@ -131,7 +131,8 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
     for (const std::string& text : options.targets) {
         setup.targets.push_back(MeasureTarget::parse(text));
         if (!measures.insert(setup.targets.back().measure).second)
-            throw UsageError("two targets for " + setup.targets.back().measure + ": one clip has one");
+            throw UsageError("two targets for " + short_measure_name(setup.targets.back().measure) +
+                             ": one clip has one");
     }
     split_prompts(distinct(collect_prompts({options.prompts, options.prompts_file, options.limit})), setup);
     setup.options = search_options(options);
@@ -297,12 +298,13 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->add_option("--target", options->targets,
                      "What to reach, as tempo=+20% or tempo=120; one for each --steer, in their order")
         ->allow_extra_args(false)
-        ->required();
+        ->required()
+        ->type_name("MEASURE=CHANGE");
     command->add_option("-p,--prompt", options->prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
-    command->add_option("--prompts-file", options->prompts_file,
+    command->add_option("--prompts", options->prompts_file,
                         "Prompts from a file: JSON as prompts/neutral.json, or one a line");
-    command->add_option("--limit", options->limit, "Only the first N prompts of the file")
+    command->add_option("--limit", options->limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,
                         "What guidance moves away from, instead of the null prompt");

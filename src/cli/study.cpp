@@ -33,7 +33,7 @@ be made, nothing is judged, and the exit code is 1.
 
 Example:
   musicsteer study --model bundle --steer brightness.safetensors --measure centroid \
-      --prompts-file prompts/neutral.json --limit 16 --seeds 0:8 --out study/brightness)";
+      --prompts prompts/neutral.json --limit 16 --seeds 0:8 --out study/brightness)";
 
 struct StudyFlags {
     ModelOptions model;
@@ -181,7 +181,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
         ->required();
     command.add_option("-p,--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
-    command.add_option("--prompts-file", request.clips.prompts_file,
+    command.add_option("--prompts", request.clips.prompts_file,
                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));

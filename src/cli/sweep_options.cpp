@@ -16,7 +16,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kGridFlags[] = {"--prompt",   "--prompts-file", "--limit",  "--negative-prompt",
+constexpr const char* kGridFlags[] = {"--prompt",   "--prompts", "--limit",  "--negative-prompt",
                                       "--seeds",    "--steer",        "--alphas", "--duration",
                                       "--guidance", "--top-k",        "--top-p",  "--temperature",
                                       "--format",   "--tempo-prior"};
@@ -202,7 +202,7 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->allow_extra_args(false)
         ->group(group);
     command
-        .add_option("--prompts-file", flags.prompts_file,
+        .add_option("--prompts", flags.prompts_file,
                     "Prompts from a file: JSON as prompts/neutral.json, or one a line")
         ->group(group);
     command.add_option("--limit", flags.limit, "Use only the first N prompts of the file")

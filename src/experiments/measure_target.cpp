@@ -87,6 +87,10 @@ std::string change_text(double change, const std::string& measure, bool with_sig
     return unit.empty() ? text : text + (" " + unit);
 }
 
+std::string short_measure_name(const std::string& measure) {
+    return traits_of(measure).short_name;
+}
+
 std::string measure_unit(const std::string& measure) {
     return traits_of(measure).unit;
 }

@@ -38,6 +38,8 @@ ChangeScale change_scale(const std::string& measure);
 double change_of(double unsteered, double steered, ChangeScale scale);
 /// "+12.3 %" or "-0.41 a second".
 std::string change_text(double change, const std::string& measure, bool with_sign = true);
+/// "tempo", as it is typed and printed; records have the JSON name.
+std::string short_measure_name(const std::string& measure);
 /// "BPM", "Hz", "a second", "LUFS", "dBTP"; empty where there is none.
 std::string measure_unit(const std::string& measure);
 /// What was measured; nothing where it is not defined.

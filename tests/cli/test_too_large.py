@@ -61,7 +61,7 @@ def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> No
 
 def test_a_prompt_of_a_megabyte(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("piano " * 170_000)
-    done = musicsteer("generate", "--model", bundle, "--prompts-file", "long.txt", *SHORT, "--out", "a.wav")
+    done = musicsteer("generate", "--model", bundle, "--prompts", "long.txt", *SHORT, "--out", "a.wav")
     assert done.code == 1 and len(done.err.splitlines()) == 1, done.err
     assert "use a shorter prompt" in done.err or "of memory" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["long.txt"]

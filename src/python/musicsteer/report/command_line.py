@@ -62,7 +62,7 @@ def arguments_of(record: dict[str, Any], model: str, out: str) -> list[str]:
         arguments.append(f"--prompt={record['prompt']}")
     if record.get("negative_prompt") is not None:
         arguments.append(f"--negative-prompt={record['negative_prompt']}")
-    arguments += ["--seed", str(record["seed"])]
+    arguments += ["--seeds", str(record["seed"])]
     for field, flag in _FLAGS.items():
         if record.get(field) is not None:
             arguments += [flag, number_text(record[field])]
