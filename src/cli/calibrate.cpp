@@ -68,6 +68,7 @@ struct CalibrateFlags {
     std::uint64_t seed = 0;
     SamplingFlags sampling;
     std::string tempo_prior;
+    std::string measure_command;
     std::uint64_t memory = 0;
     CalibrationOptions search;
     std::optional<std::size_t> pairs;
@@ -128,8 +129,12 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
     options.sampling.validate();
     CalibrationSetup setup;
     std::set<std::string> measures;
+    setup.measure_command = options.measure_command;
+    const std::vector<std::string> own = options.measure_command.empty()
+                                             ? std::vector<std::string>()
+                                             : MeasureCommand(options.measure_command).names();
     for (const std::string& text : options.targets) {
-        setup.targets.push_back(MeasureTarget::parse(text));
+        setup.targets.push_back(MeasureTarget::parse(text, own));
         if (!measures.insert(setup.targets.back().measure).second)
             throw UsageError("two targets for " + short_measure_name(setup.targets.back().measure) +
                              ": one clip has one");
@@ -187,6 +192,8 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     trials.duration_s = options.sampling.duration_s;
     trials.sampling = options.sampling.resolve(manifest);
     trials.measuring.tempo_prior = setup.tempo_prior;
+    std::optional<MeasureCommand> own;
+    if (!setup.measure_command.empty()) trials.own = &own.emplace(setup.measure_command);
     trials.batch_size = options.sampling.batch_size;
     trials.memory = options.memory;
     trials.text_length = text_length(model, setup);
@@ -313,6 +320,7 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->capture_default_str();
     add_search_options(*command, *options);
     add_tempo_prior(*command, options->tempo_prior);
+    add_measure_command(*command, options->measure_command);
     command->add_option("-o,--out", options->out, "Steering file to write [none: only report]");
     command->add_flag("--force", options->force, "Replace a steering file that exists");
     command->add_flag("--json", options->json, "Print everything that was seen as JSON");

@@ -97,7 +97,10 @@ ClipFigures ClipObserver::figures_of(const Trial& trial) const {
     ClipFigures figures;
     figures.kl = trial.measures ? trial.kl_nats : std::numeric_limits<double>::infinity();
     for (const MeasureTarget& target : setup_.targets) {
-        const auto value = trial.measures ? measured(*trial.measures, target.measure) : std::nullopt;
+        const auto own = trial.own.find(target.measure);
+        const auto value = own != trial.own.end() ? own->second
+                           : trial.measures       ? measured(*trial.measures, target.measure)
+                                                  : std::nullopt;
         figures.values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
     }
     return figures;

@@ -137,6 +137,7 @@ json settings_json(const CalibrationSetup& setup) {
                      {"threads", clips.threads},
                      {"device", clips.device},
                      {"tempo_prior", setup.tempo_prior.text()}};
+    if (!setup.measure_command.empty()) settings["measure_command"] = setup.measure_command;
     if (setup.negative_prompt) settings["negative_prompt"] = *setup.negative_prompt;
     return settings;
 }

@@ -10,6 +10,7 @@
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "cli.hpp"
+#include "experiments/measure_command.hpp"
 #include "experiments/measure_target.hpp"
 #include "experiments/study/study_json.hpp"
 #include "io/utf8_path.hpp"
@@ -43,6 +44,7 @@ struct StudyFlags {
     std::string seeds = "0:16";
     std::string out;
     std::string tempo_prior;
+    std::string measure_command;
     bool no_audio = false;
     bool json = false;
 };
@@ -84,7 +86,9 @@ std::string vector_of(const StudyFlags& flags) {
 StudyRequest request_of(const StudyFlags& flags) {
     flags.sampling.validate();
     StudyRequest request = flags.request;
-    request.measure = parse_measure_name(request.measure);
+    request.clips.measure_command = flags.measure_command;
+    if (!flags.measure_command.empty()) request.own_measures = MeasureCommand(flags.measure_command).names();
+    request.measure = parse_measure_name(request.measure, request.own_measures);
     request.vector = vector_of(flags);
     require_utf8_path(request.vector);
     require_utf8_path(flags.out);
@@ -197,6 +201,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     command.get_option("--duration")->default_val(4.0);
     command.get_option("--batch-size")->description("Clips computed together [16]");
     add_tempo_prior(command, flags.tempo_prior);
+    add_measure_command(command, flags.measure_command);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag("--json", flags.json, "Print study.json instead of tables");
     command.add_option("-o,--out", flags.out, "Folder of the study; the same study is resumed there")

@@ -105,6 +105,7 @@ void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::Ap
     if (flags.model.threads > 0)
         set_from_flag(request.threads, command, "--threads", std::int64_t{flags.model.threads});
     set_from_flag(request.device, command, "--device", flags.model.device);
+    request.measure_command = flags.measure_command;
     if (flags.no_audio) request.audio = false;
     if (flags.kl) request.kl = true;
 }
@@ -116,6 +117,15 @@ bool is_stored_plan(const std::string& file) {
     std::ifstream stream(file);
     const nlohmann::json content = nlohmann::json::parse(stream, nullptr, false);
     return content.is_object() && content.contains("format") && content.contains("format_version");
+}
+
+/// A folder's plan says which command measured its clips, but only what is typed is run.
+void require_measure_command(const SweepPlan& plan, const SweepFlags& flags) {
+    if (plan.measure_command == flags.measure_command) return;
+    throw UsageError(plan.measure_command.empty()
+                         ? "this sweep was begun without --measure-command: sweep into a new folder"
+                         : "this sweep was begun with --measure-command " + in_quotes(plan.measure_command) +
+                               ": give the same again");
 }
 
 Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const std::string& device) {
@@ -190,6 +200,7 @@ PlannedSweep plan_sweep(const SweepFlags& flags, const CLI::App& command) {
             return adopt(*earlier, SweepPaths{flags.out}.plan().string(), flags, command);
         return expand(request_of_flags(flags), flags, command, earlier);
     }();
+    require_measure_command(planned.plan, flags);
     if (!flags.shard.empty()) planned.plan.shard = Shard::parse(flags.shard);
     return planned;
 }
@@ -257,6 +268,7 @@ void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
         ->transform(CLI::AsSizeValue(true));
     command.add_option("--format", flags.format, "pcm16, pcm24 or float")->capture_default_str();
     add_tempo_prior(command, flags.tempo_prior);
+    add_measure_command(command, flags.measure_command);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag(
         "--kl", flags.kl,

@@ -23,6 +23,7 @@ ClipRunOptions run_options(const Manifest& manifest, const TrialOptions& options
 
 TrialRunner::TrialRunner(const Model& model, TrialOptions options)
     : measuring_(options.measuring),
+      own_(options.own),
       runner_(model, run_options(model.manifest(), options), kMaxDefaultBatch, options.text_length) {}
 
 std::vector<Trial> TrialRunner::run(std::span<const SessionRequest> requests) const {
@@ -34,6 +35,7 @@ std::vector<Trial> TrialRunner::run(std::span<const SessionRequest> requests) co
             trial.failure = clip.failure;
             if (!clip.failure.empty()) continue;
             trial.measures = measure_audio(as_written(batch.audio(i), SampleFormat::kPcm16), measuring_);
+            if (own_ != nullptr) trial.own = own_->measure(batch.audio(i), SampleFormat::kPcm16);
             trial.kl_nats = clip.score->kl_nats;
         }
     });

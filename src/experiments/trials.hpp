@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/measure_command.hpp"
 #include "generation/clip_runner.hpp"
 #include "musicsteer/metrics.hpp"
 
@@ -17,6 +18,7 @@ struct TrialOptions {
     double duration_s = 8.0;
     SamplingOptions sampling;
     MeasureOptions measuring;
+    MeasureCommand* own = nullptr;  ///< measures beside; outlives the runner
     /// Clips computed together, in batches that are filled up. 0: at most 16, as `memory` allows.
     std::int64_t batch_size = 0;
     std::uint64_t memory = 0;      ///< bytes that a batch may take beside the model; 0: half of what is free
@@ -30,6 +32,7 @@ struct TrialOptions {
 /// What became of one clip.
 struct Trial {
     std::optional<AudioMeasures> measures;  ///< nothing if it failed
+    OwnMeasures own;
     double kl_nats = 0.0;                   ///< what steering cost (scoring.hpp); 0 without steering
     std::string failure;                    ///< why it failed: activations that are not finite, ...
 };
@@ -47,6 +50,7 @@ class TrialRunner {
 
   private:
     MeasureOptions measuring_;
+    MeasureCommand* own_;
     ClipRunner runner_;
 };
 

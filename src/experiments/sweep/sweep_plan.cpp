@@ -188,6 +188,7 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.settings.threads = request.threads.value_or(usable_cores());
     plan.negative_prompt = request.negative_prompt;
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
+    plan.measure_command = request.measure_command;
     plan.audio = request.audio;
     plan.kl = request.kl;
     for (const std::string& text : without_repetition(request.collect_prompts())) {

@@ -57,7 +57,8 @@ struct SweepPlan {
     std::optional<std::string> negative_prompt;
     std::vector<std::uint64_t> seeds;
     std::vector<SweepCondition> conditions;
-    TempoPrior tempo_prior;  ///< of the measures
+    TempoPrior tempo_prior;       ///< of the measures
+    std::string measure_command;  ///< own measures; empty: none
     bool audio = true;
     bool kl = false;  ///< records hold `kl_nats`; clips and IDs are the same without
     Shard shard;

@@ -50,6 +50,7 @@ json fixed_json(const SweepPlan& plan) {
     if (settings.windows)
         result["windows"] = {{"frames", settings.windows->length}, {"stride", settings.windows->stride}};
     if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
+    if (!plan.measure_command.empty()) result["measure_command"] = plan.measure_command;
     return result;
 }
 
@@ -110,6 +111,7 @@ SweepPlan read_plan(const JsonView& root) {
     for (const JsonView& seed : root.at("seeds").items()) plan.seeds.push_back(seed.unsigned_integer());
     for (const JsonView& view : root.at("steering").items()) plan.conditions.push_back(read_condition(view));
     if (const auto prior = root.find("tempo_prior")) plan.tempo_prior = TempoPrior::parse(prior->text());
+    if (const auto command = root.find("measure_command")) plan.measure_command = command->text();
     plan.audio = root.at("audio").boolean();
     if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
     if (const auto shard = root.find("shard")) {
