@@ -1,10 +1,10 @@
-# LibTorch as the Python package torch and the archives of pytorch.org hold it, as LibTorch::LibTorch.
+# LibTorch::LibTorch, from the Python package torch or an archive of pytorch.org.
 #
-# LibTorch's own CMake files are not used: those of a CUDA build stop where there is no CUDA toolkit, which only code
-# that includes CUDA's headers needs. libtorch.so itself needs libtorch_cpu.so and, in a CUDA build, libtorch_cuda.so,
+# LibTorch's own CMake files are not used: those of a CUDA build fail without a CUDA toolkit, which only code that
+# includes CUDA's headers needs. libtorch.so itself needs libtorch_cpu.so and, in a CUDA build, libtorch_cuda.so,
 # so a program that is linked with it runs with either build.
 #
-# Looked for where Torch_DIR and CMAKE_PREFIX_PATH lead, then in the .venv of scripts/setup.sh.
+# Searched in Torch_DIR and CMAKE_PREFIX_PATH, then in the .venv of scripts/setup.sh.
 set(torch_candidates "")
 if(Torch_DIR)
   list(APPEND torch_candidates "${Torch_DIR}/../../..")
@@ -41,9 +41,9 @@ endforeach()
 add_library(LibTorch::LibTorch INTERFACE IMPORTED)
 target_include_directories(LibTorch::LibTorch INTERFACE
   "${LibTorch_ROOT_DIR}/include" "${LibTorch_ROOT_DIR}/include/torch/csrc/api/include")
-# As the libraries were compiled.
+# The ABI of the libraries.
 target_compile_definitions(LibTorch::LibTorch INTERFACE USE_C10D_GLOO USE_DISTRIBUTED USE_RPC USE_TENSORPIPE)
-# No symbol of libtorch.so is used by name; its kernels register themselves when it is loaded. What the libraries of a
-# CUDA build need of NVIDIA's is found when the program starts.
+# No symbol of libtorch.so is used by name; its kernels register themselves when it is loaded. NVIDIA's libraries for a
+# CUDA build are found when the program starts.
 target_link_libraries(LibTorch::LibTorch INTERFACE
   -Wl,--no-as-needed LibTorch::torch -Wl,--as-needed LibTorch::torch_cpu LibTorch::c10 -Wl,--allow-shlib-undefined)

@@ -1,5 +1,5 @@
-# Libraries of the system. All that are missing are named at once, by their Debian packages; scripts/setup.sh installs
-# the packages that this file names.
+# Libraries of the system. Missing ones are named together, by their Debian packages; scripts/setup.sh installs the
+# packages named here.
 set(missing_packages "")
 macro(needs debian_package library)
   find_package(${library} QUIET ${ARGN})

@@ -17,11 +17,11 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/musicsteerConfig.cmake
               cmake/FindLibTorch.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/musicsteer)
 
-# What a wheel holds beside the program and the Python package. The program looks for prompt sets in ../prompts, which
-# is the repository's folder for build/musicsteer.
+# What a wheel contains besides the program and the Python package. The program looks for prompt sets in ../prompts,
+# which is the repository's folder for build/musicsteer.
 install(DIRECTORY prompts models DESTINATION . COMPONENT wheel EXCLUDE_FROM_ALL)
 
-# A wheel lands in site-packages/musicsteer/, beside site-packages/torch/.
+# A wheel is installed in site-packages/musicsteer/, beside site-packages/torch/.
 if(MUSICSTEER_WHEEL)
   set_target_properties(musicsteer PROPERTIES INSTALL_RPATH "$ORIGIN/../../torch/lib")
 else()

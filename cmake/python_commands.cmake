@@ -1,5 +1,5 @@
-# build/musicsteer-export and the others, which build/musicsteer runs as its commands: the entries that pyproject.toml
-# gives a wheel, here on the package as it lies in src/python.
+# build/musicsteer-export and the others, which build/musicsteer runs as its commands: the same entry points as in a
+# wheel (pyproject.toml), here for the package in src/python.
 file(STRINGS pyproject.toml entries REGEX "^musicsteer-")
 set(venv_python "${PROJECT_SOURCE_DIR}/.venv/bin/python")
 foreach(entry IN LISTS entries)
@@ -15,5 +15,5 @@ exec "$python" -c 'import sys; from @CMAKE_MATCH_2@ import main; sys.exit(main()
   file(CHMOD "${CMAKE_CURRENT_BINARY_DIR}/${CMAKE_MATCH_1}" PERMISSIONS
     OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 endforeach()
-# An entry that is new or gone changes the build folder.
+# Reconfigure when an entry is added or removed.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS pyproject.toml)

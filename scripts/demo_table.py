@@ -1,4 +1,4 @@
-"""Sets out what a sweep measured as a table of means: a row for each way of steering and strength.
+"""Prints a sweep's measures as a table of means, with a row for each way of steering and strength.
 
 python scripts/demo_table.py runs/tempo
 """

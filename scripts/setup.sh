@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up musicsteer on Debian or Ubuntu: system packages, Python environment, LibTorch, build.
-# What is done already is not done again, so a second run takes a second or two.
+# Steps that are done are skipped, so a second run takes a second or two.
 set -Eeuo pipefail
 
 usage() {
@@ -45,7 +45,7 @@ while (($#)); do
     shift
 done
 
-# An environment does not survive a move of its folder; one that works is kept, whichever Python is first in PATH.
+# An environment breaks if its folder moves. A working one is kept, whichever Python is first in PATH.
 venv_works() {
     [[ -x $venv/bin/python && $(cat "$venv/.made-for" 2>/dev/null || echo "$root") == "$root" ]] &&
         supported "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1
@@ -55,7 +55,7 @@ supported() {
     "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 }
 
-# Sets `python`: what makes the environment; empty if that exists.
+# Sets `python` to the interpreter for the environment; empty if that exists.
 find_python() {
     local candidate
     python=""
@@ -67,7 +67,7 @@ find_python() {
             return
         fi
     done
-    fail "no Python from 3.10 to 3.13 found (torch ${torch_version%+*} is made for these): install one, such as python3.12"
+    fail "no Python from 3.10 to 3.13 found (torch ${torch_version%+*} supports only these): install one, such as python3.12"
 }
 
 is_installed() {
@@ -109,7 +109,7 @@ install_packages() {
     ((${#packages[@]})) || return 0
     if ((EUID != 0)); then
         command -v sudo >/dev/null || fail "these packages are missing, and installing them needs root: ${packages[*]}"
-        # Without a terminal nobody could type a password: fail rather than wait.
+        # Without a terminal nobody can type a password, so fail instead of waiting.
         as_root=(sudo)
         [[ -t 2 ]] || as_root=(sudo -n)
     fi
@@ -121,7 +121,7 @@ install_packages() {
 
 make_venv() {
     [[ -n $python ]] || return 0
-    step "making the Python environment .venv with $python"
+    step "creating the Python environment .venv with $python"
     logged "$log" "$python" -m venv --clear "$venv"
     echo "$root" >"$venv/.made-for"
 }
@@ -130,7 +130,7 @@ has_torch() {
     [[ $("$venv/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null) == "$torch_version" ]]
 }
 
-# The plain package would be the CUDA build, gigabytes larger, whose CMake files ask for a CUDA toolkit.
+# The plain package is the CUDA build, which is gigabytes larger and whose CMake files need a CUDA toolkit.
 install_torch() {
     if ! has_torch; then
         step "installing torch $torch_version"
@@ -140,14 +140,14 @@ install_torch() {
     fi
 }
 
-# What compiles the package (pyproject.toml); among the requirements of the tests it is too.
+# The package's build backend (pyproject.toml), which is also among the tests' requirements.
 install_build_tool() {
     if ! "$venv/bin/python" -c 'import scikit_build_core' 2>/dev/null; then
         logged "$log" "$venv/bin/python" -m pip install "$(grep '^scikit-build-core' "$root/requirements.txt")"
     fi
 }
 
-# install_requirements FILE STAMP: the packages of FILE, unless STAMP in the environment says that they are there.
+# install_requirements FILE STAMP: the packages of FILE, unless STAMP in the environment says that they are installed.
 install_requirements() {
     local file=$1 stamp=$venv/$2 key
     key=$(sha256sum <"$root/$file")
@@ -169,11 +169,11 @@ build_jobs() {
     echo $((cores < by_memory ? cores : by_memory))
 }
 
-# `pip install .` with the torch of .venv and in build/, whose object files the next call finds. Nothing is done if
-# no file has changed since.
+# `pip install .` with the torch of .venv and in build/, so that the next call reuses the object files. Skipped if no
+# file has changed.
 install_package() {
     local stamp=$venv/.musicsteer-installed cache=$build/CMakeCache.txt jobs tests=OFF
-    # Tests that were configured once stay so, or each change between the two would compile what they share anew.
+    # Once configured, tests stay configured: switching would recompile what program and tests share.
     if $needs_tests || grep -qxF MUSICSTEER_BUILD_TESTS:BOOL=ON "$cache" 2>/dev/null; then
         tests=ON
     fi
@@ -190,7 +190,7 @@ install_package() {
             --config-settings=cmake.define.MUSICSTEER_WHEEL=OFF "$root" "torch==$torch_version"
         touch "$stamp"
     fi
-    # `ninja -n` says whether anything is to be done, so that nothing is announced when nothing is.
+    # `ninja -n` says whether there is work to do, so that no step is announced without need.
     if $needs_tests && ! ninja -C "$build" -n | grep -q 'no work to do'; then
         step "compiling the tests"
         logged "$log" ninja -C "$build" -j "$jobs"
@@ -207,7 +207,7 @@ find_python
 if command -v dpkg-query >/dev/null; then
     install_packages
 else
-    say "no dpkg-query here: the libraries have to be installed by hand (README.md, Requirements)"
+    say "no dpkg-query here: install the libraries by hand (docs/install.md)"
 fi
 make_venv
 install_torch

@@ -1,23 +1,23 @@
-# Sourced by setup.sh, test.sh and demo.sh: lines that say what is being done, and failures that say what failed.
+# Sourced by setup.sh, test.sh and demo.sh: prints each step, and names the step that failed.
 # The script that sources this sets `program`, its own name.
 
 started_s=$SECONDS
 current_step="starting"
 current_log=""
 
-# A line a step, with the time since the script was called.
+# Prints a line with the time since the script started.
 say() {
     printf '[%4d s] %s\n' "$((SECONDS - started_s))" "$*"
 }
 
-# One sentence, and the end.
+# Prints one sentence and exits.
 fail() {
     trap - ERR
     printf '%s: %s\n' "$program" "$*" >&2
     exit 1
 }
 
-# step NAME: names what comes next, in the line it prints and in the message if it fails.
+# step NAME: prints the name of the next step, and remembers it for the message if it fails.
 step() {
     current_step=$1
     current_log=""

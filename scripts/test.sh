@@ -76,6 +76,6 @@ check "Python tests: pytest" python -m pytest -n "$(nproc)" --dist loadfile
 if ((${#failed[@]})); then
     say "failed: $(printf '%s; ' "${failed[@]}")"
 fi
-# ctest's summary again, so that both runners' stand at the end.
+# ctest's summary again, so that the summaries of both runners are at the end.
 grep -E '^[0-9]+% tests passed|^Total Test time' build/ctest.log || true
 ((${#failed[@]} == 0)) || exit 1

@@ -31,22 +31,22 @@ struct Audio {
 };
 
 /// Writes a WAV atomically. The same samples give the same bytes (no PEAK chunk, which holds a time stamp).
-/// PCM: sample x 2^(bits - 1), to the nearest step, ties to even, clamped; so what read_audio reads back
-/// differs by half a step at most (by one step at +1, the end of the scale).
+/// PCM: sample x 2^(bits - 1), to the nearest step, ties to even, clamped; so read_audio returns values that
+/// differ by at most half a step (one step at +1, the end of the scale).
 /// @throws OutputError; @throws ModelError if a sample is not finite or the channels don't divide the
 /// samples.
 void write_wav(const std::filesystem::path& path, const Audio& audio, SampleFormat format,
                Overwrite overwrite);
 
-/// Whether a WAV is there and as long as its header says; its samples are not looked at.
+/// Whether a WAV exists and is as long as its header says. Samples are not read.
 bool is_whole_wav(const std::filesystem::path& path);
 
-/// The samples that read_audio finds in a WAV that write_wav made of these.
+/// The samples that read_audio returns for a WAV that write_wav made of these.
 Audio as_written(const Audio& audio, SampleFormat format);
 
-/// Reads what libsndfile reads (WAV, FLAC, Ogg, MP3, ...); integers are scaled to [-1, 1), floats kept as
-/// they are.
-/// @throws InputError if it can't, or if a sample is not finite.
+/// Reads what libsndfile reads (WAV, FLAC, Ogg, MP3, ...); integers are scaled to [-1, 1), floats are
+/// unchanged.
+/// @throws InputError if the file cannot be read or a sample is not finite.
 Audio read_audio(const std::filesystem::path& path);
 
 }  // namespace musicsteer

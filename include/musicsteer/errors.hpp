@@ -9,19 +9,19 @@
 namespace musicsteer {
 
 /// Base of everything the library throws. The message is one line that says where, what was expected, what
-/// came, and what to do about it.
+/// was found, and what to do.
 class Error : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
 };
 
-/// What was asked for makes no sense (a bad option value, an unknown hook point). The program exits with 2.
+/// The request is invalid (a bad option value, an unknown hook point). The program exits with 2.
 class UsageError : public Error {
   public:
     using Error::Error;
 };
 
-/// A file or a text that was given cannot be used: missing, corrupt, of another kind, not fitting the model.
+/// An input file or text cannot be used: missing, corrupt, of another kind, not fitting the model.
 class InputError : public Error {
   public:
     using Error::Error;
@@ -33,7 +33,7 @@ class ModelError : public Error {
     using Error::Error;
 };
 
-/// A result could not be written: exists already, not writable, disk full.
+/// A result could not be written: already exists, not writable, disk full.
 class OutputError : public Error {
   public:
     using Error::Error;
@@ -51,14 +51,13 @@ class Interrupted : public Error {
     using Error::Error;
 };
 
-/// The candidate nearest to `name` (fewest letters typed wrong, left out, added or swapped; capitals do not
-/// count), as
-/// ", did you mean 'X'?", or "" when none is near: more than about a third of the letters would have to
-/// change. Of equally near candidates the first is taken.
+/// The candidate nearest to `name` (by edit distance with swaps, ignoring case), as
+/// ", did you mean 'X'?", or "" if none is near: more than about a third of the letters would have to change.
+/// The first of equally near candidates is taken.
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates);
 
-/// Text from outside as a message shows it: in single quotes, control characters as \xNN, cut after 80 bytes
-/// with "...".
+/// Text from outside, formatted for a message: in single quotes, control characters as \xNN, cut after 80
+/// bytes with "...".
 std::string in_quotes(std::string_view text);
 
 }  // namespace musicsteer

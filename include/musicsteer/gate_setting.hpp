@@ -8,10 +8,10 @@ namespace musicsteer {
 struct Gate;
 struct VectorFile;
 
-/// A gate as it is typed and recorded; with the direction of its vector file it becomes a Gate.
+/// A gate as typed and recorded; with the direction from its vector file it becomes a Gate.
 struct GateSetting {
     std::string file;        ///< vector file that holds the direction
-    std::string sha256;      ///< of that file; empty: not known yet
+    std::string sha256;      ///< of that file; empty if not known yet
     std::string point_name;  ///< where the activation is read, and the direction's name in the file
     bool below = true;       ///< open while the cosine is below the threshold; false: above it
     double threshold = 0.0;

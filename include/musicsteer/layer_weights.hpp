@@ -8,19 +8,19 @@
 namespace musicsteer {
 
 /// How strongly each of the steered layers is steered, by the vector's effect size there. After MusicRFM
-/// (arXiv 2510.19127), which steers the best layers only, or all with weights that fall exponentially.
+/// (arXiv 2510.19127), which steers only the best layers, or all with exponentially falling weights.
 class LayerWeights {
   public:
-    /// All layers alike.
+    /// All layers the same.
     LayerWeights() = default;
     /// "uniform", "top-K" or "exponential,FACTOR". @throws UsageError
     static LayerWeights parse(const std::string& text);
 
     bool is_uniform() const { return kind_ == Kind::kUniform; }
-    /// As parse reads it.
+    /// The inverse of parse.
     std::string text() const;
-    /// A factor for each layer; 0 for those that are left out. Of equal effect sizes the first counts as the
-    /// larger. @throws UsageError if K layers are wanted of fewer
+    /// A factor for each layer; 0 for those left out. Of equal effect sizes the first counts as the larger.
+    /// @throws UsageError if there are fewer than K layers
     std::vector<double> of(std::span<const double> effect_sizes) const;
 
   private:

@@ -10,15 +10,14 @@
 
 namespace musicsteer {
 
-/// What can be measured on a clip. Loudness, true peak and clipped samples are of all channels, the rest is
-/// of their mean. Frames are 2048 samples long and 512 apart at every rate (spectrum.hpp), those of onsets
-/// and tempo about 16 ms (onsets.hpp). A value that is not defined is left out: the tempo where nothing
-/// begins, the loudness and the peak of silence.
+/// The measures of a clip. Loudness, true peak and clipped samples are of all channels, the others of their
+/// mean. Frames are 2048 samples long and 512 apart at every rate (spectrum.hpp), those of onsets and tempo
+/// about 16 ms (onsets.hpp). Undefined values are empty: tempo without onsets, loudness and peak of silence.
 struct AudioMeasures {
     double duration_s = 0.0;
     std::int64_t sample_rate_hz = 0;
     std::optional<double> tempo_bpm;       ///< tempo.hpp
-    TempoPrior tempo_prior;                ///< what it was read with
+    TempoPrior tempo_prior;                ///< prior of tempo_bpm
     double onset_rate_hz = 0.0;            ///< onsets a second, onsets.hpp
     double spectral_centroid_hz = 0.0;     ///< means over frames, spectrum.hpp
     double spectral_rolloff_hz = 0.0;      ///< .
@@ -35,9 +34,10 @@ struct MeasureOptions {
     TempoPrior tempo_prior;
 };
 
-/// Measures a clip of any rate, length and number of channels. Needs, beside the samples, memory for about a
-/// quarter as many numbers.
-/// @throws InputError if there are no samples, or too many channels or too odd a rate for loudness
+/// Measures a clip of any rate, length and number of channels. Besides the samples, it needs memory for about
+/// a quarter as many numbers.
+/// @throws InputError if there are no samples, or the number of channels or the rate is out of range for
+/// loudness
 /// @throws ModelError if a sample is not finite
 AudioMeasures measure_audio(const Audio& audio, const MeasureOptions& options = {});
 
@@ -58,7 +58,7 @@ inline constexpr std::array<const char*, 13> kMeasureNames = {
     "sample_rate_hz",
 };
 
-/// The measures as a JSON object with these names, null where a value is not defined, and `tempo_prior`.
+/// The measures as a JSON object with these names, null for undefined values, and `tempo_prior`.
 nlohmann::json measures_json(const AudioMeasures& measures);
 
 }  // namespace musicsteer

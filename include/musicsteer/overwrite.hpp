@@ -2,7 +2,7 @@
 
 namespace musicsteer {
 
-/// Whether a file that exists may be replaced.
+/// Whether an existing file may be replaced.
 enum class Overwrite { kRefuse, kAllow };
 
 }  // namespace musicsteer

@@ -20,7 +20,7 @@
 
 namespace musicsteer {
 
-/// What every long call takes.
+/// Options of every long call.
 struct RunOptions {
     std::function<void(double share)> on_progress;  ///< 0 to 1
     std::function<void(const std::string&)> on_warning;
@@ -30,7 +30,7 @@ struct RunOptions {
 struct ClipRequest {
     std::string prompt;
     std::uint64_t seed = 0;
-    std::optional<std::string> negative_prompt;  ///< takes the place of the null prompt in guidance
+    std::optional<std::string> negative_prompt;  ///< replaces the null prompt in guidance
 };
 
 struct GenerateOptions : RunOptions {
@@ -47,7 +47,7 @@ struct ExtractOptions : RunOptions {
     std::uint64_t seed = 0;                   ///< prompt i of either side gets seed + i
     std::int64_t limit = 0;                   ///< prompts a side; 0: all
     std::int64_t batch_size = 0;              ///< prompts computed together; 0: by memory, at most 16
-    std::string method = "mean-diff";         ///< as `extract --method` has it
+    std::string method = "mean-diff";         ///< as in `extract --method`
 };
 
 /// A model bundle, loaded and ready to run. Every call throws the types of errors.hpp.
@@ -68,16 +68,16 @@ class Pipeline {
     std::int64_t hidden_size() const;  ///< D: the width of the vectors that fit
     std::int64_t sample_rate_hz() const;
 
-    /// One clip. The same request gives the same samples, whatever its companions.
+    /// One clip. The same request gives the same samples, whatever other requests it is batched with.
     Audio generate(const ClipRequest& request, const GenerateOptions& options = {}) const;
-    /// Clips in order; each goes to `sink` as soon as it is there.
+    /// Clips in order; each is passed to `sink` as soon as it is finished.
     void generate(std::span<const ClipRequest> requests, const GenerateOptions& options,
                   const std::function<void(std::size_t index, Audio clip)>& sink) const;
 
     /// The direction between the two sides of a prompt set, at every layer's residual stream.
     VectorFile extract(const PromptSet& prompts, const ExtractOptions& options = {}) const;
 
-    /// Makes the clips of a grid that the folder lacks (docs/formats.md). The request's model is this one.
+    /// Makes the missing clips of a grid in a folder (docs/formats.md). The request's model is this one.
     SweepOutcome sweep(SweepRequest request, const std::filesystem::path& folder,
                        const RunOptions& options = {}) const;
 

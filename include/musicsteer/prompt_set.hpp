@@ -29,26 +29,26 @@ struct PromptSet {
     std::string sha256;   ///< of the file's bytes
 
     /// JSON; a table (CSV, TSV) or JSON Lines with a positive and a negative text in each row, which then are
-    /// pairs; or JSON with two lists. What has no name of its own is named after the file.
-    /// @throws InputError if the file is missing, no JSON, no UTF-8, has an empty side, a blank prompt, the
+    /// pairs; or JSON with two lists. Names that are missing are taken from the file's name.
+    /// @throws InputError if the file is missing, not JSON or UTF-8, has an empty side, a blank prompt, the
     /// same prompt twice on a side, a wrong type, an unknown key, sides of unequal size paired by index,
     /// equal labels, or is a plain prompt list, without numbers, where a concept is needed. The message names
     /// the file and the place: "tempo.json: negative.prompts[3]: expected text, found a number".
     static PromptSet load(const std::filesystem::path& path);
     /// JSON alone. @param origin  named in messages.
     static PromptSet parse(const std::string& json, const std::string& origin);
-    /// A file of prompts for each side, labelled by the files' names; pairs if there are as many on both.
+    /// One file of prompts for each side, labelled by the files' names; pairs if both have the same number.
     static PromptSet of_files(const std::filesystem::path& positive, const std::filesystem::path& negative);
 };
 
 /// A file of prompts to generate from: a neutral set ({"prompts": [...]}), a bare JSON list of texts, a table
 /// or JSON Lines with a column "prompt", or plain text with one prompt a line (# starts a comment line; blank
-/// lines don't count; white space around a prompt is cut). Which of them it is, its name and its beginning
-/// tell. A concept set is refused with a sentence, and so is YAML.
+/// lines don't count; white space around a prompt is cut). The format is told from the name and the
+/// beginning. Concept sets and YAML are refused.
 /// @throws InputError as above.
 std::vector<Prompt> load_prompt_list(const std::filesystem::path& path);
 
-/// The same texts, but of plain text every line as it stands, blank ones too.
+/// The same, but of plain text every line as it is, including blank ones.
 std::vector<std::string> load_texts(const std::filesystem::path& path);
 
 }  // namespace musicsteer

@@ -6,18 +6,18 @@
 namespace musicsteer {
 
 /// Where a vector file comes from. Each field is one entry of the file's metadata (docs/formats.md): words as
-/// they are, all else as JSON; the two labels and the two counts share an entry.
+/// they are, everything else as JSON; the two labels and the two counts share an entry.
 struct Provenance {
     std::string concept_name;
     std::string positive_label;
     std::string negative_label;
     std::string method = "mean-diff";
     std::string method_settings;  ///< JSON object; "" for a method without settings
-    std::string value_name;       ///< what the prompts' numbers are: "prompt" or a measure's name; "" if none
-    std::string recordings;       ///< JSON object (docs/formats.md) of an extraction from recordings, else ""
+    std::string value_name;  ///< meaning of the prompts' numbers: "prompt" or a measure's name; "" if none
+    std::string recordings;  ///< JSON object (docs/formats.md) of an extraction from recordings, else ""
     std::string model_name;
     std::string weights_sha256;
-    /// Of the model that was listened to, module -> "f32"; empty where a file does not say.
+    /// Of the model that was recorded, module -> "f32"; empty if a file does not say.
     std::map<std::string, std::string> precision;
     std::string prompts_sha256;
     std::string positions = "generated";  ///< generated | last | window:START-END (seconds)

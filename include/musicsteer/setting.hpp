@@ -26,7 +26,7 @@ enum class AlphaUnit {
     kResidual,    ///< multiples of the mean activation norm at the layer that is steered
 };
 
-inline constexpr std::int64_t kMaxHeads = 1024;  ///< of any model
+inline constexpr std::int64_t kMaxHeads = 1024;  ///< upper bound for any model
 
 /// Strengths from `low` to `high`.
 struct AlphaRange {
@@ -39,7 +39,7 @@ struct AlphaRange {
     friend bool operator==(const AlphaRange&, const AlphaRange&) = default;
 };
 
-/// Layers as they are typed: numbers, or all that the model has.
+/// Layers as typed: numbers, or all of the model's.
 struct LayerList {
     bool all = false;
     std::vector<std::int64_t> numbers;  ///< sorted, each once
@@ -54,20 +54,20 @@ struct LayerList {
 struct SettingOrigin {
     std::string path;
     std::string model_name;      ///< of the model that it was made on
-    std::string weights_sha256;  ///< empty if it does not say
+    std::string weights_sha256;  ///< empty if not stated
 };
 
-/// A vector file and how it is applied: the one type for it, from what is typed to what records hold. What is
-/// not set has its default; resolve_steering() sets all that it decides. Its fields are listed once, in
-/// setting_fields() (setting_fields.hpp).
+/// A vector file and how it is applied. The one type for this, from command line to records. Unset fields
+/// have their defaults, which resolve_steering() fills in. setting_fields() (setting_fields.hpp) lists the
+/// fields.
 struct SteeringSetting {
     std::string file;
-    std::string sha256;  ///< of the file; empty: not known yet
+    std::string sha256;  ///< of the file; empty if not known yet
     std::string concept_name;
     std::string positive_label;
     std::string negative_label;
 
-    std::optional<double> alpha;  ///< of mode clamp, none
+    std::optional<double> alpha;  ///< unset with mode clamp
     std::optional<LayerList> layers;
     std::optional<std::int64_t> source_layer;
     std::optional<Strategy> strategy;
@@ -85,7 +85,7 @@ struct SteeringSetting {
     std::optional<GateSetting> gate;
     std::optional<bool> orthogonalize;
 
-    std::optional<AlphaRange> alpha_range;  ///< of a steering file: what was found to work
+    std::optional<AlphaRange> alpha_range;  ///< from a steering file: strengths found to work
     std::optional<SettingOrigin> origin;    ///< none: typed
 
     /// "FILE:alpha=1.5:layers=2-5". @throws UsageError naming the key that is unknown or repeated
@@ -94,7 +94,7 @@ struct SteeringSetting {
     SteeringMode mode_or_default() const { return mode.value_or(SteeringMode::kAdd); }
     /// True if a field that can be typed is set.
     bool has_any() const;
-    /// Unsets what says the default, so that two settings that do the same are equal.
+    /// Unsets fields that equal their default, so that settings with the same effect compare equal.
     void drop_defaults();
 };
 

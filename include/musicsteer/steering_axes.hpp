@@ -12,32 +12,32 @@ namespace musicsteer {
 
 class JsonView;
 
-/// A field of the steering setting along which a sweep can vary it.
+/// A field of the steering setting that a sweep can vary.
 struct SteeringAxis {
     const char* field;  ///< key of the setting
     const char* key;    ///< of a plan file; as a flag, with dashes
     const char* help;
 };
 
-/// Every axis but alpha, the outermost first.
+/// Every axis except alpha, the outermost first.
 std::span<const SteeringAxis> steering_axes();
 
-/// The values along which a vector's application is varied. An axis without values is left to its default.
+/// The values of each axis. An axis without values has its default.
 struct SteeringAxes {
     std::vector<double> alphas;
-    /// By the setting's key, as they are typed. Each value of `layers` is one condition: "all", "4", "2-5",
+    /// By the setting's key, as typed. Each value of `layers` is one condition: "all", "4", "2-5",
     /// "0,2".
     std::map<std::string, std::vector<std::string>> values;
 
     bool empty() const { return alphas.empty() && values.empty(); }
-    /// Takes what `other` has and this has not.
+    /// Adds the axes of `other` that are missing here.
     void complete_with(const SteeringAxes& other);
     /// The values of an axis, or "not given" as its only one.
     std::vector<std::optional<std::string>> values_or_default(const std::string& field) const;
 
-    /// What a setting says, as the only value of its axis.
+    /// A setting's values, each as the only value of its axis.
     static SteeringAxes of(const SteeringSetting& setting);
-    /// Those that a plan file's object has. @throws InputError
+    /// The axes in a plan file's object. @throws InputError
     static SteeringAxes read(const JsonView& view);
 };
 

@@ -6,17 +6,17 @@
 
 namespace musicsteer {
 
-/// A clip of the plan that is not there, and why.
+/// A clip of the plan that is missing, and why.
 struct MissingClip {
     std::string id;
     std::string reason;
-    bool overflowed = false;  ///< its activations became infinite: the reason is the steering
+    bool overflowed = false;  ///< its activations became infinite because of the steering
 };
 
-/// What a sweep or a merge came to, in clips.
+/// The result of a sweep or a merge, in clips.
 struct SweepOutcome {
     std::int64_t planned = 0;
-    std::int64_t found = 0;  ///< were there before
+    std::int64_t found = 0;  ///< existed before
     std::int64_t made = 0;
     std::vector<MissingClip> missing;
 };

@@ -11,13 +11,13 @@
 
 namespace musicsteer {
 
-/// A vector file with axes of its own, which take the place of the sweep's.
+/// A vector file with axes of its own, which replace the sweep's.
 struct SweepVector {
-    SteeringSetting setting;  ///< of all its conditions, where no axis varies it
+    SteeringSetting setting;  ///< of all its conditions, unless an axis varies it
     SteeringAxes axes;
 };
 
-/// A sweep as it is asked for, on the command line or in a plan file; make_sweep_plan decides the rest.
+/// A sweep as requested on the command line or in a plan file; make_sweep_plan decides the rest.
 struct SweepRequest {
     std::string model;  ///< the bundle's folder
     std::vector<std::string> prompts;
@@ -26,7 +26,7 @@ struct SweepRequest {
     std::optional<std::string> negative_prompt;
     std::vector<std::uint64_t> seeds;  ///< default 0
     std::vector<SweepVector> vectors;  ///< none: unsteered clips only
-    SteeringAxes axes;                 ///< of every vector that has none of its own
+    SteeringAxes axes;                 ///< of every vector without axes of its own
 
     std::optional<double> duration_s;  ///< default 8
     std::optional<double> guidance_scale;

@@ -4,9 +4,9 @@
 
 namespace musicsteer {
 
-/// Which of several tempos that fit a signal counts: a bell over log2(tempo). librosa.feature.tempo calls
-/// these start_bpm and std_bpm. A bell of one octave still takes a sparse piece at half or double its tempo;
-/// where the music's range is known, a narrower one in its middle does not.
+/// Which of several possible tempos of a signal is preferred: a bell over log2(tempo). librosa.feature.tempo
+/// calls these start_bpm and std_bpm. With a bell of one octave, sparse pieces may be read at half or double
+/// their tempo. If the music's range is known, a narrower bell in its middle avoids that.
 struct TempoPrior {
     double bpm = 120.0;    ///< the middle
     double octaves = 1.0;  ///< standard deviation

@@ -1,14 +1,14 @@
-"""musicsteer against transformers: the same work on both sides, by turns, in one run. Wants a quiet machine.
+"""Compare the speed of musicsteer and transformers on the same work, in turns. Run it on an idle machine.
 
     .venv/bin/python scripts/bench/against_transformers.py /large/folder --json speed.json
     .venv/bin/python scripts/bench/against_transformers.py /large/folder --only codec --repeats 1
 
-At musicgen-small's shape with random weights; the checkpoint and its bundles (2.4 GB each) are made in the
-folder unless they are there. Both sides steer every layer, guide with scale 3 and sample from the 250
-likeliest tokens; transformers runs its scaled-dot-product attention, on the number of threads that suits it
-best, and decodes clips one by one, which suits it best as well. A repeat of everything takes about 25 minutes
-on two cores; --only, --frames and --repeats make it shorter. Prints a Markdown table: medians, and the
-smallest and largest of all repeats.
+At musicgen-small's shape with random weights; the checkpoint and its bundles (2.4 GB each) are created in the
+folder if they are missing. Both sides steer every layer, guide with scale 3 and sample from the 250 likeliest
+tokens; transformers runs its scaled-dot-product attention, on its best number of threads, and decodes clips
+one by one, which is also fastest. A repeat of everything takes about 25 minutes on two cores; --only,
+--frames and --repeats make it shorter. Prints a Markdown table: medians, and the smallest and largest of all
+repeats.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DTYPES = {"f32": "float32", "bf16": "bfloat16"}
 SETTLING = 5  # steps that count for nothing: the first ones allocate
 BYTES = {"f32": 4, "bf16": 2, "int8": 1}
-# Row -> what it is.
+# Row -> description.
 ROWS = {
     "lm": "language model alone, one clip steered at all layers (s a step)",
     "codec": "codec decode of one clip (s)",
@@ -189,7 +189,7 @@ def table(figures: Figures) -> list[str]:
                 lines.append(f"| {title} | {side}: {spread(values)} | | |")
             for other, their_values in theirs.items():
                 pairs = list(zip(values, their_values, strict=False))
-                # Memory as a share, times as how often faster.
+                # Memory as a share, times as a speed-up.
                 ratios = [v / t if row == "memory" else t / v for v, t in pairs]
                 sign = "" if row == "memory" else " x"
                 name = other.removeprefix("transformers ")
@@ -199,11 +199,13 @@ def table(figures: Figures) -> list[str]:
 
 
 def measure(options: argparse.Namespace, notes: list[str]) -> Figures:
-    """Run both sides by turns."""
+    """Run both sides in turns."""
     rows, figures = set(options.only or ROWS), Figures()
     offered = exporter_offers()
     notes += [
-        f"{name}: not measured, for this exporter does not offer it" for name in BYTES if name not in offered
+        f"{name}: not measured, because this exporter does not offer it"
+        for name in BYTES
+        if name not in offered
     ]
     wanted = [name for name in VARIANTS if name in offered and (name in BYTES or "codec" in rows)]
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -232,13 +234,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where checkpoint and bundles go (12 GB)")
+    parser.add_argument("folder", type=Path, help="folder for checkpoint and bundles (12 GB)")
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--frames", type=int, default=500, help="of a clip [500: 10 s]")
-    parser.add_argument("--steps", type=int, default=120, help="decoder steps that are timed [120]")
+    parser.add_argument("--frames", type=int, default=500, help="frames of a clip [500: 10 s]")
+    parser.add_argument("--steps", type=int, default=120, help="timed decoder steps [120]")
     parser.add_argument("--repeats", type=int, default=3, help="[3]")
     parser.add_argument(
-        "--calls", type=int, default=2, help="of the 16 clips one by one, so many are timed [2]"
+        "--calls", type=int, default=2, help="number of the 16 clips one by one that are timed [2]"
     )
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
     parser.add_argument("--build", type=Path, default=ROOT / "build")

@@ -1,7 +1,7 @@
-"""Calibrates the demo model to +-15 % of tempo and of brightness, and says how far it came on held-out clips.
+"""Calibrate the demo model to +-15 % of tempo and of brightness, and print the change on held-out clips.
 
-Tempo is counted in notes begun a second: beats a minute, read off clips of some seconds, jump between a tempo
-and its double, and this model's steering changes them by less than 15 %.
+Tempo is counted in notes begun a second: beats a minute, measured on clips of a few seconds, jump between a
+tempo and its double, and this model's steering changes them by less than 15 %.
 
     python scripts/bench/calibrate.py --bundle out/demo/bundle --tempo out/demo/tempo.safetensors \\
         --brightness out/demo/brightness.safetensors [--max-pairs 512] [--out calibration.json]

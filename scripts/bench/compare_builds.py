@@ -1,11 +1,11 @@
-"""Make the same clips with two builds of the program and compare all that they write, byte by byte.
+"""Make the same clips with two builds of the program and compare everything they write, byte by byte.
 
     python scripts/bench/compare_builds.py /elsewhere/musicsteer build/musicsteer
 
 The clips are steering_grid.py's, with every kind of steering, and two extractions beside them. Compared are
-IDs, records, audio, codes, vectors and what is printed; timings are not. Both builds have to run on one
-machine: another type of processor gives other last bits, and so other codes. It takes a minute on two cores.
-Exit code: 0 if nothing differs, 1 if something does, 2 if a run failed.
+IDs, records, audio, codes, vectors and what is printed; timings are not. Run both builds on the same machine:
+another type of processor gives other last bits, and so other codes. It takes a minute on two cores. Exit
+code: 0 if nothing differs, 1 if something does, 2 if a run failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_LINES = 100  # of differences
 
 
 class CompareError(Exception):
-    """The comparison cannot be made; one sentence."""
+    """The comparison failed; one sentence."""
 
 
 def export_demo(folder: Path) -> Path:
@@ -135,7 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("before", type=Path, help="the program before a change")
     parser.add_argument("after", type=Path, help="the program after it")
-    parser.add_argument("--bundle", type=Path, help="bundle of both (default: models/demo, exported anew)")
+    parser.add_argument("--bundle", type=Path, help="bundle for both (default: models/demo, exported)")
     parser.add_argument(
         "--bundle-before", type=Path, help="the same model in an older bundle format, for an older program"
     )

@@ -7,11 +7,11 @@
 
 For each concept of models/demo/steering.json, activations are extracted once, and every method finds its
 direction from them. `methods` steers with each direction as steering.json says that the concept is steered;
-`strategies` steers with mean-diff's in six ways, `layers` at each layer alone. A few clips tell what each way
-costs; then it is played at plus and minus the strength that should cost --max-kl nats a code. `crosstalk`
-plays both concepts' vectors with steering.json's largest strengths, alone, together and orthogonalized. All
-prompts are neutral, with the same seeds everywhere. Prints a Markdown table, intervals are 95 %, bootstrapped
-over seeds. A second call goes on where a first one stopped.
+`strategies` steers with mean-diff's in six ways, `layers` at each layer alone. A few clips estimate the cost
+of each way; then clips are made at plus and minus the strength that should cost --max-kl nats a code.
+`crosstalk` plays both concepts' vectors with steering.json's largest strengths, alone, together and
+orthogonalized. All prompts are neutral, with the same seeds everywhere. Prints a Markdown table, intervals
+are 95 %, bootstrapped over seeds. A second call resumes the first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Values = dict[int, list[float]]
 
 
 def run(*arguments: object, output: bool = False) -> str:
-    """The program, or an end with its exit code."""
+    """Run the program; exit with its code if it fails."""
     target = subprocess.PIPE if output else subprocess.DEVNULL
     done = subprocess.run([str(PROGRAM), *map(str, arguments)], stdout=target, text=True)
     if done.returncode != 0:

@@ -2,7 +2,7 @@
 
     python scripts/bench/length_picture.py out/demo/bundle out/demo/brightness.safetensors length.png
 
-Above it, a white mark is where a section begins, a grey one where a window begins to play.
+White marks above it show where sections begin, grey ones where windows begin to play.
 """
 
 from __future__ import annotations

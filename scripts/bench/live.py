@@ -1,11 +1,11 @@
-"""How soon and how steadily a clip is heard that is streamed while it is made (`generate --out -`).
+"""Measure how soon and how steadily a streamed clip plays (`generate --out -`).
 
     python scripts/bench/live.py out/demo/bundle FOLDER/f32 FOLDER/int8
 
 Each argument is a bundle; against_transformers.py leaves those of musicgen-small's shape in its folder.
-For a machine that does nothing else. For each bundle:
+Run it on an idle machine. For each bundle:
 
-    first sound   seconds from the request to the first piece of sound, the model being loaded
+    first sound   seconds from the request to the first piece of sound, with the model loaded
     real time     seconds of sound that are made in a second; players pause where it is below 1
     p50, p99      milliseconds that a frame takes, decoding included; the frame itself lasts `frame` ms
 """

@@ -1,4 +1,4 @@
-"""What the machine is that a benchmark ran on."""
+"""Describe the machine that a benchmark runs on."""
 
 from __future__ import annotations
 

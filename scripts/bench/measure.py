@@ -2,8 +2,8 @@
 
 usage: .venv/bin/python scripts/bench/measure.py [--program build/musicsteer] [--duration 30] [--clips 8]
 
-A run without audio to speak of is timed as well and taken off, so that the figures are of measuring and not
-of starting the program. Means nothing while the machine does anything else.
+The time of a run with almost no audio is subtracted, so that the figures do not include starting the program.
+Run it on an idle machine.
 """
 
 from __future__ import annotations

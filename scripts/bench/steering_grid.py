@@ -1,7 +1,7 @@
-"""A small grid of clips with every kind of steering: what a change of the program must leave as it is.
+"""A small grid of clips with every kind of steering, which changes of the program must not affect.
 
 compare_builds.py makes it with two builds; tests/cli/test_golden_ids.py holds its IDs and records. Vectors
-are written here byte by byte from whole numbers, so that no library's version can change their hashes.
+are written here byte by byte from whole numbers, so that their hashes do not depend on a library's version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SITES = (
     "resid_pre", "self_attn_heads", "self_attn_out", "resid_post_self",
     "cross_attn_out", "resid_post_cross", "mlp_out", "resid_post",
 )  # fmt: skip
-# Parts of a clip's ID that would follow the machine.
+# Parts of a clip's ID that depend on the machine.
 FIXED = ["--threads", "1", "--batch-size", "8"]
 
 

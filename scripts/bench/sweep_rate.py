@@ -1,4 +1,4 @@
-"""How much faster a sweep makes clips than generating them one by one. For a machine that does nothing else.
+"""Compare the speed of a sweep with generating clips one by one. Run it on an idle machine.
 
 The same clips are made by `musicsteer sweep`, by a sweep with batches of one, and by a call of
 `musicsteer generate` for each; all in one run, in that order, repeated. Prints the best of each.
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=64, help="a multiple of 16 [64]")
     parser.add_argument("--calls", type=int, default=16, help="clips that are also made one by one [16]")
     parser.add_argument("--duration", type=float, default=8.0, help="seconds of each clip [8]")
-    parser.add_argument("--repeat", type=int, default=2, help="the best of so many runs counts [2]")
+    parser.add_argument("--repeat", type=int, default=2, help="number of runs; the best counts [2]")
     options = parser.parse_args()
     if options.clips < 16 or options.clips % 16 or not 1 <= options.calls <= options.clips:
         parser.error("--clips must be a multiple of 16, and --calls at most as many")

@@ -26,7 +26,7 @@ class Clock(StoppingCriteria):
         self.times: list[float] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """One step has ended."""
+        """Called at the end of a step."""
         self.times.append(time.perf_counter())
         return torch.zeros(len(input_ids), dtype=torch.bool)
 

@@ -1,5 +1,5 @@
-# Sourced by the sweeps beside it: what they take, with defaults that fit the demo model (scripts/demo.sh makes
-# its bundle and vectors). The script that sources this sets `program`, `purpose` and the defaults of its own.
+# Sourced by the sweeps in this folder: their options, with defaults for the demo model (scripts/demo.sh makes its
+# bundle and vectors). The script that sources this sets `program`, `purpose` and its own defaults.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 musicsteer=${MUSICSTEER:-$root/build/musicsteer}
@@ -21,14 +21,14 @@ $purpose
 
   --model BUNDLE   [$model]
   --steer FILE     [$steer]
-  --out FOLDER     where the sweep goes; the same command goes on with it [$out]
+  --out FOLDER     folder of the sweep; the same command resumes it [$out]
   --prompts FILE   prompts to generate from [$prompts]
   --limit N        only the first N of them [$limit]
   --seeds LIST     each with every prompt [$seeds]
-  --alphas LIST    strengths; they depend on the model, these are for the demo model [$alphas]
+  --alphas LIST    strengths; they depend on the model. These are for the demo model [$alphas]
 
-Each can also be set in the environment: MODEL, STEER, OUT, PROMPTS, LIMIT, SEEDS, ALPHAS. What follows -- goes
-to musicsteer sweep, as in: scripts/sweeps/$program -- --duration 4 --dry-run
+Each can also be set in the environment: MODEL, STEER, OUT, PROMPTS, LIMIT, SEEDS, ALPHAS. Options after --
+go to musicsteer sweep, as in: scripts/sweeps/$program -- --duration 4 --dry-run
 TEXT
 }
 
@@ -55,7 +55,7 @@ while (($#)); do
 done
 [[ -x $musicsteer ]] || fail "the program is missing: run scripts/setup.sh (looked for $musicsteer)"
 
-# sweep FOLDER FILE FLAGS...: the grid that all of these sweeps share, and what the caller adds.
+# sweep FOLDER STEER FLAGS...: the grid that all of these sweeps share, plus the caller's flags.
 sweep() {
     local folder=$1 file=$2
     shift 2

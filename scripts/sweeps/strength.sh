@@ -2,7 +2,7 @@
 # How strong? One vector at many strengths, each layer with its own direction.
 set -euo pipefail
 program=strength.sh
-purpose="Sweeps over the strength alone: how far does alpha move the music, and from where on does it break?"
+purpose="Sweeps over the strength: how far does alpha move the music, and where does it break?"
 ALPHAS=${ALPHAS:--0.6:0.6:0.1}
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

@@ -45,14 +45,14 @@ int bits_of(SampleFormat pcm) {
     return pcm == SampleFormat::kPcm16 ? 16 : 24;
 }
 
-// To the nearest of 2^bits steps, ties to even; the scale is that of libsndfile's reader, so +1 (which has no
-// step of its own) becomes the highest one.
+// Rounds to the nearest of 2^bits steps, ties to even, on the scale of libsndfile's reader. +1, which has no
+// step of its own, becomes the highest step.
 double pcm_step(float sample, int bits) {
     const double steps = static_cast<double>(std::int64_t{1} << (bits - 1));
     return std::clamp(std::nearbyint(static_cast<double>(sample) * steps), -steps, steps - 1);
 }
 
-// Left-aligned in 32 bits, as libsndfile takes all integers.
+// Left-aligned in 32 bits, as libsndfile expects all integers.
 int to_pcm(float sample, int bits) {
     return static_cast<int>(static_cast<std::int64_t>(pcm_step(sample, bits)) *
                             (std::int64_t{1} << (32 - bits)));
@@ -82,7 +82,7 @@ void write_samples(const std::filesystem::path& target, const std::filesystem::p
     if (const int error = sf_close(file.release()); error != 0) fail_to_write(target, sf_error_number(error));
 }
 
-// libsndfile does not report every failure to write its header; the size tells.
+// libsndfile does not report every failure to write its header, so check the size.
 void check_size(const std::filesystem::path& target, const AtomicFile& file, const Audio& audio,
                 SampleFormat format) {
     std::error_code error;
@@ -90,7 +90,7 @@ void check_size(const std::filesystem::path& target, const AtomicFile& file, con
     const std::uintmax_t bytes = std::filesystem::file_size(file.temporary(), error);
     if (error) fail_to_write(target, error.message());
     if (bytes < audio.samples.size() * bytes_per_sample(format))
-        fail_to_write(target, "the file came out too short");
+        fail_to_write(target, "the written file is too short");
 }
 
 }  // namespace
@@ -161,14 +161,14 @@ Audio as_written(const Audio& audio, SampleFormat format) {
 }
 
 Audio read_audio(const std::filesystem::path& path) {
-    { const InputFile readable(path); }  // for its messages: libsndfile's say less
+    { const InputFile readable(path); }  // for its error messages, which say more than libsndfile's
     SF_INFO info{};
     const SoundFile file(sf_open(path.c_str(), SFM_READ, &info), sf_close);
     if (!file) throw InputError(path.string() + ": cannot be read as audio: " + sf_strerror(nullptr));
     Audio audio;
     audio.channels = info.channels;
     audio.sample_rate_hz = info.samplerate;
-    // The number of frames that a header claims is not believed: blocks are read until there are no more.
+    // The header's number of frames is not trusted: blocks are read until the file ends.
     std::vector<float> block(kFramesAtOnce * static_cast<std::size_t>(info.channels));
     sf_count_t count = 0;
     while ((count = sf_read_float(file.get(), block.data(), std::ssize(block))) > 0) {

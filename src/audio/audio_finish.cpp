@@ -30,9 +30,9 @@ void fade_ends(Audio& audio, double fade_s) {
 }  // namespace
 
 void AudioFinish::validate() const {
-    if (!std::isfinite(fade_s) || fade_s < 0.0) throw UsageError("a fade takes 0 s or more");
+    if (!std::isfinite(fade_s) || fade_s < 0.0) throw UsageError("the fade must be 0 s or longer");
     if (loudness_lufs && !(*loudness_lufs >= -70.0 && *loudness_lufs <= 0.0))
-        throw UsageError("a loudness lies between -70 and 0 LUFS");
+        throw UsageError("the loudness must be between -70 and 0 LUFS");
 }
 
 FinishedAudio finish_audio(Audio audio, const AudioFinish& finish) {
@@ -43,7 +43,7 @@ FinishedAudio finish_audio(Audio audio, const AudioFinish& finish) {
         const Loudness loudness = measure_loudness(audio);
         if (loudness.integrated_lufs && loudness.true_peak_dbtp) {
             const double wanted = *finish.loudness_lufs - *loudness.integrated_lufs;
-            // A clip that is over the ceiling already is not made quieter than it was asked to be.
+            // A clip that is already above the ceiling is not made quieter than asked for.
             const double allowed =
                 std::max(kTruePeakCeilingDbtp - *loudness.true_peak_dbtp, std::min(wanted, 0.0));
             finished.gain_db = std::min(wanted, allowed);

@@ -11,7 +11,7 @@ namespace musicsteer {
 /// 128).
 inline constexpr double kTruePeakCeilingDbtp = -1.0;
 
-/// What is done to a clip before it is written: a rate, fades and a gain, in this order. Nothing by default.
+/// Changes to a clip before it is written: rate, fades and gain, in this order. None by default.
 struct AudioFinish {
     std::optional<std::int64_t> sample_rate_hz;
     double fade_s = 0.0;  ///< at both ends, a raised cosine
@@ -25,10 +25,10 @@ struct AudioFinish {
 struct FinishedAudio {
     Audio audio;
     double gain_db = 0.0;
-    double missing_db = 0.0;  ///< gain that the ceiling of true peak did not allow
+    double missing_db = 0.0;  ///< gain that the true-peak ceiling did not allow
 };
 
-/// One gain for the whole clip, no limiter. A clip too quiet to have a loudness keeps its level.
+/// One gain for the whole clip, no limiter. A clip that is too quiet to have a loudness keeps its level.
 /// @throws InputError if it cannot be resampled
 FinishedAudio finish_audio(Audio audio, const AudioFinish& finish);
 

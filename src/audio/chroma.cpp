@@ -12,7 +12,7 @@
 namespace musicsteer {
 namespace {
 
-/// The first seconds of it, a margin for the resampler's filter included.
+/// The first seconds, including a margin for the resampler's filter.
 Audio beginning(Audio audio, double longest_s) {
     constexpr double kMargin_s = 1.0;
     const double kept = (longest_s + kMargin_s) * static_cast<double>(audio.sample_rate_hz);
@@ -21,7 +21,7 @@ Audio beginning(Audio audio, double longest_s) {
     return audio;
 }
 
-/// Mono, as long as is heard, and no shorter than a frame: zeros are put at both ends.
+/// Mono, at most as long as the model hears, and at least one frame long: zeros are added at both ends.
 Audio as_heard(const Audio& recording, const ChromaFraming& framing) {
     Audio audio = converted(beginning(recording, framing.longest_s), framing.sample_rate_hz, 1);
     const double longest = framing.longest_s * static_cast<double>(framing.sample_rate_hz);
@@ -38,12 +38,12 @@ Audio as_heard(const Audio& recording, const ChromaFraming& framing) {
 at::Tensor chroma_filters(const ChromaFraming& framing) {
     constexpr double kClasses = kPitchClasses;
     constexpr double kLowestA_hz = 440.0 / 16.0;
-    // A's place in each octave is 0: three classes on, so that C comes first.
+    // Class 0 is A; rotate by three so that C comes first.
     constexpr std::int64_t kFromA = 3;
-    // In octaves above the lowest A: the pitches that weigh most, and the width of that preference.
+    // Centre and width of the pitch weighting, in octaves above the lowest A.
     constexpr double kCentre = 5.0, kHalfWidth = 2.0;
     const std::int64_t size = framing.fft_size;
-    std::vector<double> pitch;  // of each bin, in classes above the lowest A
+    std::vector<double> pitch;  // of each bin, in semitones above the lowest A
     for (std::int64_t bin = 0; bin < size; ++bin) {
         const double frequency_hz = static_cast<double>(std::max<std::int64_t>(bin, 1)) *
                                     static_cast<double>(framing.sample_rate_hz) / static_cast<double>(size);

@@ -15,7 +15,7 @@ struct ChromaFraming {
     std::int64_t sample_rate_hz = 32000;
     std::int64_t fft_size = 16384;
     std::int64_t hop_length = 4096;
-    double longest_s = 30.0;  ///< what comes later is not heard
+    double longest_s = 30.0;  ///< the rest is not heard
 };
 
 /// How much of each pitch class a bin of the spectrum holds, C first (transformers.audio_utils
@@ -23,7 +23,7 @@ struct ChromaFraming {
 at::Tensor chroma_filters(const ChromaFraming& framing);
 
 /// The strongest pitch class of each frame of a recording, at any rate and with any channels, as
-/// MusicgenMelodyFeatureExtractor finds it: C first, one-hot; of silence C. Sources are not separated.
+/// MusicgenMelodyFeatureExtractor finds it: C first, one-hot. Silence gives C. Sources are not separated.
 /// @return [F, 12] float32
 /// @throws InputError if there are no samples
 at::Tensor strongest_pitch_classes(const Audio& audio, const ChromaFraming& framing);

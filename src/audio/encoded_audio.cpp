@@ -24,7 +24,7 @@ std::string extension_of(const std::filesystem::path& path) {
     return extension;
 }
 
-/// libsndfile's format; 0 for a name that has none.
+/// libsndfile's format; 0 if the name has none.
 int format_of(const std::string& extension, SampleFormat format) {
     if (extension == ".flac" && format != SampleFormat::kFloat)
         return SF_FORMAT_FLAC | (format == SampleFormat::kPcm24 ? SF_FORMAT_PCM_24 : SF_FORMAT_PCM_16);
@@ -34,7 +34,7 @@ int format_of(const std::string& extension, SampleFormat format) {
     return 0;
 }
 
-/// The steps that a WAV of this format would hold, left-aligned in 32 bits.
+/// The values that a WAV of this format would hold, left-aligned in 32 bits.
 std::vector<int> pcm_of(const Audio& audio, SampleFormat format) {
     const Audio written = as_written(audio, format);
     std::vector<int> values(written.samples.size());

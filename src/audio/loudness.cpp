@@ -33,7 +33,7 @@ void check_limits(const Audio& audio) {
     }
 }
 
-// What is within the limits fails only for want of memory.
+// Within the limits, libebur128 fails only if memory runs out.
 void check(int status) {
     if (status != EBUR128_SUCCESS) throw std::bad_alloc();
 }

@@ -7,7 +7,7 @@
 namespace musicsteer {
 
 struct Loudness {
-    /// Integrated loudness in LUFS; nothing where no 400 ms of the signal are louder than -70 LUFS.
+    /// Integrated loudness in LUFS; nothing if no 400 ms of the signal are louder than -70 LUFS.
     std::optional<double> integrated_lufs;
     /// The largest peak of any channel in dB of full scale, between samples too; nothing in digital silence.
     std::optional<double> true_peak_dbtp;

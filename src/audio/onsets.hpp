@@ -18,8 +18,8 @@ std::int64_t onset_hop_length(std::int64_t sample_rate_hz);
 /// before. Follows librosa.onset.onset_strength (0.11.0) with hop_length=onset_hop_length(rate):
 /// librosa.feature.melspectrogram of power, librosa.power_to_db (reference 1, at least 1e-10, at most 80 dB
 /// below the loudest band of the whole signal), rises over one frame, mean over bands, shifted by the lag and
-/// by half a window. Keeps 128 numbers a frame until it is finished, a quarter to a half of the signal's
-/// size.
+/// by half a window. Keeps 128 numbers a frame, a quarter to a half of the signal's size, until it is
+/// finished.
 class OnsetEnvelope {
   public:
     explicit OnsetEnvelope(std::int64_t sample_rate_hz);
@@ -35,10 +35,10 @@ class OnsetEnvelope {
     float loudest_db_ = -std::numeric_limits<float>::infinity();
 };
 
-/// The frames at which something begins: the envelope, scaled to 0 ... 1, is at its maximum over the last
+/// Onset frames: the envelope, scaled to 0 ... 1, is at its maximum over the last
 /// 30 ms, and at least 0.07 above its mean over 100 ms to either side, and the last onset was more than 30 ms
-/// ago, in whole frames, rounded down. As librosa.onset.onset_detect and librosa.util.peak_pick (0.11.0) with
-/// the same hop.
+/// ago, in whole frames, rounded down. Same as librosa.onset.onset_detect and librosa.util.peak_pick (0.11.0)
+/// with the same hop.
 std::vector<std::int64_t> pick_onsets(std::span<const float> envelope, std::int64_t sample_rate_hz);
 
 }  // namespace musicsteer

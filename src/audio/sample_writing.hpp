@@ -8,10 +8,10 @@
 
 namespace musicsteer {
 
-/// A WAV's, in libsndfile's bits.
+/// libsndfile's format flags of a WAV.
 int libsndfile_format(SampleFormat format);
 
-/// Writes interleaved samples as write_wav says. @return how many libsndfile took
+/// Writes interleaved samples as write_wav says. @return how many libsndfile wrote
 sf_count_t write_block(SNDFILE* file, std::span<const float> block, SampleFormat format);
 
 }  // namespace musicsteer

@@ -11,13 +11,13 @@
 namespace musicsteer {
 namespace {
 
-/// In a block: 256 frames of the usual size.
+/// Samples in a block: 256 frames of the usual size.
 constexpr std::int64_t kBlockSamples = 256 * kFftSize;
 constexpr double kRolloffShare = 0.85;
 constexpr double kMinPower = 1e-10;
 
-/// Samples [first, first + count) of the mean of all channels. Summed in float32, as numpy takes the mean of
-/// float32 channels.
+/// Samples [first, first + count) of the mean of all channels. Summed in float32, as numpy does for float32
+/// channels.
 at::Tensor mono_samples(const Audio& audio, std::int64_t first, std::int64_t count, BeyondEnds beyond_ends) {
     at::Tensor mono = at::zeros({count}, at::kDouble);
     double* const out = mono.mutable_data_ptr<double>();
@@ -75,7 +75,7 @@ SpectralAverager::SpectralAverager(std::int64_t sample_rate_hz)
 void SpectralAverager::add(const at::Tensor& magnitude) {
     check_shape(magnitude, {kAnySize, kSpectrumBins}, "spectral magnitudes");
     const at::Tensor weights = magnitude.to(at::kDouble);
-    // A frame that is all but empty stays as it is, as librosa.util.normalize leaves it.
+    // A nearly empty frame stays as it is, as in librosa.util.normalize.
     at::Tensor totals = weights.sum(1, /*keepdim=*/true);
     totals = totals.masked_fill(totals < std::numeric_limits<float>::min(), 1.0);
     const at::Tensor shares = weights / totals;

@@ -9,16 +9,16 @@
 
 namespace musicsteer {
 
-/// Frame length, and hop of what is averaged over frames, in samples at every rate: librosa's defaults.
+/// Frame length and hop in samples, the same at every rate: librosa's defaults.
 inline constexpr std::int64_t kFftSize = 2048;
 inline constexpr std::int64_t kHopLength = 512;
 inline constexpr std::int64_t kSpectrumBins = kFftSize / 2 + 1;
 
-/// Frames of a signal of N samples: 1 + N / hop. Frame t is centred on sample t x hop; what lies outside of
-/// the signal is zero.
+/// Frames of a signal of N samples: 1 + N / hop. Frame t is centred on sample t x hop; outside the signal,
+/// samples are zero.
 std::int64_t num_spectrum_frames(std::int64_t num_samples, std::int64_t hop = kHopLength);
 
-/// What frames at the ends of a signal reach into.
+/// How a signal is padded for the frames at its ends.
 enum class BeyondEnds { kZeros, kReflection };
 
 /// How a signal is cut into frames: frame t is centred on sample t x hop.
@@ -28,7 +28,7 @@ struct Framing {
     BeyondEnds beyond_ends = BeyondEnds::kZeros;
 };
 
-/// Consecutive frames of a signal; F is at most a few hundred, so memory does not grow with the signal.
+/// Consecutive frames of a signal. F is at most a few hundred, so memory does not grow with the signal.
 struct FrameBlock {
     std::int64_t first = 0;  ///< number of the first frame
     at::Tensor samples;      ///< [F, fft_size] float64, without a window
@@ -38,18 +38,18 @@ struct FrameBlock {
 /// Every `step`-th frame of the signal that is in the block. @param values  [F, ...], samples or magnitude
 at::Tensor every(const FrameBlock& block, const at::Tensor& values, std::int64_t step);
 
-/// Goes through the frames of the mean of all channels, in order. The transform is computed in float64 and
-/// kept in float32, as in librosa.stft (0.11.0) after librosa.to_mono.
-/// A reflection takes more samples than half a frame.
+/// Reads the frames of the mean of all channels, in order. The transform is computed in float64 and stored in
+/// float32, as in librosa.stft (0.11.0) after librosa.to_mono. Reflection needs more samples than half a
+/// frame.
 /// @throws InputError if there are no samples
 void for_each_frame_block(const Audio& audio, const Framing& framing,
                           const std::function<void(const FrameBlock&)>& visit);
 
-/// Means over frames. Each frame counts alike, silent ones with centroid, rolloff and bandwidth 0 and
+/// Means over frames. All frames count the same; silent ones have centroid, rolloff and bandwidth 0 and
 /// flatness 1.
 struct SpectralMeans {
     double centroid_hz = 0.0;   ///< mean frequency, weighted by magnitude
-    double rolloff_hz = 0.0;    ///< where the sum of magnitudes from below reaches 85 %
+    double rolloff_hz = 0.0;    ///< below it lie 85 % of the sum of magnitudes
     double bandwidth_hz = 0.0;  ///< standard deviation of frequency about the centroid, weighted by magnitude
     double flatness = 0.0;  ///< geometric over arithmetic mean of power (at least 1e-10): 1 is white noise
 };

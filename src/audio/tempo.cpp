@@ -33,7 +33,7 @@ at::Tensor ramped(std::span<const float> envelope, std::int64_t ramp) {
     return at::tensor(values, at::kDouble);
 }
 
-/// The least size of at least `size` that has no prime factor above 5: FFTs of such sizes are fast.
+/// The smallest size >= `size` without a prime factor above 5: FFTs of such sizes are fast.
 std::int64_t fast_fft_size(std::int64_t size) {
     for (;; ++size) {
         std::int64_t rest = size;
@@ -45,7 +45,7 @@ std::int64_t fast_fft_size(std::int64_t size) {
 }
 
 /// Mean over frames of the autocorrelation of the window around each frame, scaled to 1 at lag 0.
-/// The transform back is linear, so that one, of the mean, does for all frames.
+/// The inverse transform is linear, so one transform of the mean does for all frames.
 /// @return [lags] float64
 at::Tensor mean_autocorrelation(std::span<const float> envelope, std::int64_t lags) {
     const auto frames = static_cast<std::int64_t>(envelope.size());

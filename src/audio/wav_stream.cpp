@@ -15,11 +15,11 @@ namespace {
 
 constexpr std::string_view kUnknownSize = "\xFF\xFF\xFF\xFF";
 
-/// The header that libsndfile wrote for a file of no samples, with sizes that say "until the end".
+/// The header that libsndfile writes for an empty file, with sizes that mean "until the end".
 std::string without_sizes(std::string header) {
     const std::size_t data = header.rfind("data");
     if (!header.starts_with("RIFF") || data == std::string::npos)
-        throw OutputError("the header of a WAV came out as something else");
+        throw OutputError("libsndfile wrote an unexpected WAV header");
     header.replace(4, 4, kUnknownSize);
     header.replace(data + 4, 4, kUnknownSize);
     return header;
@@ -27,8 +27,7 @@ std::string without_sizes(std::string header) {
 
 }  // namespace
 
-/// libsndfile's view of the stream: it writes a header, then samples; at the end it would go back to correct
-/// the header, which is dropped.
+/// What libsndfile writes to: a header, then samples. At the end it rewrites the header; that is dropped.
 struct WavStream::File {
     SampleFormat format;
     Sink sink;
@@ -38,7 +37,7 @@ struct WavStream::File {
     sf_count_t length = 0;
     bool has_samples = false;
     bool is_closing = false;
-    std::exception_ptr failure{};  ///< of the sink: nothing may be thrown through libsndfile
+    std::exception_ptr failure{};  ///< from the sink: nothing may be thrown through libsndfile
 
     sf_count_t take(const char* bytes, sf_count_t count) {
         const bool appends = position == length;
@@ -46,11 +45,11 @@ struct WavStream::File {
         length = std::max(length, position);
         if (is_closing || failure) return count;
         if (!has_samples) {
-            if (!appends) header.clear();  // it is written again, whole
+            if (!appends) header.clear();  // libsndfile writes it again, in full
             header.append(bytes, static_cast<std::size_t>(count));
             return count;
         }
-        if (!appends) return count;  // the header once more
+        if (!appends) return count;  // the rewritten header
         try {
             sink({bytes, static_cast<std::size_t>(count)});
         } catch (...) {
@@ -81,7 +80,7 @@ WavStream::WavStream(const Audio& like, SampleFormat format, Sink sink)
     info.channels = static_cast<int>(like.channels);
     info.format = libsndfile_format(format);
     file_->handle = sf_open_virtual(&io, SFM_WRITE, &info, file_.get());
-    if (!file_->handle) throw OutputError(std::string("a WAV cannot be begun: ") + sf_strerror(nullptr));
+    if (!file_->handle) throw OutputError(std::string("cannot start a WAV: ") + sf_strerror(nullptr));
     sf_command(file_->handle, SFC_SET_ADD_PEAK_CHUNK, nullptr, SF_FALSE);
     sf_command(file_->handle, SFC_UPDATE_HEADER_NOW, nullptr, 0);
     file_->has_samples = true;
@@ -100,7 +99,7 @@ void WavStream::write(std::span<const float> samples) {
     const sf_count_t written = write_block(file_->handle, samples, file_->format);
     if (file_->failure) std::rethrow_exception(std::exchange(file_->failure, nullptr));
     if (written != std::ssize(samples))
-        throw OutputError(std::string("a WAV cannot be written: ") + sf_strerror(file_->handle));
+        throw OutputError(std::string("cannot write a WAV: ") + sf_strerror(file_->handle));
 }
 
 }  // namespace musicsteer

@@ -8,14 +8,14 @@
 
 namespace musicsteer {
 
-/// A WAV that is written while its length is unknown, to something that cannot be rewound, such as a pipe.
+/// A WAV of unknown length, written to something that cannot be rewound, such as a pipe.
 /// The header says so (sizes of 0xFFFFFFFF); the samples are those that write_wav writes.
 class WavStream {
   public:
-    /// Takes bytes of the file, in order.
+    /// Receives the bytes of the file, in order.
     using Sink = std::function<void(std::span<const char> bytes)>;
 
-    /// @param like  whose rate and channels it has; its samples are not written
+    /// @param like  gives rate and channels; its samples are not written
     /// @throws OutputError
     WavStream(const Audio& like, SampleFormat format, Sink sink);
     WavStream(const WavStream&) = delete;

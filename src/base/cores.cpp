@@ -26,14 +26,14 @@ std::vector<int> allowed_processors() {
         }
     }
 #endif
-    if (processors.empty()) {  // beyond CPU_SETSIZE, or another system
+    if (processors.empty()) {  // more than CPU_SETSIZE, or another system
         for (int i = 0; i < static_cast<int>(std::thread::hardware_concurrency()); ++i)
             processors.push_back(i);
     }
     return processors;
 }
 
-/// Cores' worth of time that a control group grants, as containers see it; infinite if it sets no limit.
+/// CPU time that the control group allows, in cores, as containers see it; infinite without a limit.
 double granted_cores(const std::filesystem::path& root) {
     const std::filesystem::path folder = root / "sys/fs/cgroup";
     double quota = 0.0, period = 0.0;

@@ -5,11 +5,10 @@
 
 namespace musicsteer {
 
-/// Cores that this process may keep busy: threads of one core count once, and so much as a control group
-/// grants counts at most. At least 1.
+/// Physical cores that this process may use, limited by its control group. At least 1.
 int usable_cores();
 
-/// @param processors  logical ones that the process may run on
+/// @param processors  logical processors that the process may run on
 /// @param root        where /sys is, for tests
 int count_cores(const std::vector<int>& processors, const std::filesystem::path& root = "/");
 

@@ -41,7 +41,8 @@ std::size_t cut_before(std::string_view text, std::size_t limit) {
 }  // namespace
 
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates) {
-    constexpr std::size_t kLongestName = 256;  // the distance takes time with the product of the lengths
+    constexpr std::size_t kLongestName =
+        256;  // the cost of the distance grows with the product of the lengths
     if (name.size() > kLongestName) return "";
     const std::string* nearest = nullptr;
     std::size_t nearest_distance = 0;

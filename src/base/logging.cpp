@@ -10,7 +10,7 @@
 namespace musicsteer {
 namespace {
 
-// https://no-color.org: any value but an empty one asks for plain text.
+// https://no-color.org: any non-empty value asks for plain text.
 bool colour_refused() {
     const char* value = std::getenv("NO_COLOR");
     return value != nullptr && *value != '\0';
@@ -47,7 +47,7 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
 bool is_quiet = false;
 void (*before_log)() = nullptr;
 
-// The overload that takes no format: braces in a message are text.
+// The overload without a format, so that braces in a message are plain text.
 void log(spdlog::level::level_enum level, const std::string& message) {
     if (before_log != nullptr && logger().should_log(level)) before_log();
     logger().log(level, spdlog::string_view_t(message));

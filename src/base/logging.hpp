@@ -10,10 +10,10 @@ enum class LogLevel { kDebug, kInfo, kWarn, kError, kOff };
 /// level starts at kInfo. spdlog is behind this header, since its fmt clashes with LibTorch's
 /// (docs/architecture.md).
 void set_log_level(LogLevel level);
-/// From now on nothing below a warning, whatever set_log_level says.
+/// From now on, only warnings and errors are logged, whatever set_log_level says.
 void set_quiet();
 bool is_logged(LogLevel level);
-/// Is called before each line is written: to take what else stands on the terminal out of the way.
+/// Called before each line is written, to clear what else is on the terminal.
 void set_before_log(void (*call)());
 void log_debug(const std::string& message);
 void log_info(const std::string& message);

@@ -52,7 +52,7 @@ struct Decimal {
     int exponent = 0;
 };
 
-/// "-0.25" -> {-25, -2}; nothing if it is no such number, or one with too many digits to count with.
+/// "-0.25" -> {-25, -2}; nothing if it is not such a number or has too many digits.
 std::optional<Decimal> parse_decimal(std::string_view text) {
     constexpr std::size_t kMaxDigits = 15;
     constexpr int kMaxExponent = 300;
@@ -85,7 +85,7 @@ std::optional<Decimal> parse_decimal(std::string_view text) {
     return decimal;
 }
 
-/// The double nearest to the decimal, which is what the same number means when it is typed.
+/// The double nearest to the decimal: the same as if the number were typed.
 double to_double(const Decimal& decimal) {
     const std::string text = std::to_string(decimal.mantissa) + "e" + std::to_string(decimal.exponent);
     return std::strtod(text.c_str(), nullptr);
@@ -98,7 +98,7 @@ Decimal parse_alpha(std::string_view text, const std::string& whole) {
     return *decimal;
 }
 
-/// The mantissa that the number has with a smaller exponent; nothing if it does not fit.
+/// The number's mantissa for a smaller exponent; nothing if it does not fit.
 std::optional<std::int64_t> mantissa_at(Decimal decimal, int exponent) {
     for (; decimal.exponent > exponent; --decimal.exponent) {
         if (__builtin_mul_overflow(decimal.mantissa, std::int64_t{10}, &decimal.mantissa)) {

@@ -4,8 +4,8 @@
 
 namespace musicsteer {
 
-// What files may claim of a model: far beyond any real one, and small enough that no product of sizes
-// overflows 64 bits.
+// Limits on the sizes that files may state: far larger than any real model, and small enough that no product
+// of sizes overflows 64 bits.
 inline constexpr std::int64_t kMaxLayers = 1024;
 inline constexpr std::int64_t kMaxWidth = std::int64_t{1} << 20;
 

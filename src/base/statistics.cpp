@@ -33,7 +33,7 @@ void require_finite(std::span<const double> values) {
         throw UsageError("mean: a value is not finite");
 }
 
-/// Of the two means: sum of products of deviations / (n (n - 1)).
+/// Covariance of the two means: sum of products of deviations / (n (n - 1)).
 double covariance_of_means(std::span<const double> a, std::span<const double> b) {
     const double mean_a = mean(a), mean_b = mean(b);
     double sum = 0.0;

@@ -31,7 +31,7 @@ double beta_fraction(double a, double b, double x) {
     return fraction;
 }
 
-/// The regularised incomplete beta function I_x(a, b). @param y  1 - x, which the caller knows more exactly
+/// The regularised incomplete beta function I_x(a, b). @param y  1 - x, which the caller has more exactly
 double incomplete_beta(double a, double b, double x, double y) {
     if (x <= 0.0) return 0.0;
     if (y <= 0.0) return 1.0;
@@ -41,7 +41,7 @@ double incomplete_beta(double a, double b, double x, double y) {
     return 1.0 - front * beta_fraction(b, a, y) / b;
 }
 
-/// The share of the distribution that lies further out than t on either side.
+/// The share of the distribution beyond t on either side.
 double two_tails(double t, double degrees_of_freedom) {
     const double whole = degrees_of_freedom + t * t;
     return incomplete_beta(degrees_of_freedom / 2.0, 0.5, degrees_of_freedom / whole, t * t / whole);
@@ -60,7 +60,7 @@ double student_t_quantile(double share, double degrees_of_freedom) {
         low = high;
         high *= 2.0;
     }
-    for (;;) {  // until the two are neighbours
+    for (;;) {  // until low and high are adjacent
         const double middle = low + (high - low) / 2.0;
         if (middle <= low || middle >= high) break;
         (two_tails(middle, degrees_of_freedom) > wanted ? low : high) = middle;

@@ -35,19 +35,19 @@ constexpr const char* kCalibrateFooter = R"(
 A target is a change of the unsteered clips' mean (tempo=+20%, centroid=-30%) or a value (tempo=120,
 loudness=-16). Measures: tempo, onsets, centroid, rolloff, bandwidth, flatness, rms, loudness, peak, silence,
 or their names in the records of measure. With several vectors the first --target belongs to the first
---steer and so on; all strengths are found together, so that what one vector does to another's measure is
-made up for.
+--steer and so on. All strengths are found together, which makes up for the effect of one vector on another's
+measure.
 
-Every pair of clips, unsteered and steered, has a seed of its own and the next of the prompts in turn. Every
-third prompt (of two, the second) is held out: the search uses the others, with seeds from --seed on, and what
-it found is checked once on the held-out prompts with the seeds that follow. A single prompt serves for both.
-Pairs are added until chance is small beside the tolerance: --max-pairs bounds the time that this may take.
-Strengths are tried as far as the cap on KL allows: the mean change of the model's predictions along the
-steered clips. With --out, what is measured is kept beside it, and the same command resumes a killed one.
+Each pair of clips, unsteered and steered, has its own seed and the next prompt in turn. Every third prompt (of
+two, the second) is held out: the search uses the others, with seeds from --seed on, and its result is checked
+once on the held-out prompts with the seeds that follow. A single prompt serves for both.
+Pairs are added until chance is small compared with the tolerance; --max-pairs limits the time.
+Strengths are tried as far as the cap on KL allows, the mean change of the model's predictions along the steered
+clips. With --out, measurements are kept beside it, and the same command resumes a calibration that was stopped.
 
 The exit code is 1, and no steering file is written, if a target can't be reached within the cap, if the held-out
-clips are further off than the tolerance, or if their interval is so wide that it says nothing; the report says
-how far it came.
+clips miss it by more than the tolerance, or if their interval is too wide to tell. The report says how close it
+came.
 
 Examples:
   musicsteer calibrate --model bundle --steer tempo.safetensors:rows=conditional --target tempo=+20% \
@@ -88,7 +88,7 @@ std::vector<std::string> distinct(std::vector<std::string> texts) {
     return found;
 }
 
-/// Every third is held out; of two the second; one serves for both.
+/// Every third is held out; of two, the second. A single one serves for both.
 void split_prompts(const std::vector<std::string>& prompts, CalibrationSetup& setup) {
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         const bool held_out = i % 3 == 2 || (prompts.size() == 2 && i == 1);
@@ -101,20 +101,21 @@ std::vector<SteeringSetting> steer_settings(const CalibrateFlags& options) {
     std::vector<SteeringSetting> settings = options.steering.settings(options.model.model);
     if (settings.empty()) throw UsageError("no vector: give --steer FILE");
     if (settings.size() != options.targets.size()) {
-        throw UsageError("--steer and --target go in pairs, the first with the first: there are " +
+        throw UsageError("give one --target for each --steer, in the same order: there are " +
                          std::to_string(settings.size()) + " of the one and " +
                          std::to_string(options.targets.size()) + " of the other");
     }
     for (SteeringSetting& setting : settings) {
-        if (setting.origin) setting.alpha.reset();  // what the file found before
+        if (setting.origin) setting.alpha.reset();  // an earlier result
         if (setting.mode == SteeringMode::kClamp)
             throw UsageError("--steer " + setting.file + ": mode clamp has no alpha to calibrate");
-        if (setting.alpha) throw UsageError("--steer " + setting.file + ": alpha is what calibrate finds");
+        if (setting.alpha)
+            throw UsageError("--steer " + setting.file + ": calibrate finds alpha; leave it out");
     }
     return settings;
 }
 
-/// A number of pairs that is given is kept; one that is left out grows with the noise of the clips.
+/// A given number of pairs is kept; otherwise it grows with the noise of the clips.
 CalibrationOptions search_options(const CalibrateFlags& options) {
     CalibrationOptions search = options.search;
     search.tolerance = options.tolerance_points / 100.0;
@@ -137,7 +138,7 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
         setup.targets.push_back(MeasureTarget::parse(text, own));
         if (!measures.insert(setup.targets.back().measure).second)
             throw UsageError("two targets for " + short_measure_name(setup.targets.back().measure) +
-                             ": one clip has one");
+                             ": each measure can have only one target");
     }
     split_prompts(distinct(collect_prompts({options.prompts, options.prompts_file, options.limit})), setup);
     setup.options = search_options(options);
@@ -163,12 +164,12 @@ std::int64_t text_length(const Model& model, const CalibrationSetup& setup) {
     return text_length_for(model.tokenizer, requests);
 }
 
-/// Beside the output, as extract's.
+/// Beside the output, as for extract.
 std::filesystem::path progress_file(const std::filesystem::path& out) {
     return out.parent_path() / ("." + out.filename().string() + ".progress");
 }
 
-/// All that determines the figures of a clip, by its strengths and pair.
+/// Everything that determines a clip's measurements, besides its strengths and pair.
 nlohmann::json progress_identity(const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors) {
     nlohmann::json steering = nlohmann::json::array();
     for (const AppliedVector& vector : vectors) {
@@ -204,7 +205,7 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     std::optional<ClipLog> log;
     if (!options.out.empty()) {
         log.emplace(progress_file(options.out), progress_identity(setup, vectors));
-        if (log->size() > 0) log_info("resuming: " + std::to_string(log->size()) + " clips are there");
+        if (log->size() > 0) log_info("resuming: " + std::to_string(log->size()) + " clips are done");
         observer.keep_in(*log);
     }
     CalibrationOptions watched = setup.options;
@@ -250,9 +251,8 @@ void run(const CalibrateFlags& options, const Context& context) {
         try {
             return search(options, model, setup, vectors, context.stop);
         } catch (const Interrupted&) {
-            throw Interrupted(options.out.empty()
-                                  ? "interrupted; with --out, the same command would resume it"
-                                  : "interrupted; the same command resumes it");
+            throw Interrupted(options.out.empty() ? "interrupted; with --out it could have been resumed"
+                                                  : "interrupted; the same command resumes it");
         }
     }();
 
@@ -279,15 +279,15 @@ void add_search_options(CLI::App& command, CalibrateFlags& options) {
                        "Held-out pairs of clips of the check [96, and as many as the search needed]");
     command
         .add_option("--max-pairs", options.search.max_pairs,
-                    "Most pairs that search and check take where their number is left out")
+                    "Most pairs of search and check, if their number is not given")
         ->capture_default_str();
     command
         .add_option("--max-kl", options.search.max_kl,
-                    "Most that steering may change the predictions: KL to the unsteered model, nats a code")
+                    "Cap on the cost: KL from the unsteered model's predictions, in nats a code")
         ->capture_default_str();
     command
         .add_option("--tolerance", options.tolerance_points,
-                    "How far off the target is still met, in percent of the unsteered mean\n"
+                    "How far off a target may be, in percent of the unsteered mean\n"
                     "(loudness and peak: 5 are 1 dB)")
         ->capture_default_str();
 }
@@ -298,12 +298,12 @@ void add_calibrate(CLI::App& app, Context& context) {
     const auto options = std::make_shared<CalibrateFlags>();
     CLI::App* command = app.add_subcommand(
         "calibrate",
-        "Find the strength that moves a measure as far as you say, and write it as a steering file");
+        "Find the strength that changes a measure as far as you ask, and write it as a steering file");
     command->footer(kCalibrateFooter);
     add_model_options(*command, options->model);
     command
         ->add_option("--target", options->targets,
-                     "What to reach, as tempo=+20% or tempo=120; one for each --steer, in their order")
+                     "What to reach: tempo=+20% or tempo=120. One for each --steer, in the same order")
         ->allow_extra_args(false)
         ->required()
         ->type_name("MEASURE=CHANGE");
@@ -314,7 +314,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     command->add_option("--limit", options->limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,
-                        "What guidance moves away from, instead of the null prompt");
+                        "Prompt that guidance moves away from, instead of the null prompt");
     command->add_option("--seed", options->seed, "Seed of the first pair of clips; the others follow")
         ->check(whole_number())
         ->capture_default_str();
@@ -323,14 +323,14 @@ void add_calibrate(CLI::App& app, Context& context) {
     add_measure_command(*command, options->measure_command);
     command->add_option("-o,--out", options->out, "Steering file to write [none: only report]");
     command->add_flag("--force", options->force, "Replace a steering file that exists");
-    command->add_flag("--json", options->json, "Print everything that was seen as JSON");
+    command->add_flag("--json", options->json, "Print all results as JSON");
     add_sampling_flags(*command, options->sampling);
     command->get_option("--batch-size")
         ->description(
             "Clips computed together; part of what determines the last bits [by --memory, at most 16]");
     command
         ->add_option("--memory", options->memory,
-                     "Memory that batches may take, such as 4GB [half of what the model leaves free]")
+                     "Memory for batches, such as 4GB [half of what is free beside the model]")
         ->transform(CLI::AsSizeValue(true));
     add_steer_flags(*command, options->steering, {"alpha"});
     command->callback(

@@ -13,25 +13,25 @@
 
 namespace musicsteer::cli {
 
-/// Makes the clips that a calibration's search asks for, those that an interrupted one has not made.
+/// Makes the clips that a calibration's search asks for, except those of an interrupted run.
 class ClipObserver {
   public:
-    /// @param log  null: nothing is kept for resuming
+    /// @param log  null: cannot be resumed
     ClipObserver(const Model& model, const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors,
                  TrialOptions options);
 
     std::int64_t batch_size() const { return runner_.batch_size(); }
-    /// Keeps what is measured there, and takes what is there for measured.
+    /// Stores measurements there, and reuses those that exist.
     void keep_in(ClipLog& log) { log_ = &log; }
     /// For showing progress.
     void expect(std::int64_t clips) { expected_ = clips; }
-    /// Of the whole calibration, by the clips of this run; nothing while that can't be told.
+    /// Time left for the whole calibration, estimated from the clips of this run; none while unknown.
     std::optional<double> seconds_left() const;
 
     std::vector<Observation> operator()(const std::vector<std::vector<double>>& strengths, PairRange pairs);
 
   private:
-    /// A clip that is asked for.
+    /// A requested clip.
     struct Wanted {
         std::size_t condition = 0;  ///< of the strengths
         std::size_t pair = 0;

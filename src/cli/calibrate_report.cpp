@@ -209,7 +209,7 @@ std::string calibration_warning(const Calibration& found, const CalibrationSetup
         if (width <= setup.options.tolerance) continue;
         return setup.targets[i].text + ": the interval is wider than the tolerance of " +
                tolerance_text(setup.targets[i], setup.options) +
-               ", so that the target may be met by luck; more pairs (--max-pairs, --check-pairs) narrow it";
+               ", so the target may be met by chance; more pairs (--max-pairs, --check-pairs) narrow it";
     }
     return "";
 }
@@ -229,7 +229,7 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
     }
     if (found.unsure) {
         return "too uncertain: on held-out clips " + came_to + at +
-               ", and an interval that wide could be anything; use more pairs (--pairs, --check-pairs, "
+               ", and the interval is too wide to tell; use more pairs (--pairs, --check-pairs, "
                "--max-pairs) or a larger --tolerance; no steering file was written";
     }
     return "found in the search, but not confirmed: on held-out clips " + came_to + at +

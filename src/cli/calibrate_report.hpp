@@ -14,7 +14,7 @@
 
 namespace musicsteer::cli {
 
-/// What a calibration ran on.
+/// The inputs of a calibration.
 struct CalibrationSetup {
     std::vector<MeasureTarget> targets;
     CalibrationOptions options;
@@ -27,23 +27,23 @@ struct CalibrationSetup {
     std::string measure_command;  ///< empty: none
 };
 
-/// The vectors at the strengths found, with what was seen as evidence.
+/// The vectors at the strengths found, with the evidence.
 SteeringFile calibration_file(const Calibration& found, const CalibrationSetup& setup,
                               const std::vector<AppliedVector>& vectors);
 /// Sampling and execution of the clips.
 nlohmann::json settings_json(const CalibrationSetup& setup);
-/// Everything, for machines. @param written  where the steering file was written, if it was
+/// All results as JSON. @param written  path of the steering file, if it was written
 nlohmann::json calibration_json(const Calibration& found, const CalibrationSetup& setup,
                                 const std::vector<AppliedVector>& vectors,
                                 const std::optional<std::string>& written);
 void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
                        const std::vector<AppliedVector>& vectors);
-/// What keeps a met target from being trusted; empty if nothing does.
+/// Why a met target should not be trusted; empty if it can be.
 std::string calibration_warning(const Calibration& found, const CalibrationSetup& setup);
-/// Why there is no steering file, as one sentence.
+/// Why no steering file was written, as one sentence.
 std::string calibration_failure(const Calibration& found, const CalibrationSetup& setup);
 
-/// A rung of the search in one line: "alpha 0.1: tempo +4.2 %, 0.12 nats".
+/// A step of the search in one line: "alpha 0.1: tempo +4.2 %, 0.12 nats".
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets);
 
 }  // namespace musicsteer::cli

@@ -7,8 +7,7 @@
 
 namespace musicsteer::cli {
 
-/// What main gives to the subcommands: each adds itself to the parser and leaves what is to be run in
-/// `action`.
+/// Shared by main and the subcommands: each adds itself to the parser and sets `action` to run.
 struct Context {
     std::function<void()> action;
     std::stop_token stop;  ///< Ctrl-C

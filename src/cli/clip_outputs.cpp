@@ -172,7 +172,7 @@ void ClipFiles::steering(const ClipSettings& settings, const std::vector<Steerin
                          const std::vector<SteeringSection>& sections) const {
     std::error_code ignored;
     if (steering.empty() && sections.empty()) {
-        std::filesystem::remove(steering_file(), ignored);  // of a run that is replaced
+        std::filesystem::remove(steering_file(), ignored);  // left by a replaced run
     } else {
         SteeringFile file;
         file.program_version = settings.version;
@@ -209,7 +209,7 @@ void add_finish_flags(CLI::App& command, FinishFlags& flags) {
     command
         .add_option("--loudness", flags.loudness_lufs,
                     "Bring each clip to this loudness, such as -14 (LUFS), by one gain; true peak\n"
-                    "stays below -1 dBTP, and what that did not allow is said")
+                    "stays below -1 dBTP, and a gain that this did not allow is reported")
         ->type_name("NUM");
     command.add_option("--fade", flags.fade, "Fade both ends, such as 10ms")->type_name("TIME");
 }

@@ -17,21 +17,21 @@
 
 namespace musicsteer::cli {
 
-/// What is said about the clips themselves.
+/// Flags about the clips themselves.
 struct ClipFlags {
     std::vector<std::string> prompts;
     std::string prompts_file;
     std::optional<std::string> negative_prompt;
     bool unconditional = false;
     std::vector<std::string> seeds;
-    bool with_baseline = false;  ///< each clip is followed by the same one without steering
+    bool with_baseline = false;  ///< each clip is followed by its unsteered version
 };
 
-/// Every prompt with every seed: one request a clip, without steering; with a baseline each twice.
+/// Every prompt with every seed: one request for each clip, without steering; twice with a baseline.
 /// @throws UsageError, InputError
 std::vector<SessionRequest> expand_clips(const ClipFlags& flags);
 
-/// What is done to a clip before it is written.
+/// Finishing of a clip before it is written.
 struct FinishFlags {
     std::optional<std::int64_t> rate_hz;
     std::optional<double> loudness_lufs;
@@ -43,17 +43,17 @@ struct FinishFlags {
 
 void add_finish_flags(CLI::App& command, FinishFlags& flags);
 
-/// What was done goes to the clip's record; a gain that true peak did not allow, to the log.
+/// Adds the finishing to the clip's record; logs a gain that true peak did not allow.
 void report_finish(const std::filesystem::path& file, const AudioFinish& finish, const FinishedAudio& clip,
                    nlohmann::json& record);
 
-/// Where clips and their records go: one WAV with a JSON beside it, or a folder of WAVs with clips.jsonl; and
-/// how they were steered. With a baseline, every second request is the unsteered twin of the one before.
+/// Writes clips, their records and their steering: one WAV with a JSON beside it, or a folder of WAVs with
+/// clips.jsonl. With a baseline, every second request is the unsteered twin of the one before.
 class ClipFiles {
   public:
-    /// Checks, before anything runs, that it can all be written. @throws OutputError, UsageError
-    /// @param inputs  files that must stay as they are
-    /// @param strength  goes into the names of several clips that are steered
+    /// Checks, before anything runs, that everything can be written. @throws OutputError, UsageError
+    /// @param inputs  files that must not be replaced
+    /// @param strength  part of the file names of several steered clips
     ClipFiles(const std::string& out, const std::vector<SessionRequest>& requests, bool with_baseline,
               bool force, std::span<const std::string> inputs, const std::string& strength);
 
@@ -62,7 +62,7 @@ class ClipFiles {
     std::filesystem::path wav(std::size_t index) const;
     /// Stores the record of a finished clip (a JSON object on one line).
     void record(std::size_t index, const std::string& json_line);
-    /// What all clips are steered with goes beside them; nothing stays there if they are not.
+    /// Writes the steering file of all clips, or removes an old one if they are not steered.
     void steering(const ClipSettings& settings, const std::vector<SteeringSetting>& steering,
                   const std::vector<SteeringSection>& sections) const;
 

@@ -33,7 +33,7 @@ std::filesystem::path progress_file_of(const std::string& out) {
     return path.parent_path() / ("." + path.filename().string() + ".progress");
 }
 
-/// What can be refused without loading the weights is refused here.
+/// Checks that do not need the weights.
 PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& manifest) {
     PoolingOptions pooling;
     pooling.points = options.points(manifest.decoder.num_layers);
@@ -78,7 +78,7 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
         return record_activations(model, prompts, extraction);
     } catch (const Interrupted&) {
         const bool kept = std::filesystem::exists(extraction.progress_file);
-        throw Interrupted(kept ? "interrupted; the same command goes on from " +
+        throw Interrupted(kept ? "interrupted; the same command resumes from " +
                                      extraction.progress_file.string()
                                : "interrupted");
     }
@@ -132,8 +132,7 @@ ActivationFile record_audio(const ExtractOptions& options, const Context& contex
 ActivationFile load_activations(const std::string& path) {
     ActivationFile activations = ActivationFile::load(path);
     if (!activations.unfinished.empty()) {
-        throw InputError(path +
-                         ": belongs to an extraction that was stopped; run its command again to finish it");
+        throw InputError(path + ": belongs to a stopped extraction; run its command again to finish it");
     }
     return activations;
 }
@@ -146,7 +145,7 @@ ActivationFile activations_of(const ExtractOptions& options, const Context& cont
 
 VectorFile find_directions(const ActivationFile& activations, const ExtractOptions& options,
                            const Context& context) {
-    set_num_threads(1);  // the problems are small, and the result should not depend on --threads
+    set_num_threads(1);  // small problems, and the result must not depend on --threads
     Progress progress("finding directions");
     return compute_directions(
         activations, options.resolved_method(),
@@ -167,7 +166,8 @@ void run(const ExtractOptions& options, const Context& context, const CLI::App& 
     if (std::all_of(vectors.stats.begin(), vectors.stats.end(),
                     [](const auto& point) { return point.second.norm == 0.0; })) {
         log_warn(
-            "every direction is zero: the model did the same on both sides (the same texts?), so steering "
+            "every direction is zero: the model did the same on both sides (are the texts the same?), so "
+            "steering "
             "with them changes nothing");
     }
     if (!options.save_activations.empty()) activations.save(options.save_activations, options.overwrite());

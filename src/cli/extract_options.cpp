@@ -16,24 +16,24 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
         return command.add_option(flag, target, help)->group(kSources);
     };
     add("--prompts", options.prompts,
-        "Prompt set to generate from: two sides, as prompts/tempo.json; CSV, TSV or JSON Lines with\n"
+        "Prompt set to generate from: two sides, like prompts/tempo.json; CSV, TSV or JSON Lines with\n"
         "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt");
     add("--positive", options.positive,
-        "File of prompts, one a line: the positive side, in place of --prompts");
+        "File of prompts, one a line: the positive side, instead of --prompts");
     add("--negative", options.negative, "File of prompts, one a line: the negative side");
     add("--positive-audio", options.positive_audio,
         "Folder of recordings: the positive side. Any format, rate and channels that libsndfile reads");
     add("--negative-audio", options.negative_audio, "Folder of recordings: the negative side");
     add("--audio", options.audio,
-        "One folder of recordings, in place of the two: the larger half by --value is the positive\nside");
+        "One folder of recordings instead of two: the larger half by --value is the positive\nside");
     add("--value", options.value, "What ridge and rfm fit to, measured on each recording: tempo or centroid");
-    add("--caption", options.caption, "What the model is told while it hears recordings [nothing]");
+    add("--caption", options.caption, "Prompt for the model while it hears recordings [none]");
     add("--concept", options.concept_name,
-        "Name of the concept, for the file [the prompt set's, the positive side's, or --value]");
+        "Name of the concept [the prompt set's, the positive side's, or --value]");
     add_tempo_prior(command, options.tempo_prior);
     command.get_option("--tempo-prior")->group(kSources);
     add("--from-activations", options.from_activations,
-        "Activations that --save-activations kept: any method, without a model");
+        "Activations from --save-activations: any method, without a model");
     add("--save-activations", options.save_activations,
         "Also keep the pooled activations of every prompt or recording (safetensors)");
 }
@@ -48,7 +48,8 @@ void add_reading(CLI::App& command, ExtractOptions& options) {
         ->capture_default_str();
     add("--site", options.site, "Where in the layer to read")->capture_default_str();
     add("--layers", options.layers, "Layers to read: 2-5,7 or all")->capture_default_str();
-    add("--pool", options.pool, "Frames that count: mean (of all), last, or a window of seconds, as 2-5.5s")
+    add("--pool", options.pool,
+        "Frames that count: mean (of all), last, or a window in seconds such as 2-5.5s")
         ->capture_default_str();
     add("--rows", options.rows, "Guidance rows to read: conditional or both")->capture_default_str();
 }
@@ -63,12 +64,12 @@ void add_method(CLI::App& command, ExtractOptions& options) {
         "some), random (the control)")
         ->capture_default_str();
     add("--regularization", options.method_settings.regularization,
-        "Of logistic (scikit-learn's 1/C) [0.01], ridge (its alpha) [0.5], rfm [0.001]");
+        "Regularization of logistic (scikit-learn's 1/C) [0.01], ridge (its alpha) [0.5] or rfm [0.001]");
     add("--rfm-iterations", options.method_settings.rfm_iterations, "Rounds of rfm")->capture_default_str();
     add("--rfm-bandwidth", options.method_settings.rfm_bandwidth,
-        "Of rfm's kernel, in median distances between prompts")
+        "Bandwidth of rfm's kernel, in median distances between prompts")
         ->capture_default_str();
-    add("--random-seed", options.method_settings.random_seed, "Of the method random")
+    add("--random-seed", options.method_settings.random_seed, "Seed of the method random")
         ->check(whole_number())
         ->capture_default_str();
 }
@@ -80,7 +81,7 @@ void refuse(const CLI::App& command, std::initializer_list<const char*> flags, c
 
 void check_source(const ExtractOptions& options) {
     if (!options.prompts.empty() && !(options.positive.empty() && options.negative.empty()))
-        throw UsageError("--positive and --negative take the place of --prompts");
+        throw UsageError("give --prompts, or --positive and --negative");
     if (options.positive.empty() != options.negative.empty())
         throw UsageError("--positive and --negative go together");
     const int sources = static_cast<int>(options.from_prompts()) +
@@ -98,7 +99,7 @@ void check_source(const ExtractOptions& options) {
 void check_recordings(const ExtractOptions& options) {
     if (!options.audio.empty()) {
         if (!options.positive_audio.empty() || !options.negative_audio.empty())
-            throw UsageError("--audio takes the place of --positive-audio and --negative-audio");
+            throw UsageError("give --audio, or --positive-audio and --negative-audio");
         if (options.value.empty()) throw UsageError("--audio needs --value tempo or --value centroid");
     } else if (options.positive_audio.empty() || options.negative_audio.empty()) {
         throw UsageError("--positive-audio and --negative-audio go together");
@@ -138,13 +139,14 @@ std::string ExtractOptions::positions() const {
     if (pool.ends_with('s')) {
         const std::string window = "window:" + pool.substr(0, pool.size() - 1);
         try {
-            // Whether it is a window at all; the clip's length has its say later.
+            // Only checks the form; the clip's length is checked later.
             parse_positions(window, 1'000'000'000, 1e6);
             return window;
         } catch (const UsageError&) {
         }
     }
-    throw UsageError("pool " + in_quotes(pool) + ": expected mean, last, or a window of seconds, as 2-5.5s");
+    throw UsageError("pool " + in_quotes(pool) +
+                     ": expected mean, last, or a window in seconds such as 2-5.5s");
 }
 
 void add_extract_options(CLI::App& command, ExtractOptions& options) {
@@ -165,14 +167,14 @@ void check_extract_flags(const ExtractOptions& options, const CLI::App& command)
                          "--guidance",       "--top-k",    "--top-p",   "--temperature", "--positive-audio",
                          "--negative-audio", "--audio",    "--value",   "--tempo-prior", "--caption",
                          "--concept",        "--positive", "--negative"},
-               "with --from-activations: it was decided when the activations were recorded");
+               "with --from-activations: it was fixed when the activations were recorded");
     }
     check_source(options);
     check_method_flags(options, command);
     if (options.from_recordings()) {
         check_recordings(options);
         refuse(command, {"--limit", "--seed", "--top-k", "--top-p", "--temperature", "--batch-size"},
-               "on recordings: nothing is generated");
+               "with recordings, because nothing is generated");
     } else {
         refuse(command, {"--value", "--tempo-prior", "--caption"}, "without recordings");
     }

@@ -12,7 +12,7 @@
 
 namespace musicsteer::cli {
 
-/// What `musicsteer extract` was told.
+/// The options of `musicsteer extract`.
 struct ExtractOptions {
     ModelOptions model;
     SamplingFlags sampling;
@@ -20,7 +20,7 @@ struct ExtractOptions {
     bool force = false;
 
     std::string method = "mean-diff";
-    MethodOptions method_settings;  ///< all but the method
+    MethodOptions method_settings;  ///< without the method
 
     // Where activations come from: prompts, recordings, or a file of them.
     std::string prompts;
@@ -50,9 +50,9 @@ struct ExtractOptions {
     Overwrite overwrite() const { return force ? Overwrite::kAllow : Overwrite::kRefuse; }
     /// @throws UsageError
     MethodOptions resolved_method() const;
-    /// The hook points that --site and --layers name. @throws UsageError
+    /// The hook points of --site and --layers. @throws UsageError
     std::vector<HookPoint> points(std::int64_t num_layers) const;
-    /// --pool as parse_positions spells it. @throws UsageError
+    /// --pool in the form of parse_positions. @throws UsageError
     std::string positions() const;
 };
 

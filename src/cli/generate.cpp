@@ -66,23 +66,23 @@ struct GenerateFlags {
     bool to_stdout() const { return out == "-"; }
 };
 
-/// Refuses what a stream has no place for. @throws UsageError
+/// Refuses flags that do not work with a stream. @throws UsageError
 void check_stream(const GenerateFlags& options, std::size_t clips) {
     const std::pair<const char*, bool> refused[] = {
         {"several clips", clips > 1},
-        {"--json, as a clip's record is not printed", options.json},
-        {"--score, which goes to a clip's record", options.score},
-        {"--keep-partial, as what is finished is written at once", options.keep_partial},
+        {"--json, because no record is printed", options.json},
+        {"--score, because there is no record", options.score},
+        {"--keep-partial, because finished audio is written at once", options.keep_partial},
     };
     for (const auto& [what, given] : refused)
-        if (given) throw UsageError(std::string("--out - does not go with ") + what);
+        if (given) throw UsageError(std::string("--out - does not work with ") + what);
     if (isatty(STDOUT_FILENO))
         throw UsageError(
             "--out - writes a WAV to stdout, which is a terminal: pipe it, as in ... | ffplay -");
     std::signal(SIGPIPE, SIG_IGN);  // write() says it
 }
 
-/// Whoever read stdout has stopped reading: nothing is wrong, and nothing is left to do.
+/// The reader of stdout is gone. This is not an error, and nothing is left to do.
 class ReaderGone : public Interrupted {
   public:
     ReaderGone() : Interrupted("nobody reads stdout any more") {}
@@ -113,7 +113,7 @@ ClipSettings clip_settings(const GenerateFlags& options, const Manifest& manifes
     return settings;
 }
 
-/// @throws UsageError for a stride that does nothing
+/// @throws UsageError for a stride without effect
 WindowShape windows_for(const GenerateFlags& options, const Manifest& manifest) {
     const WindowShape windows = WindowShape::of(manifest, options.stride_s);
     if (options.stride_s && manifest.frames_of(options.sampling.duration_s) <= windows.length) {
@@ -168,7 +168,7 @@ std::vector<std::string> prompts_of(const std::vector<SessionRequest>& requests)
     return prompts;
 }
 
-/// What is read and must not be replaced.
+/// Input files, which must not be replaced.
 std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vector<AppliedVector>& vectors,
                                    const std::vector<AppliedSection>& sections) {
     std::vector<AppliedVector> all = vectors;
@@ -184,7 +184,7 @@ std::vector<std::string> inputs_of(const GenerateFlags& options, const std::vect
     return inputs;
 }
 
-/// Of a file's name: "a0.2"; of several vectors "a0.2_-0.5"; "" without any.
+/// Part of a file's name: "a0.2"; of several vectors "a0.2_-0.5"; "" without any.
 std::string strength_of(const std::vector<AppliedVector>& vectors) {
     std::string text;
     for (const AppliedVector& vector : vectors)
@@ -192,7 +192,7 @@ std::string strength_of(const std::vector<AppliedVector>& vectors) {
     return text;
 }
 
-/// @throws UsageError for prompts of unconditional clips; warns of sections that nobody will hear
+/// @throws UsageError for prompts of unconditional clips; warns of sections after the clip's end
 void check_sections(const std::vector<SteeringSection>& sections, const GenerateFlags& options) {
     for (const SteeringSection& section : sections) {
         if (section.prompt && options.clips.unconditional)
@@ -202,10 +202,10 @@ void check_sections(const std::vector<SteeringSection>& sections, const Generate
     }
 }
 
-/// One call of generate: what it was given, and what it writes.
+/// One call of generate: its options and its outputs.
 class GenerateRun {
   public:
-    /// Reads and checks all that needs no model. @throws UsageError, InputError, OutputError
+    /// Reads and checks everything that needs no model. @throws UsageError, InputError, OutputError
     explicit GenerateRun(const GenerateFlags& options);
 
     void run(const Context& context);
@@ -245,7 +245,7 @@ GenerateRun::GenerateRun(const GenerateFlags& options)
       overwrite_(options.force ? Overwrite::kAllow : Overwrite::kRefuse) {
     options.sampling.validate();
     if (options.to_stdout() && !finish_.changes_nothing())
-        throw UsageError("--rate, --loudness and --fade need the whole clip: they do not go with --out -");
+        throw UsageError("--rate, --loudness and --fade need the whole clip and do not work with --out -");
     requests_ = expand_clips(options.clips);
     if (options.to_stdout()) check_stream(options, requests_.size());
     const SectionedSteering typed = options.steering.with_sections(options.model.model);
@@ -288,7 +288,7 @@ ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     return run;
 }
 
-/// Tells every request its steering, its sections and its melody.
+/// Gives every request its steering, sections and melody.
 void GenerateRun::steer(const Manifest& manifest) {
     resolve_vectors(vectors_, manifest, log_warn);
     resolve_sections(sections_, manifest, log_warn);
@@ -329,7 +329,7 @@ void GenerateRun::save_clip(const FinishedBatch& batch, std::size_t i) {
     const std::size_t index = batch.first + i;
     const auto& clip = batch.clips[i];
     if (!options_.save_codes.empty()) codes_.push_back(clip.codes);
-    if (!files_) return;  // it has been heard
+    if (!files_) return;  // already streamed
     const std::filesystem::path file = files_->wav(index);
     const FinishedAudio finished = finish_audio(batch.audio(i), finish_);
     write_audio(file, finished.audio, format_, overwrite_);
@@ -429,18 +429,18 @@ void add_generate(CLI::App& app, Context& context) {
         "--score", options->score,
         "Also record what steering costs: KL divergence from the unsteered model, and how likely\n"
         "that finds the clip, in nats a code");
-    command->add_option(
-        "--continue", options->continued,
-        "Begin with a recording, or with codes that --save-codes wrote, and go on from there;\n"
-        "--duration counts from its start");
-    command->add_option("--continue-from", options->continued_from, "Cut what is continued there: 4s")
+    command->add_option("--continue", options->continued,
+                        "Continue a recording, or codes that --save-codes wrote;\n"
+                        "--duration counts from its start");
+    command
+        ->add_option("--continue-from", options->continued_from, "Cut the beginning at this time, such as 4s")
         ->type_name("TIME");
     command->add_option(
         "--stride", options->stride_s,
         "Clips longer than the model's window are made in windows: seconds from the start of\n"
         "one to that of the next [18 of a window's 30]");
     command->add_flag("--keep-partial", options->keep_partial,
-                      "On Ctrl-C, keep what is finished of the clips in the making; their records say so");
+                      "On Ctrl-C, keep the finished part of clips; their records say so");
     command->add_flag("--force", options->force, "Replace files that exist");
     command->add_flag("--json", options->json, "Print each clip's record as JSON");
     add_finish_flags(*command, options->finish);

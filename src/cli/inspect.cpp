@@ -42,7 +42,7 @@ struct InspectFlags {
     bool no_verify = false;
 };
 
-/// What was found, for machines; and how it is printed for people.
+/// Findings as JSON, and how they are printed.
 struct Report {
     json data;
     std::function<void(std::ostream&)> print;
@@ -250,7 +250,7 @@ Report inspect_vectors(const std::string& path) {
     return report;
 }
 
-/// Activations, recordings, codes, and safetensors files of others: tensors and metadata as they are.
+/// Activations, recordings, codes, and other safetensors files: tensors and metadata.
 Report inspect_tensors(const std::string& path, const TensorFileInfo& info) {
     const std::string format = format_of(info.metadata);
     Report report;
@@ -292,7 +292,7 @@ void print_setting(std::ostream& out, const SteeringSetting& setting) {
 }
 
 Report inspect_steering(const std::string& path, const json& content) {
-    const SteeringFile file = SteeringFile::load(path);  // says what is wrong with it
+    const SteeringFile file = SteeringFile::load(path);  // its error says what is wrong
     Report report;
     report.data = {
         {"kind", "steering"}, {"sha256", sha256_of_file(path)}, {"steering", content.at("steering")}};
@@ -331,7 +331,7 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
-/// What else differs between the sides, and so becomes part of the vector.
+/// What else differs between the sides and so becomes part of the vector.
 void print_confounds(std::ostream& out, const PromptSet& set, const PromptConfounds& confounds) {
     print_field(out, "concept's words", joined(confounds.concept_words));
     if (confounds.empty()) {
@@ -357,7 +357,7 @@ void print_confounds(std::ostream& out, const PromptSet& set, const PromptConfou
                 "what else differs between the sides becomes part of the vector (prompts/README.md)");
 }
 
-/// JSON of ours: a steering file, a prompt list or a prompt set.
+/// A JSON file: a steering file, a prompt list or a prompt set.
 Report inspect_json(const std::string& path) {
     Report report;
     std::ifstream file(path);
@@ -442,7 +442,7 @@ void add_inspect(CLI::App& app, Context& context) {
         ->add_option("path", options->path,
                      "Bundle folder, .safetensors file, or JSON: a prompt set, or a steering file")
         ->required();
-    command->add_flag("--json", options->as_json, "JSON, with everything");
+    command->add_flag("--json", options->as_json, "Print everything as JSON");
     command->add_flag("--no-verify", options->no_verify, "Don't check the hashes of a bundle's files");
     command->callback([options, &context] { context.action = [options] { run(*options); }; });
 }

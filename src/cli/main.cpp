@@ -55,7 +55,8 @@ sigset_t ending_signals() {
     return signals;
 }
 
-/// Before any library's own start, which takes a while: a signal that comes early waits until it is watched.
+/// Blocks signals before libraries start, which takes a while, so that an early signal waits until it is
+/// handled.
 void block_signals() {
     const sigset_t signals = ending_signals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -66,7 +67,8 @@ void block_signals() {
 /// blocked in every thread but this one, so that no handler interrupts a half-done write.
 std::stop_source watch_signals() {
     block_signals();
-    std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, as a full disk is
+    std::signal(SIGXFSZ,
+                SIG_IGN);  // exceeding a file-size limit becomes an error of the write, like a full disk
     std::stop_source source;
     const auto watch = [signals = ending_signals(), source]() mutable {
         int received = 0;
@@ -83,15 +85,14 @@ std::stop_source watch_signals() {
     return source;
 }
 
-/// Starts the program anew with OpenMP's threads waiting for each other gently, unless the user has decided
-/// how. The number is read from the environment when the library is loaded (docs/performance.md, "A busy
-/// machine", has what it is worth).
+/// Restarts the program with a shorter spin of OpenMP's threads, unless the user has set it. OpenMP reads the
+/// number from the environment when it is loaded (docs/performance.md, "A busy machine").
 void wait_gently(char** argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     setenv("GOMP_SPINCOUNT", "2000", 1);
     std::error_code error;
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-    execv(program.c_str(), argv);  // if that is not possible, it goes on as it is
+    execv(program.c_str(), argv);  // if this fails, the program continues without it
 }
 
 int fail(const std::string& message, ExitCode code) {
@@ -99,8 +100,8 @@ int fail(const std::string& message, ExitCode code) {
     return code;
 }
 
-/// An unset shell variable must not read as an option that was left out.
-/// @throws UsageError for an empty value of anything but a prompt
+/// An unset shell variable must not look like an option that was left out.
+/// @throws UsageError for an empty value of anything except a prompt
 void check_values(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
@@ -130,14 +131,14 @@ std::vector<std::string> flags_of(const CLI::App& command) {
     return flags;
 }
 
-/// Of "-m": the first flag that begins so.
+/// For "-m": the first flag that begins with it.
 std::string flag_for_letter(const std::string& argument, const std::vector<std::string>& flags) {
     for (const std::string& flag : flags)
         if (flag.starts_with("-" + argument.substr(0, 2))) return ", did you mean '" + flag + "'?";
     return "";
 }
 
-/// The first argument that is no command or flag there is, with the nearest one; empty if there is none.
+/// An error for the first unknown command or flag, with the nearest known one; empty if there is none.
 std::string unknown_argument(CLI::App& app, int argc, char** argv) {
     CLI::App* command = &app;
     for (int i = 1; i < argc; ++i) {
@@ -173,7 +174,7 @@ std::string unknown_argument(CLI::App& app, int argc, char** argv) {
     return "";
 }
 
-/// What holds for every command alike.
+/// Settings that all commands share.
 void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
     for (CLI::App* command : with_subcommands(app)) {
         std::string footer = command->get_footer();
@@ -195,7 +196,7 @@ void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
 
 int run(int argc, char** argv) {
     check_values(argc, argv);
-    // As it was called, unless it was found on the PATH.
+    // The name it was called by, unless it was found on the PATH.
     const std::string program =
         argc > 0 && std::string_view(argv[0]).find('/') != std::string_view::npos ? argv[0] : "musicsteer";
     CLI::App app{"musicsteer: steers MusicGen by adding directions to its decoder's activations",
@@ -263,7 +264,7 @@ int main(int argc, char** argv) {
     } catch (const std::bad_alloc&) {
         return fail("out of memory: use a smaller --batch-size or a shorter --duration", kRuntimeError);
     } catch (const std::exception& error) {
-        const std::string text = error.what();  // LibTorch's errors go on with a trace
+        const std::string text = error.what();  // LibTorch's errors continue with a trace
         return fail(text.substr(0, text.find('\n')), kRuntimeError);
     }
 }

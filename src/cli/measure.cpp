@@ -23,9 +23,9 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kMeasureFooter = R"(
-Frames are 2048 samples long and 512 apart, for onsets and tempo about 16 ms (256 at 16 kHz, 512 at
-32 kHz); definitions are librosa's, with its other defaults (docs/formats.md). A file that can't be measured is reported on stderr, the others are
-measured all the same, and the exit code is 1.
+Frames are 2048 samples long and 512 apart; for onsets and tempo the hop is about 16 ms (256 at 16 kHz, 512
+at 32 kHz). Definitions are librosa's, with its other defaults (docs/formats.md). Files that can't be measured are
+reported on stderr and skipped, and the exit code is then 1.
 
 Examples:
   musicsteer measure fast.wav slow.wav
@@ -41,7 +41,7 @@ struct MeasureFlags {
     std::string measure_command;
 };
 
-/// A column of the table: which measure, under which heading, how wide, with how many decimals.
+/// A column of the table: measure, heading, width and decimals.
 struct Column {
     const char* measure;
     const char* heading;
@@ -139,7 +139,7 @@ void print_csv(std::ostream& out, const std::vector<ordered_json>& records, cons
 
 void print(const MeasureFlags& options, const std::vector<ordered_json>& records, const Names& own) {
     if (options.as_json) {
-        // A file name need not be UTF-8.
+        // File names may not be UTF-8.
         std::cout << ordered_json(records).dump(2, ' ', false, ordered_json::error_handler_t::replace)
                   << '\n';
     } else if (options.as_csv) {
@@ -150,7 +150,7 @@ void print(const MeasureFlags& options, const std::vector<ordered_json>& records
 }
 
 void run(const MeasureFlags& options, const Context& context) {
-    at::set_num_threads(1);  // the pieces of work are too small for more
+    at::set_num_threads(1);  // the work is too small for more
     MeasureOptions measuring;
     if (!options.tempo_prior.empty()) measuring.tempo_prior = TempoPrior::parse(options.tempo_prior);
     std::optional<MeasureCommand> command;
@@ -165,7 +165,7 @@ void run(const MeasureFlags& options, const Context& context) {
         try {
             records.push_back(measure_file(options.files[i], measuring, own));
         } catch (const InputError& error) {
-            // main reports the last failure; each one has a line of its own.
+            // main reports the last failure; the others are reported here.
             if (failure) std::cerr << "error: " << failure->what() << '\n';
             failure = error;
         }

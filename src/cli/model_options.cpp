@@ -57,8 +57,8 @@ void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> te
     log_warn((texts.size() == 1 ? "the prompt " + in_quotes(*first) + " is"
                                 : std::to_string(unknown) + " of " + std::to_string(texts.size()) +
                                       " prompts are, as " + in_quotes(*first) + ",") +
-             " mostly unknown to the model's tokenizer (<unk>): it hears next to nothing of that; "
-             "`musicsteer tokenize` shows what it hears");
+             " mostly unknown to the model's tokenizer (<unk>), so the model hears almost nothing of it; "
+             "`musicsteer tokenize` shows its tokens");
 }
 
 void check_negative_prompt(const std::optional<std::string>& negative_prompt,
@@ -74,8 +74,7 @@ void add_log_level(CLI::App& command, std::string& level) {
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-    command.add_option("-m,--model", options.model, "Model bundle that 'musicsteer export' wrote")
-        ->required();
+    command.add_option("-m,--model", options.model, "Model bundle, made by 'musicsteer export'")->required();
     command.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
     command.add_option("--threads", options.threads, "Threads for the model (0: one for each physical core)")
         ->check(whole_number(0, kMaxThreads))
@@ -111,7 +110,7 @@ Model load_model(const ModelOptions& options, Bundle bundle) {
 
 void add_tempo_prior(CLI::App& command, std::string& prior) {
     command.add_option("--tempo-prior", prior,
-                       "Tempo that is preferred where several fit, and how strictly, as BPM:OCTAVES:\n"
+                       "Preferred tempo where several fit, and how strictly, as BPM:OCTAVES:\n"
                        "librosa's start_bpm and std_bpm [120:1]");
 }
 
@@ -134,7 +133,8 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
         .add_option("--top-p", flags.top_p,
                     "Sample from the likeliest tokens up to this probability; 0 is off")
         ->capture_default_str();
-    command.add_option("--temperature", flags.temperature, "Above 0; higher is more random [model's, 1]");
+    command.add_option("--temperature", flags.temperature,
+                       "Sampling temperature; higher is more random [model's, 1]");
     command.add_option(
         "--batch-size", flags.batch_size,
         "Clips computed together; part of what determines the last bits [as many as there are, at "

@@ -11,7 +11,7 @@
 
 namespace musicsteer::cli {
 
-/// --model, --device, --threads, --no-verify, --log-level: what every command that runs a model takes.
+/// --model, --device, --threads, --no-verify, --log-level: the options of every command that runs a model.
 struct ModelOptions {
     std::string model;
     std::string device = "cpu";
@@ -25,19 +25,19 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 void apply_log_level(const std::string& level);
 /// Opens and checks the bundle without loading its modules.
 Bundle open_bundle(const ModelOptions& options);
-/// Loads everything, and says what was loaded.
+/// Loads everything, and logs it.
 Model load_model(const ModelOptions& options, Bundle bundle);
 
-/// Refuses in plain words what is no whole number in that range, such as what CLI11 converts without a word
-/// (-1 as unsigned, numbers beyond 64 bits).
+/// Refuses anything but a whole number in that range, including values that CLI11 converts silently (-1 as
+/// unsigned, numbers beyond 64 bits).
 CLI::Validator whole_number(std::uint64_t least = 0, std::uint64_t most = UINT64_MAX);
 /// The same for a number that may be negative.
 CLI::Validator signed_whole_number();
 
-/// Warns of texts that the tokenizer hardly knows: the model hears nothing of them.
+/// Warns of texts that are mostly unknown to the tokenizer.
 void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts);
 
-/// @throws UsageError for a negative prompt where guidance is off
+/// @throws UsageError for a negative prompt without guidance
 void check_negative_prompt(const std::optional<std::string>& negative_prompt,
                            const SamplingOptions& sampling);
 
@@ -47,8 +47,7 @@ void add_tempo_prior(CLI::App& command, std::string& prior);
 /// --measure-command, for MeasureCommand.
 void add_measure_command(CLI::App& command, std::string& text);
 
-/// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. What is not given comes from the
-/// bundle.
+/// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. Defaults come from the bundle.
 struct SamplingFlags {
     std::optional<double> guidance;
     std::optional<std::int64_t> top_k;
@@ -58,7 +57,7 @@ struct SamplingFlags {
     std::int64_t batch_size = 0;
 
     SamplingOptions resolve(const Manifest& manifest) const;
-    /// What can be said before a model is loaded. @throws UsageError
+    /// Checks that need no model. @throws UsageError
     void validate() const;
 
   private:

@@ -107,7 +107,7 @@ void run(const PatchFlags& flags, const Context& context) {
 void add_patch(CLI::App& app, Context& context) {
     const auto flags = std::make_shared<PatchFlags>();
     CLI::App* command = app.add_subcommand(
-        "patch", "Say which layers and sites carry a difference between prompts (activation patching)");
+        "patch", "Find the layers and sites that carry a difference between prompts (activation patching)");
     command->footer(kPatchExample);
     add_patch_flags(*command, *flags);
     command->callback([flags, &context] { context.action = [flags, &context] { run(*flags, context); }; });

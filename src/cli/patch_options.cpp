@@ -60,7 +60,7 @@ std::vector<PatchClip> PatchFlags::pairs_to_patch() const {
     if (!prompts_file.empty()) {
         const PromptSet set = PromptSet::load(prompts_file);
         if (!set.paired)
-            throw InputError(prompts_file + ": its prompts are no pairs (\"pairing\" is not \"index\")");
+            throw InputError(prompts_file + ": its prompts are not paired (\"pairing\" is not \"index\")");
         const std::size_t count = set.positive.prompts.size();
         for (std::size_t i = 0; i < (limit > 0 ? std::min<std::size_t>(limit, count) : count); ++i)
             loaded.push_back({set.positive.prompts[i].text, set.negative.prompts[i].text, 0, {}});
@@ -100,7 +100,7 @@ std::vector<Site> PatchFlags::parse_sites() const {
 void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     add_model_options(command, flags.model);
     command.add_option("--prompts", flags.prompts_file,
-                       "Prompt set with pairs, as prompts/tempo.json: its positive prompts are sources;\n"
+                       "Prompt set with pairs, like prompts/tempo.json: its positive prompts are sources;\n"
                        "with --ablate, prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--source", flags.sources, "Source prompt; may be repeated, each with a --target")
         ->allow_extra_args(false);
@@ -110,7 +110,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
         .add_option(
             "--ablate", flags.ablate,
             "Instead of patching, replace activations by zeros (zero) or by their mean over the frames\n"
-            "of all clips (mean), and say what that costs")
+            "of all clips (mean), and report the cost")
         ->check(CLI::IsMember({"zero", "mean"}));
     command.add_option("-p,--prompt", flags.prompts, "Prompt to ablate on; may be repeated")
         ->allow_extra_args(false);
@@ -130,11 +130,11 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
                        "Replace only in these frames: START-END in seconds [the whole clip]");
     command
         .add_option("-o,--out", flags.out,
-                    "JSON file to write, with all figures of all pairs; 'musicsteer report' draws it")
+                    "JSON file to write, with the results of all pairs; 'musicsteer report' draws it")
         ->required();
     command.add_option("--csv", flags.csv, "Also write the table as CSV");
     command.add_option("--save-codes", flags.save_codes,
-                       "Also write the codes that are scored: safetensors [clips, K, frames]");
+                       "Also write the scored codes: safetensors [clips, K, frames]");
     command.add_flag("--force", flags.force, "Replace files that exist");
     command.add_flag("--json", flags.json, "Print what --out holds instead of a table");
     add_sampling_flags(command, flags.sampling);

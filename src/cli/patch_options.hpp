@@ -11,7 +11,7 @@
 
 namespace musicsteer::cli {
 
-/// What `musicsteer patch` is told.
+/// The options of `musicsteer patch`.
 struct PatchFlags {
     ModelOptions model;
     SamplingFlags sampling;
@@ -36,10 +36,10 @@ struct PatchFlags {
     /// Without --ablate. @throws UsageError if flags of the two kinds are mixed or a needed one is missing
     bool is_patching() const { return ablate.empty(); }
     void check() const;
-    /// Files that the run will write. @throws OutputError if one can't be
+    /// Checks the files that the run will write. @throws OutputError
     void check_outputs() const;
 
-    /// What they ask for, but for the sampling, which is the model's. @throws UsageError, InputError
+    /// The request, without the sampling, which depends on the model. @throws UsageError, InputError
     PatchRequest request() const;
 
   private:

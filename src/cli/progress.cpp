@@ -11,14 +11,14 @@ namespace musicsteer::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kInterval{200};
-constexpr std::chrono::seconds kLeastGap{1};  // of lines that stay
+constexpr std::chrono::seconds kLeastGap{1};  // between lines that stay
 constexpr std::chrono::seconds kMostGap{30};
 constexpr double kStep = 0.1;
 constexpr const char* kClearLine = "\r\033[K";
 
 bool is_line_shown = false;
 
-/// Past std::cerr, whose output clears the line.
+/// Bypasses std::cerr, whose output clears the line.
 void write_to_stderr(std::string_view text) {
     while (!text.empty()) {
         const ssize_t count = ::write(STDERR_FILENO, text.data(), text.size());
@@ -87,7 +87,7 @@ Progress::~Progress() {
     clear_progress();
 }
 
-/// Whether to show something now; not more often than eyes can follow, or than a log wants.
+/// Whether to show progress now: not more often than is useful on a terminal or in a log.
 bool Progress::is_due(double done, double total) {
     if (!is_wanted_) return false;
     if (first_done_ < 0.0) {
@@ -105,7 +105,7 @@ bool Progress::is_due(double done, double total) {
     return true;
 }
 
-/// What is done a second in this run; 0 while that cannot be told.
+/// Rate of this run; 0 while unknown.
 double Progress::rate(double done) const {
     const double elapsed_s = std::chrono::duration<double>(Clock::now() - start_).count();
     return done > first_done_ && elapsed_s > 1.0 ? (done - first_done_) / elapsed_s : 0.0;

@@ -12,9 +12,9 @@ namespace musicsteer::cli {
 /// "3 min 20 s"
 std::string format_duration(double seconds);
 
-/// The share done and the time left, on stderr: on a terminal one line that is written anew and is gone when
-/// the work is done; elsewhere a line every 10 % or 30 s, whichever comes first, and none in the first
-/// second. Nothing with --quiet.
+/// The share done and the time left, on stderr: on a terminal one line that is rewritten, and removed at the
+/// end; elsewhere a line every 10 % or 30 s, whichever comes first, and none in the first second. Nothing
+/// with --quiet.
 class Progress {
   public:
     explicit Progress(std::string label);
@@ -23,7 +23,7 @@ class Progress {
     Progress& operator=(const Progress&) = delete;
 
     void update(std::int64_t done, std::int64_t total);
-    /// The same with a count and a rate: "12 of 64 clips, 0.8 clips/s". @param done  parts of one included
+    /// The same with a count and a rate: "12 of 64 clips, 0.8 clips/s". @param done  including fractions
     void update_units(double done, std::int64_t total, const std::string& unit);
 
   private:
@@ -39,13 +39,13 @@ class Progress {
     Clock::time_point start_ = Clock::now();
     Clock::time_point last_shown_ = start_;
     double shown_share_ = 0.0;
-    double first_done_ = -1.0;  ///< where this run began: resumed work must not flatter the rate
+    double first_done_ = -1.0;  ///< where this run began, so that resumed work does not inflate the rate
 };
 
-/// Takes the line of progress off the terminal, if one is there.
+/// Clears the line of progress from the terminal, if there is one.
 void clear_progress();
 
-/// While it lives, what is written to the stream takes the place of a line of progress.
+/// While it exists, output to the stream replaces a line of progress.
 class ClearsProgress {
   public:
     explicit ClearsProgress(std::ostream& stream);

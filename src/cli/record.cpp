@@ -71,7 +71,7 @@ void run(const RecordFlags& options, const Context& context) {
     run.on_warning = log_warn;
     run.stop = context.stop;
     run.validate(manifest);
-    // The tape, and once more while it is joined and written.
+    // The recording, and a copy while it is joined and written.
     run.recorded_bytes = 2 * points.size() * (run.sampling.guided() ? 2 : 1) *
                          static_cast<std::uint64_t>(run.num_frames * manifest.decoder.hidden_size) *
                          sizeof(float);

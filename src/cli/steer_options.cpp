@@ -8,7 +8,7 @@
 namespace musicsteer::cli {
 namespace {
 
-/// The bare flags, given to the one --steer that there is.
+/// Applies the bare flags to the only --steer.
 void complete_only(std::vector<SteeringSetting>& typed, const std::map<std::string, std::string>& bare) {
     if (typed.empty()) throw UsageError("--alpha, --layers and the like need a --steer FILE");
     if (typed.size() > 1) {
@@ -63,8 +63,8 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags, const std::vector<std
     command
         .add_option("--steer", flags.steer,
                     "Vector file; steering file, such as calibrate, study and generate write; or name of a\n"
-                    "direction of the bundle, which inspect lists. Settings of its own are named as the\n"
-                    "flags below: FILE:alpha=1.5:layers=2-5:rows=conditional. May be repeated.")
+                    "direction of the bundle, which inspect lists. Its settings are named like the flags\n"
+                    "below: FILE:alpha=1.5:layers=2-5:rows=conditional. May be repeated.")
         ->allow_extra_args(false)
         ->type_name("FILE")
         ->group(group);

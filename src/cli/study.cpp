@@ -25,12 +25,12 @@ namespace musicsteer::cli {
 namespace {
 
 constexpr const char* kStudyExample = R"(
-Four sweeps in folders of --out, resumed after a kill as any sweep: layers, strategies and strength on the first
-half of seeds and prompts, confirm on the other. Random vectors of the same norm have the same choice of layer,
-strategy and rows as the vector. "It steers" is said only where its effect on the held-out clips is beyond what
-one more random vector comes to, at a level of 5 %. Then DIR/steering.json is written, for generate --steer.
-Otherwise it says "no setting steers ...", and the exit code is 0 as well: that is a result. Where clips could not
-be made, nothing is judged, and the exit code is 1.
+A study is four sweeps in folders of --out, which can be stopped and resumed like any sweep: layers, strategies and
+strength on the first half of seeds and prompts, confirm on the other. Random vectors of the same norm have the same
+choice of layer, strategy and rows as the vector. The result is "it steers" only if the effect on the held-out clips
+is larger than that of one more random vector, at a level of 5 %. Then DIR/steering.json is written, for generate
+--steer. Otherwise the result is "no setting steers ...", also with exit code 0. If clips could not be made, nothing
+is judged, and the exit code is 1.
 
 Example:
   musicsteer study --model bundle --steer brightness.safetensors --measure centroid \
@@ -49,7 +49,7 @@ struct StudyFlags {
     bool json = false;
 };
 
-/// Says once, as soon as the first clips are made, how long the whole will take at most.
+/// Says once, after the first clips, how long the study will take at most.
 class Forecast {
   public:
     explicit Forecast(std::int64_t max_clips) : max_clips_(max_clips) {}
@@ -61,7 +61,8 @@ class Forecast {
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
         const double each_s = elapsed.count() / static_cast<double>(now.clips_done - first_done_);
         log_info("about " + format_duration(each_s * static_cast<double>(max_clips_ - first_done_)) +
-                 " at most, by the first " + std::to_string(now.clips_done - first_done_) + " clips");
+                 " at most, estimated from the first " + std::to_string(now.clips_done - first_done_) +
+                 " clips");
     }
 
   private:
@@ -179,9 +180,9 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
         ->required()
         ->type_name("FILE");
     command
-        .add_option(
-            "--measure", request.measure,
-            "What it should move: tempo, onsets, centroid, loudness, ..., as in `musicsteer calibrate`")
+        .add_option("--measure", request.measure,
+                    "Measure that it should move: tempo, onsets, centroid, loudness, ... (see `musicsteer "
+                    "calibrate`)")
         ->required();
     command.add_option("-p,--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
@@ -193,9 +194,9 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
         ->capture_default_str();
     command
         .add_option("--max-kl", request.max_kl_nats,
-                    "KL divergence from unsteered predictions that is acceptable, in nats a code")
+                    "Cap on the cost: KL from the unsteered model's predictions, in nats a code")
         ->capture_default_str();
-    command.add_option("--controls", request.controls, "Random vectors that the vector is held against")
+    command.add_option("--controls", request.controls, "Random vectors to compare with")
         ->capture_default_str();
     add_sampling_flags(command, flags.sampling);
     command.get_option("--duration")->default_val(4.0);
@@ -204,7 +205,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     add_measure_command(command, flags.measure_command);
     command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag("--json", flags.json, "Print study.json instead of tables");
-    command.add_option("-o,--out", flags.out, "Folder of the study; the same study is resumed there")
+    command.add_option("-o,--out", flags.out, "Folder of the study; an existing one is resumed")
         ->required()
         ->type_name("DIR");
 }
@@ -214,7 +215,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
 void add_study(CLI::App& app, Context& context) {
     const auto flags = std::make_shared<StudyFlags>();
     CLI::App* command = app.add_subcommand(
-        "study", "Find out whether, where and how strongly a vector steers, against random vectors");
+        "study", "Find out whether, where and how strongly a vector steers, compared with random vectors");
     command->footer(kStudyExample);
     add_flags(*command, *flags);
     command->callback([flags, &context] { context.action = [flags, &context] { run(*flags, context); }; });

@@ -11,7 +11,7 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr std::size_t kWidth = 97;  // and a percent sign with its comma
+constexpr std::size_t kWidth = 97;  // plus a percent sign and a comma
 
 std::string shortest(double value, int digits = 3) {
     char text[32];
@@ -49,7 +49,7 @@ void print_row(std::ostream& out, const std::string& name, const std::string& al
         << std::left << std::setw(random.empty() ? 0 : 32) << effect << random << '\n';
 }
 
-/// The random vectors' strongest in the same place of the list.
+/// The strongest of the random vectors in the same way.
 std::string largest_random(const Study& study, const StudyStage& stage, std::size_t way) {
     double largest = 0.0;
     for (std::size_t i = 1; i < stage.vectors.size(); ++i) {
@@ -94,12 +94,12 @@ void print_points(std::ostream& out, const Study& study, const StudyStage& stage
                   point_text(study, point), "");
 }
 
-/// Broken at spaces, going on two columns in.
+/// Wrapped at spaces; continuation lines are indented by two.
 void print_wrapped(std::ostream& out, const std::string& text) {
     std::istringstream words(text);
     std::string word, line;
     while (words >> word) {
-        if (word.starts_with('%')) {  // stays with its number
+        if (word.starts_with('%')) {  // keep it with its number
             line += " " + word;
             continue;
         }
@@ -116,11 +116,11 @@ void print_wrapped(std::ostream& out, const std::string& text) {
 void print_verdict(std::ostream& out, const Study& study) {
     const Verdict& verdict = *study.verdict;
     std::string text =
-        "Random vectors, each in the setting in which it stands out most, in terms of this one:";
+        "Random vectors, each in the setting in which it stands out most, converted to this one:";
     for (const double effect : verdict.controls) text += " " + change(study, verdict.sign * effect) + ",";
     if (verdict.controls.empty()) text += " none,";
     text.back() = ';';
-    text += " at a level of 5 %, one more may come to ";
+    text += " at a level of 5 %, one more may reach ";
     text += verdict.bound ? change(study, verdict.sign * *verdict.bound) : "anything";
     print_wrapped(out, text);
 }

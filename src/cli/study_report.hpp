@@ -7,7 +7,8 @@
 
 namespace musicsteer::cli {
 
-/// Tables of the stages and the conclusion, in lines of at most 100 characters where texts of the user allow.
+/// Tables of the stages and the conclusion, in lines of at most 100 characters, unless the user's texts are
+/// longer.
 void print_study(std::ostream& out, const Study& study, const std::string& folder);
 
 }  // namespace musicsteer::cli

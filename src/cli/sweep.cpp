@@ -22,7 +22,7 @@ Examples:
   musicsteer sweep --model bundle --prompts prompts/neutral.json --limit 4 --seeds 0:8 \
       --steer tempo.safetensors --alphas -0.4:0.4:0.2 --layers all,3 --strategies per-layer,one-to-all --out runs/tempo
   musicsteer sweep --plan plan.json --model bundle --out runs/tempo --dry-run
-  musicsteer sweep --out runs/tempo                    # goes on with what is there
+  musicsteer sweep --out runs/tempo                    # resumes an existing sweep
   musicsteer sweep --plan plan.json --shard 1/2 --out runs/part1     # and 2/2 elsewhere, then
   musicsteer sweep --merge runs/part1 runs/part2 --out runs/tempo)";
 
@@ -58,10 +58,10 @@ void dry_run(const SweepFlags& flags, const PlannedSweep& planned) {
     std::cout << (flags.json ? estimate_json(estimate).dump() : estimate_text(estimate, planned.plan))
               << '\n';
     if (!flags.json && estimate.clips_left > 0 && estimate.seconds_left == 0.0)
-        std::cout << "time: not measured yet; the first batch tells\n";
+        std::cout << "time: not known before the first batch\n";
 }
 
-/// What was done on stdout; an exception, and so exit code 1, if clips are missing.
+/// Prints the outcome; throws, for exit code 1, if clips are missing.
 void report(const SweepFlags& flags, const SweepOutcome& outcome, const std::string& verb) {
     if (flags.json) {
         nlohmann::json missing = nlohmann::json::array();
@@ -76,7 +76,7 @@ void report(const SweepFlags& flags, const SweepOutcome& outcome, const std::str
                   << '\n';
     } else {
         std::cout << flags.out << ": " << outcome.planned << " clips, " << outcome.made << ' ' << verb << ", "
-                  << outcome.found << " were there\n";
+                  << outcome.found << " existed\n";
         for (const MissingClip& clip : outcome.missing)
             std::cout << "missing " << clip.id << ": " << clip.reason << '\n';
     }
@@ -84,7 +84,7 @@ void report(const SweepFlags& flags, const SweepOutcome& outcome, const std::str
     throw Error(flags.out + ": " + std::to_string(outcome.missing.size()) + " of " +
                 std::to_string(outcome.planned) + " clips are missing, the first is " +
                 outcome.missing.front().id + " (" + outcome.missing.front().reason +
-                "); the same command tries them again");
+                "); run the same command to try again");
 }
 
 void merge(const SweepFlags& flags, const Context& context) {
@@ -97,7 +97,7 @@ void merge(const SweepFlags& flags, const Context& context) {
 }
 
 void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep planned) {
-    // Before there is a folder whose plan says so.
+    // Before the folder exists and its plan fixes this.
     require_memory(batch_memory(planned.plan, planned.bundle.manifest()),
                    available_memory(planned.bundle.device()));
     SweepFolder folder(flags.out, planned.plan, log_warn);
@@ -127,7 +127,7 @@ void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep pl
     try {
         report(flags, run_sweep(model, folder, options), "made");
     } catch (const Interrupted&) {
-        throw Interrupted("interrupted; the same command goes on from " +
+        throw Interrupted("interrupted; the same command resumes from " +
                           std::to_string(folder.records().size()) + " of " +
                           std::to_string(folder.clips().size()) + " clips");
     }
@@ -138,7 +138,7 @@ void check_merge_flags(const CLI::App& command) {
     for (const CLI::Option* option : command.get_options()) {
         const std::string flag = option->get_name();
         if (option->count() > 0 && !known.contains(flag.substr(flag.find("--"))))
-            throw UsageError(flag + " has no effect with --merge: the folders' plan says it");
+            throw UsageError(flag + " has no effect with --merge: the folders' plan determines it");
     }
 }
 
@@ -162,7 +162,7 @@ void run(const SweepFlags& flags, const Context& context, const CLI::App& comman
 void add_sweep(CLI::App& app, Context& context) {
     const auto flags = std::make_shared<SweepFlags>();
     CLI::App* command = app.add_subcommand(
-        "sweep", "Generate a grid of prompts, seeds and ways of steering; resumable, in shards if need be");
+        "sweep", "Generate a grid of prompts, seeds and ways of steering; resumable, optionally in shards");
     command->footer(kSweepExample);
     add_sweep_flags(*command, *flags);
     command->callback([flags, &context, command] {

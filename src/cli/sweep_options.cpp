@@ -96,7 +96,7 @@ void set_from_flag(std::optional<Value>& slot, const CLI::App& command, const ch
     slot = value;
 }
 
-/// The flags that may stand beside a plan file.
+/// The flags that may be combined with a plan file.
 void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::App& command) {
     if (!flags.model.model.empty()) request.model = flags.model.model;
     if (request.model.empty()) throw UsageError("--model is required");
@@ -110,7 +110,7 @@ void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::Ap
     if (flags.kl) request.kl = true;
 }
 
-/// A folder's plan.json says what it is; a plan that is written by hand does not.
+/// A folder's plan.json states its format; a plan written by hand does not.
 bool is_stored_plan(const std::string& file) {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(file, ignored)) return false;
@@ -134,7 +134,7 @@ Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const st
     return open_bundle(options);
 }
 
-/// A stored plan as it is, on the model that it was made for.
+/// A stored plan, unchanged, for the model that it was made for.
 PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const SweepFlags& flags,
                    const CLI::App& command) {
     refuse_grid_flags(command, origin);
@@ -221,20 +221,20 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->group(group);
     command
         .add_option("--negative-prompt", flags.negative_prompt,
-                    "What guidance moves away from, instead of the null prompt")
+                    "Prompt that guidance moves away from, instead of the null prompt")
         ->group(group);
     command.add_option("--seeds", flags.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->group(group);
     command
         .add_option("--steer", flags.steer,
                     "Vector file, steering file, or name of a direction of the bundle, with settings of its\n"
-                    "own if need be: FILE:layers=2-5:source-layer=4:... Several are tried one by one, not\n"
+                    "own if need be: FILE:layers=2-5:source-layer=4:... Several are tried separately, not\n"
                     "together. May be repeated.")
         ->allow_extra_args(false)
         ->group(group);
     command
         .add_option("--alphas", flags.alphas,
-                    "Strengths: -1,0,1 or FIRST:LAST:STEP with LAST; 0 is unsteered, once for all")
+                    "Strengths: -1,0,1 or FIRST:LAST:STEP, LAST included; 0 is unsteered and made only once")
         ->group(group);
     for (const SteeringAxis& axis : steering_axes()) {
         const std::string field = axis.field;
@@ -264,23 +264,22 @@ void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
             "first run [by --memory, at most 16]");
     command
         .add_option("--memory", flags.memory,
-                    "Memory that batches may take, such as 4GB [half of what the model leaves free]")
+                    "Memory for batches, such as 4GB [half of what is free beside the model]")
         ->transform(CLI::AsSizeValue(true));
     command.add_option("--format", flags.format, "pcm16, pcm24 or float")->capture_default_str();
     add_tempo_prior(command, flags.tempo_prior);
     add_measure_command(command, flags.measure_command);
-    command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
+    command.add_flag("--no-audio", flags.no_audio, "Keep only the records, no WAV files");
     command.add_flag(
         "--kl", flags.kl,
         "Also score how far steering moved the model's predictions along each clip, as kl_nats;\n"
-        "takes about as long again as the clips");
+        "doubles the time");
     command.add_option("--shard", flags.shard,
-                       "Make only part I of N, as 2/4; each part needs a folder of its own");
+                       "Make only part I of N, such as 2/4; each part needs its own folder");
     command
-        .add_option("--merge", flags.merge,
-                    "Instead of making clips, join these folders of one plan's shards into --out")
+        .add_option("--merge", flags.merge, "Instead of making clips, join these shards' folders into --out")
         ->expected(1, -1);
-    command.add_flag("--dry-run", flags.dry_run, "Say what would be done, and do nothing");
+    command.add_flag("--dry-run", flags.dry_run, "Print what would be done, and do nothing");
     command.add_flag("--json", flags.json, "Print the summary as JSON");
 }
 

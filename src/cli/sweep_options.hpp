@@ -13,7 +13,7 @@
 
 namespace musicsteer::cli {
 
-/// What `musicsteer sweep` takes, as typed.
+/// The options of `musicsteer sweep`, as typed.
 struct SweepFlags {
     ModelOptions model;
     SamplingFlags sampling;
@@ -44,8 +44,8 @@ void add_sweep_flags(CLI::App& command, SweepFlags& flags);
 /// A folder's own plan, if there is one.
 std::optional<SweepPlan> stored_plan(const std::string& folder);
 
-/// The plan that the flags mean: their grid, a plan file's, or that of the folder which is to be gone on
-/// with. Batch size and threads of a folder that exists stay as they are, unless they are given.
+/// The plan from the flags: their grid, a plan file's, or that of the folder to resume. Batch size and
+/// threads of an existing folder are kept unless they are given.
 /// @param bundle  opened here
 /// @throws UsageError, InputError, ResourceError
 struct PlannedSweep {

@@ -55,7 +55,7 @@ std::vector<VectorSource> load_sources(const VectorFlags& options) {
                      ": their directions may have nothing in common");
         } else if (precision(source) != precision(sources.front())) {
             log_warn(source.file + " was extracted in another precision than " + sources.front().file +
-                     ": their difference holds that of the precisions too");
+                     ": their difference includes that of the precisions");
         }
     }
     return sources;
@@ -68,7 +68,7 @@ void save(const VectorFlags& options, VectorFile vectors) {
     std::cout << "wrote " << options.out << '\n';
 }
 
-/// A subcommand that makes a vector file of vector files.
+/// A subcommand that makes a vector file from vector files.
 using Operation =
     std::function<VectorFile(const VectorFlags& options, const std::vector<VectorSource>& sources)>;
 
@@ -136,20 +136,20 @@ void add_algebra(CLI::App& command, Context& context, const Shared& options) {
                   [](const VectorFlags& o, const auto& s) { return scale_vectors(s[0], o.by); })
         ->add_option("--by", options->by, "The number; below 0 swaps the labels")
         ->required();
-    add_operation(command, context, options, "normalize", "Vectors of the same directions and one length", 1,
+    add_operation(command, context, options, "normalize", "The same directions, all of one length", 1,
                   "Vector file",
                   [](const VectorFlags& o, const auto& s) { return normalize_vectors(s[0], o.norm); })
         ->add_option("--norm", options->norm, "Their length")
         ->capture_default_str();
     add_operation(command, context, options, "orthogonalize",
-                  "The first vector file without what it shares with the others", 0,
-                  "The vector file, and one or more that it shall be orthogonal to",
+                  "The first vector file without its projection on the others", 0,
+                  "The vector file, and one or more to make it orthogonal to",
                   [](const VectorFlags&, const auto& sources) {
                       return orthogonalize_vectors(sources.front(), std::span(sources).subspan(1));
                   });
     add_operation(command, context, options, "random",
                   "Random directions with the norms of a vector file: the control for any claim about it", 1,
-                  "Vector file whose norms they have",
+                  "Vector file that gives the norms",
                   [](const VectorFlags& o, const auto& s) { return random_vectors(s[0], o.seed); })
         ->add_option("--seed", options->seed, "Another seed gives other directions")
         ->check(whole_number())
@@ -157,7 +157,7 @@ void add_algebra(CLI::App& command, Context& context, const Shared& options) {
 }
 
 void add_cosine(CLI::App& command, Context& context, const Shared& options) {
-    CLI::App* cosine = add_part(command, options, "cosine", "How alike two vector files are, by hook point",
+    CLI::App* cosine = add_part(command, options, "cosine", "The cosine of two vector files, by hook point",
                                 2, "Two vector files");
     cosine->add_flag("--json", options->json, "JSON: hook point -> cosine");
     cosine->callback([options, &context] { context.action = [options] { run_cosine(*options); }; });

@@ -22,7 +22,7 @@ std::string cell(std::size_t width, const char* format, std::optional<double> va
     return cell(width, text);
 }
 
-/// Files have 0 for what was not measured.
+/// 0 in a file means not measured.
 std::optional<double> known(double value) {
     return value == 0.0 ? std::nullopt : std::optional(value);
 }

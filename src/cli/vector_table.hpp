@@ -6,9 +6,9 @@
 
 namespace musicsteer::cli {
 
-/// One line a hook point, in order of execution: norms, effect size in sample, held-out statistics
+/// One line for each hook point, in order of execution: norms, effect size in sample, held-out statistics
 /// (docs/formats.md),
-/// "-" for what is not known.
+/// "-" for unknown values.
 void print_vector_table(std::ostream& out, const VectorFile& vectors);
 
 }  // namespace musicsteer::cli

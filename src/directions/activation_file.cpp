@@ -70,7 +70,7 @@ PromptRelations read_relations(const std::map<std::string, std::string>& metadat
     return relations;
 }
 
-// Every tensor of a side has one row for each of its prompts.
+// Every tensor of a side has one row for each prompt.
 void check_counts(const ActivationFile& file, const std::string& origin) {
     const auto check = [&](const char* side, const std::map<std::string, PooledSide>& pooled,
                            const std::vector<double>& values) {

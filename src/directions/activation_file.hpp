@@ -10,15 +10,15 @@
 
 namespace musicsteer {
 
-/// Pooled activations of the prompts of both sides, from which directions can be computed again without
-/// generating. Tensors positive.HOOKPOINT and negative.HOOKPOINT [n, D], and positive.HOOKPOINT.mean_norms
-/// [n], all float32. Pairs and numbers are in the metadata.
+/// Pooled activations of the prompts of both sides, from which directions can be computed without generating
+/// again. Tensors positive.HOOKPOINT and negative.HOOKPOINT [n, D], and positive.HOOKPOINT.mean_norms [n],
+/// all float32. Pairs and numbers are in the metadata.
 struct ActivationFile {
     Provenance provenance;
     std::map<std::string, PooledSide> positive;  ///< by hook point name
     std::map<std::string, PooledSide> negative;  ///< the same keys
-    PromptRelations relations;                   ///< of all prompts, also while some are not recorded yet
-    /// Settings of an extraction under way; a finished file has none.
+    PromptRelations relations;                   ///< of all prompts, including those not recorded yet
+    /// Settings of an unfinished extraction; a finished file has none.
     std::string unfinished;
 
     /// @throws InputError for a corrupt or foreign file

@@ -6,16 +6,16 @@
 
 namespace musicsteer {
 
-// The linear algebra of direction_methods.hpp, a file each: direction_NAME.cpp. Everything is float64,
-// and nothing depends on the axes that rows are written in, or on where their origin lies.
+// The linear algebra of direction_methods.hpp, each in direction_NAME.cpp. Everything is float64 and
+// independent of the axes and the origin of the rows.
 
 /// First principal component: unit length, of either sign; zeros if all rows are zero.
-/// @param rows  [n, D], taken as they are: subtract their mean first, or don't
+/// @param rows  [n, D], used as they are; subtract their mean first if you want to
 /// @return [D]
 at::Tensor first_component(const at::Tensor& rows);
 
-/// Weights that minimise sum log(1 + exp(-y (x w + b))) + regularization / 2 |w|^2, x being the rows, minus
-/// their mean, divided by one number, the root mean square length of what is left.
+/// Weights that minimise sum log(1 + exp(-y (x w + b))) + regularization / 2 |w|^2, where x are the centred
+/// rows divided by their root mean square length.
 /// @param rows  [n, D]; at least one of each label @param labels  [n], 1 or -1
 /// @return [D]
 at::Tensor logistic_weights(const at::Tensor& rows, const at::Tensor& labels, double regularization);
@@ -37,8 +37,7 @@ struct RfmOptions {
 /// @return [D], the top eigenvector of the last AGOP: unit length, of either sign; zeros without a gradient
 at::Tensor rfm_component(const at::Tensor& rows, const at::Tensor& values, const RfmOptions& options);
 
-/// rows minus their mean, divided by the root mean square length of what is left (if that is not
-/// zero).
+/// Centred rows divided by their root mean square length, if that is not zero.
 at::Tensor centred_and_scaled(const at::Tensor& rows);
 
 /// vector / norm, or zeros.

@@ -26,7 +26,7 @@ class PenalisedLoss {
     at::Tensor newton_step(const at::Tensor& w, const at::Tensor& gradient) const {
         const at::Tensor p = at::sigmoid(x_.matmul(w));
         const at::Tensor hessian = x_.t().matmul((p * (1.0 - p)).unsqueeze(1) * x_);
-        // Where nearly all rows are certain the intercept has next to no curvature.
+        // If nearly all rows are certain, the intercept has almost no curvature.
         constexpr double kMinCurvature = 1e-12;
         hessian.diagonal().add_(penalty_ + kMinCurvature);
         return at::linalg_solve(hessian, gradient);
@@ -57,7 +57,7 @@ at::Tensor logistic_weights(const at::Tensor& rows, const at::Tensor& labels, do
             length /= 2.0;
             next = loss.at(w - length * step);
         }
-        if (next >= value) break;  // as low as rounding allows
+        if (next >= value) break;  // at the limit of rounding
         w = w - length * step;
         value = next;
     }

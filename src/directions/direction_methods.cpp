@@ -43,7 +43,7 @@ at::Tensor mean_difference(const TrainingSet& set) {
     return set.positive.mean(0) - set.negative.mean(0);
 }
 
-/// Eigenvectors have no sign of their own.
+/// Eigenvectors have no definite sign.
 at::Tensor pointing_along(const at::Tensor& direction, const at::Tensor& guide) {
     return direction.dot(guide).item<double>() < 0.0 ? -direction : direction;
 }
@@ -62,8 +62,8 @@ at::Tensor rfm_direction(const TrainingSet& set, const MethodOptions& options) {
     return pointing_along(component, rows.t().matmul(targets - targets.mean()));
 }
 
-/// The same set in coordinates of the space that its rows span, with the mean row as origin: fits and
-/// projections are the same there, and cheaper where rows are fewer than D.
+/// The same set in coordinates of the space that its rows span, with the mean row as origin. Fits and
+/// projections are the same there, and cheaper if there are fewer rows than D.
 struct CompactSet {
     TrainingSet set;
     at::Tensor basis;  ///< [D, at most n + m], orthonormal columns
@@ -144,7 +144,8 @@ void check_values(const PromptRelations& relations) {
     std::vector<double> all = relations.positive_values;
     all.insert(all.end(), relations.negative_values.begin(), relations.negative_values.end());
     const auto [least, most] = std::minmax_element(all.begin(), all.end());
-    if (*least == *most) throw UsageError("the prompts' numbers are all the same: nothing to fit to");
+    if (*least == *most)
+        throw UsageError("the prompts' numbers are all the same, so there is nothing to fit");
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ std::string to_text(DirectionMethod method);
 
 struct MethodOptions {
     DirectionMethod method = DirectionMethod::kMeanDiff;
-    /// Of logistic (scikit-learn's 1 / C), ridge (its alpha), rfm (added to the kernel's diagonal). Without
-    /// one, the method has its own.
+    /// Of logistic (scikit-learn's 1 / C), ridge (its alpha), rfm (added to the kernel's diagonal). The
+    /// default depends on the method.
     std::optional<double> regularization;
     std::int64_t rfm_iterations = 5;
     double rfm_bandwidth = 1.0;     ///< of the kernel, in median distances between prompts
@@ -37,7 +37,7 @@ struct MethodOptions {
     void validate() const;
     bool is_regularized() const;
     double effective_regularization() const;
-    /// What the method was told, as JSON for a file's metadata; "" for mean-diff, which has no settings.
+    /// The method's settings, as JSON for a file's metadata; "" for mean-diff, which has no settings.
     std::string settings_json() const;
 };
 
@@ -52,8 +52,8 @@ struct TrainingSet {
     bool has_values() const { return positive_values.defined(); }
 };
 
-/// @throws UsageError if the method needs pairs, numbers or more prompts than there are: to be called before
-/// anything is generated for it.
+/// @throws UsageError if the method needs pairs, numbers or more prompts than there are. Call it before
+/// anything is generated.
 void check_usable(const MethodOptions& options, const PromptRelations& relations, std::int64_t positives,
                   std::int64_t negatives);
 
@@ -62,12 +62,12 @@ void check_usable(const MethodOptions& options, const PromptRelations& relations
 /// @return [D] float64
 at::Tensor fit_direction(const TrainingSet& set, const MethodOptions& options);
 
-/// The direction by any method but kRandom, scaled to the norm of the difference in means, with all of its
+/// The direction by any method except kRandom, scaled to the norm of the difference in means, with its
 /// statistics. @throws InputError if activations are not finite or give no direction; UsageError
 Direction find_direction(const PooledSide& positive, const PooledSide& negative,
                          const PromptRelations& relations, const MethodOptions& options);
 
-/// The statistics of a vector that was not fitted to these activations: none of it can be left out.
+/// The statistics of a vector that was not fitted to these activations, so nothing is held out.
 /// @param vector  [D] float32
 DirectionStats direction_statistics_of(const at::Tensor& vector, const PooledSide& positive,
                                        const PooledSide& negative, const PromptRelations& relations);

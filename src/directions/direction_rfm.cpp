@@ -20,9 +20,9 @@ double median_off_diagonal(const at::Tensor& matrix) {
 
 }  // namespace
 
-// The metric M = G'G is kept as its factor G [n, D], the gradients of the round before: distances under M are
-// those of rows G', and nothing is of size D x D. Only the ratio of distances to their median counts, so the
-// scale of M does not.
+// The metric M = G'G is stored as its factor G [n, D], the gradients of the previous round. Distances under M
+// are those of rows G', so nothing of size D x D is needed. Only the ratio of distances to their median
+// matters, so the scale of M does not.
 at::Tensor rfm_component(const at::Tensor& rows, const at::Tensor& values, const RfmOptions& options) {
     const at::Tensor y = values - values.mean();
     const at::Tensor nothing = at::zeros({rows.size(1)}, at::kDouble);
@@ -38,7 +38,7 @@ at::Tensor rfm_component(const at::Tensor& rows, const at::Tensor& values, const
         regularized.diagonal().add_(options.regularization);
         const at::Tensor weights = at::linalg_solve(regularized, y);
 
-        // d/dz exp(-|z - x| / L) = -k / (L |z - x|) M (z - x); where z is x, there is no gradient.
+        // d/dz exp(-|z - x| / L) = -k / (L |z - x|) M (z - x); if z is x, there is no gradient.
         constexpr double kSamePlace = 1e-9;
         const at::Tensor apart = distance > kSamePlace * scale;
         const at::Tensor slopes = at::where(apart, -kernel / (scale * distance.clamp_min(kSamePlace * scale)),

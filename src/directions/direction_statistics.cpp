@@ -8,7 +8,7 @@
 namespace musicsteer {
 namespace {
 
-/// Rows (or numbers) of one side without number i; all of them if the side ends before.
+/// Rows (or numbers) of one side without number i; all of them if the side has fewer.
 at::Tensor without(const at::Tensor& rows, std::int64_t i) {
     if (!rows.defined() || i >= rows.size(0)) return rows;
     return at::cat({rows.narrow(0, 0, i), rows.narrow(0, i + 1, rows.size(0) - i - 1)});
@@ -27,13 +27,13 @@ double silhouette_sum(const at::Tensor& group, const at::Tensor& other) {
     const auto size = static_cast<double>(group.size(0));
     if (size < 2.0) return 0.0;
     const at::Tensor within =
-        (group.unsqueeze(1) - group.unsqueeze(0)).abs().sum(1) / (size - 1.0);  // itself adds 0
+        (group.unsqueeze(1) - group.unsqueeze(0)).abs().sum(1) / (size - 1.0);  // its distance to itself is 0
     const at::Tensor between = (group.unsqueeze(1) - other.unsqueeze(0)).abs().mean(1);
     const at::Tensor larger = at::maximum(within, between);
     return at::where(larger > 0.0, (between - within) / larger, at::zeros_like(larger)).sum().item<double>();
 }
 
-/// Nothing if one of the two has no spread.
+/// None if one of the two has no spread.
 std::optional<double> pearson(const at::Tensor& a, const at::Tensor& b) {
     const at::Tensor x = a - a.mean(), y = b - b.mean();
     const double scale = (x.norm() * y.norm()).item<double>();
@@ -43,7 +43,7 @@ std::optional<double> pearson(const at::Tensor& a, const at::Tensor& b) {
 
 double right_side_share(const at::Tensor& positive, const at::Tensor& negative) {
     const at::Tensor signs = at::cat({positive.sign(), -negative.sign()});
-    return ((signs + 1.0) / 2.0).mean().item<double>();  // a projection of exactly 0 is half right
+    return ((signs + 1.0) / 2.0).mean().item<double>();  // a projection of exactly 0 counts half
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace musicsteer {
 
-/// Cohen's d with the pooled standard deviation; 0 where it is undefined (one value a side, no spread).
+/// Cohen's d with the pooled standard deviation; 0 if it is undefined (one value a side, no spread).
 /// @param positive  [n] float64 @param negative  [m] float64
 double cohens_d(const at::Tensor& positive, const at::Tensor& negative);
 
@@ -18,19 +18,19 @@ double cohens_d(const at::Tensor& positive, const at::Tensor& negative);
 /// float64
 double silhouette(const at::Tensor& positive, const at::Tensor& negative);
 
-/// How well a direction tells prompts apart that it was not fitted to.
+/// How well a direction separates prompts that it was not fitted to.
 struct HeldOutStatistics {
     double cohens_d = 0.0;
     double silhouette = 0.0;
     double accuracy = 0.0;    ///< share on the right side of the middle between the other prompts' means
-    std::optional<double> r;  ///< Pearson's, with the prompts' numbers; only if there are some that differ
+    std::optional<double> r;  ///< Pearson's, with the prompts' numbers; only if there are numbers that differ
 };
 
-/// Leaves out prompt i of both sides at a time (they share a seed, and a sentence if they are paired), fits
-/// to the rest, and projects what was left out on the direction, from the middle between the rest's means. In
-/// sample, a direction would separate pure noise: with 100 prompts a side and 1024 numbers each, Cohen's d
-/// is 4.5.
-/// @param fit  a training set to a direction [D] of length 1
+/// Leaves out prompt i of both sides (they share a seed, and a sentence if they are paired), fits to the
+/// rest, and projects the left-out prompts on the direction, measured from the middle between the means of
+/// the rest. In sample, a direction would separate even noise: with 100 prompts a side and 1024 numbers each,
+/// Cohen's d is 4.5.
+/// @param fit  maps a training set to a direction [D] of length 1
 /// @return nothing if a side has one prompt only
 std::optional<HeldOutStatistics> leave_one_out(const TrainingSet& set,
                                                const std::function<at::Tensor(const TrainingSet&)>& fit);

@@ -13,14 +13,14 @@ struct PooledSide {
     at::Tensor means;       ///< [n, D] float32, one for each prompt
     at::Tensor mean_norms;  ///< [n] float32
 
-    /// More prompts: [m, D] and [m].
+    /// Appends prompts: [m, D] and [m].
     void append(const at::Tensor& more_means, const at::Tensor& more_norms);
 };
 
-/// What is known of the prompts of both sides beside their activations.
+/// What is known of the prompts of both sides besides their activations.
 struct PromptRelations {
     bool paired = false;                  ///< prompt i of one side belongs with prompt i of the other
-    std::vector<double> positive_values;  ///< a number for each prompt, or none
+    std::vector<double> positive_values;  ///< a number for each prompt, or empty
     std::vector<double> negative_values;
 
     bool has_values() const { return !positive_values.empty() && !negative_values.empty(); }

@@ -19,7 +19,7 @@ namespace {
 
 using Sides = std::map<std::string, PooledSide>;
 
-/// One prompt of one side; sides alternate, so that both grow together.
+/// One prompt of one side. Sides alternate, so that both grow together.
 struct PromptJob {
     bool is_positive = false;
     std::size_t index = 0;
@@ -118,7 +118,7 @@ class PromptRecorder {
         return request;
     }
 
-    /// All that must agree for finished batches to be of use.
+    /// Settings that must agree for finished batches to be reused.
     std::string settings(const ExecutionShape& shape) const {
         nlohmann::json json = provenance_metadata(result_.provenance, "musicsteer-activations");
         json["batch_size"] = shape.batch_size;
@@ -128,25 +128,25 @@ class PromptRecorder {
         return json.dump();
     }
 
-    /// What an extraction that was stopped left.
+    /// The progress of a stopped extraction.
     std::optional<ActivationFile> load_earlier() const {
         if (options_.progress_file.empty() || !std::filesystem::exists(options_.progress_file))
             return std::nullopt;
         try {
             return ActivationFile::load(options_.progress_file);
         } catch (const InputError& error) {
-            say(std::string("starting anew: ") + error.what());
+            say(std::string("starting again: ") + error.what());
             return std::nullopt;
         }
     }
 
-    /// That memory is shorter now, say, must not make it start anew.
+    /// A smaller amount of free memory, for example, must not make it start again.
     static std::int64_t batch_size_in(const ActivationFile& earlier) {
         const auto settings = nlohmann::json::parse(earlier.unfinished, nullptr, false);
         return settings.is_object() ? settings.value("batch_size", std::int64_t{0}) : 0;
     }
 
-    /// Takes over what an extraction with the same settings has done. @return its number of prompts
+    /// Takes over the progress of an extraction with the same settings. @return its number of prompts
     std::size_t go_on_from(ActivationFile earlier) {
         if (earlier.unfinished != result_.unfinished) {
             if (options_.on_other_progress == Overwrite::kAllow) return 0;
@@ -160,7 +160,7 @@ class PromptRecorder {
         earlier.relations = result_.relations;
         result_ = std::move(earlier);
         const std::size_t done = recorded(result_);
-        say("going on after " + std::to_string(done) + " of " + std::to_string(jobs_.size()) + " prompts");
+        say("resuming after " + std::to_string(done) + " of " + std::to_string(jobs_.size()) + " prompts");
         return done;
     }
 

@@ -19,31 +19,31 @@ struct ExtractionOptions : PoolingOptions {
     std::uint64_t seed = 0;       ///< prompt i of either side gets seed + i
     std::int64_t limit = 0;       ///< prompts a side; 0 is all
     std::int64_t batch_size = 0;  ///< see ClipRunOptions
-    /// Where finished batches are kept, so that a killed extraction goes on; removed at the end. Empty:
-    /// nowhere.
+    /// File that keeps finished batches, so that a killed extraction can be resumed; removed at the end.
+    /// Empty: none.
     std::filesystem::path progress_file;
-    /// What becomes of an unfinished extraction with other settings in that file.
+    /// What to do with an unfinished extraction with other settings in that file.
     Overwrite on_other_progress = Overwrite::kRefuse;
-    std::string device = "cpu";  ///< the model's; another one goes on with no progress file
-    std::function<void(double done, std::int64_t total)> on_progress;  ///< prompts, parts included
+    std::string device = "cpu";  ///< the model's; an extraction on another device is not resumed
+    std::function<void(double done, std::int64_t total)> on_progress;  ///< prompts done, including fractions
     std::function<void(const std::string& message)> on_message;
     std::stop_token stop;
 };
 
 /// Generates from the prompts of both sides and keeps one pooled vector for each prompt and hook point.
-/// @throws Interrupted, with what is done so far in the progress file; InputError if that file holds other
+/// @throws Interrupted, with the progress kept in the progress file; InputError if that file holds other
 /// settings; UsageError, ModelError, ResourceError
 ActivationFile record_activations(const Model& model, const PromptSet& prompts,
                                   const ExtractionOptions& options);
 
-/// check_usable for what an extraction from these prompts fits to, before anything is generated.
+/// Calls check_usable for an extraction from these prompts, before anything is generated.
 void check_usable(const MethodOptions& method, const PromptSet& prompts, std::int64_t limit);
 
 /// Which prompts belong together, and their numbers if every one of the first `limit` (0: all) has one.
 PromptRelations prompt_relations(const PromptSet& prompts, std::int64_t limit);
 
 /// Directions at every recorded hook point, with their statistics.
-/// @throws InputError; UsageError if the method needs pairs or numbers that there are not; Interrupted
+/// @throws InputError; UsageError if the method needs pairs or numbers that are missing; Interrupted
 VectorFile compute_directions(const ActivationFile& activations, const MethodOptions& method = {},
                               const std::function<void(std::int64_t done, std::int64_t total)>& on_point = {},
                               const std::stop_token& stop = {});

@@ -10,16 +10,16 @@
 
 namespace musicsteer {
 
-/// What is read of a clip and pooled, whether the model plays it or hears it.
+/// What is read from a clip and pooled, whether the model generates or hears it.
 struct PoolingOptions {
     std::vector<HookPoint> points;
     double duration_s = 8.0;
     std::string positions = "generated";  ///< see parse_positions
     RecordedRows rows = RecordedRows::kConditional;
-    SamplingOptions sampling;  ///< of recordings only whether there is guidance: nothing is drawn
+    SamplingOptions sampling;  ///< for recordings only guidance matters, since nothing is drawn
 };
 
-/// What these options and the model say of where a direction comes from; the rest is left empty.
+/// The provenance that follows from these options and the model; other fields are empty.
 Provenance pooling_provenance(const PoolingOptions& options, const Manifest& manifest);
 
 }  // namespace musicsteer

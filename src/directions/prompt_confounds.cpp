@@ -11,7 +11,7 @@
 namespace musicsteer {
 namespace {
 
-constexpr std::size_t kMinPrompts = 2;    // that say a word before it is worth mention
+constexpr std::size_t kMinPrompts = 2;    // that contain a word before it is reported
 constexpr double kLengthTolerance = 0.1;  // of the longer side's mean
 
 using Words = std::set<std::string>;
@@ -58,8 +58,8 @@ Words only_in(const Words& a, const Words& b) {
     return result;
 }
 
-/// A pair that differs in one word a side, articles aside, exchanges it. Where more differs, it can't be told
-/// what belongs to the concept; and a word that is exchanged once is as likely a slip.
+/// A pair that differs in one word a side, apart from articles, exchanges that word. If more differs, it is
+/// unclear what belongs to the concept. A word that is exchanged only once may be a slip.
 Words exchanged_words(const PromptSet& set) {
     std::map<std::string, std::size_t> pairs;
     for (std::size_t i = 0; i < set.positive.prompts.size(); ++i) {

@@ -8,24 +8,24 @@
 
 namespace musicsteer {
 
-/// A word that one side says and the other does not.
+/// A word that only one side contains.
 struct OneSidedWord {
     std::string word;
-    std::size_t positive = 0;  ///< prompts of that side that say it
+    std::size_t positive = 0;  ///< prompts of that side that contain it
     std::size_t negative = 0;
 };
 
-/// What differs between the sides of a prompt set beside its concept, and so becomes part of its vectors.
+/// Differences between the sides of a prompt set besides its concept, which become part of its vectors.
 struct PromptConfounds {
-    /// The concept's own words, which may differ: those of its name and labels and, in pairs, what two pairs
-    /// or more exchange while nothing else differs between their texts.
+    /// The concept's own words, which may differ: those of its name and labels and, in pairs, those that two
+    /// or more pairs exchange without any other difference.
     std::vector<std::string> concept_words;
-    /// Other words that only one side says, in at least two of its prompts; most frequent first.
+    /// Other words that only one side contains, in at least two prompts; most frequent first.
     std::vector<OneSidedWord> one_sided_words;
     double positive_length = 0.0;  ///< mean number of words
     double negative_length = 0.0;
     bool unequal_lengths = false;             ///< they differ by more than 10 %
-    std::vector<std::string> repeated_texts;  ///< in the set more than once, but for case and spaces
+    std::vector<std::string> repeated_texts;  ///< in the set more than once, ignoring case and spaces
 
     bool empty() const { return one_sided_words.empty() && !unequal_lengths && repeated_texts.empty(); }
 };

@@ -32,7 +32,7 @@ bool is_space(utf8proc_int32_t codepoint) {
            category == UTF8PROC_CATEGORY_ZP;
 }
 
-// `text` is UTF-8 by the time it comes here.
+// `text` has been checked to be UTF-8.
 bool is_blank(std::string_view text) {
     const auto* data = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
     for (std::size_t offset = 0; offset < text.size();) {
@@ -162,7 +162,7 @@ std::string_view trimmed(std::string_view line) {
     return line.substr(begin, line.find_last_not_of(kSpace) - begin + 1);
 }
 
-/// The cells of a column; blank ones do not count.
+/// The cells of a column, without blank ones.
 std::vector<Prompt> prompts_of(const PromptTable& table, std::size_t column, const std::string& origin) {
     std::vector<Prompt> prompts;
     std::map<std::string, std::size_t> seen;  // text -> its line
@@ -260,7 +260,7 @@ std::vector<Prompt> parse_prompt_file(const std::string& bytes, const std::files
             return prompt_column(PromptTable::parse(text, origin), origin);
         case PromptFormat::kYaml:
             throw InputError(origin +
-                             ": YAML is not read; give one prompt a line, JSON, or a table with a "
+                             ": YAML is not supported; give one prompt a line, JSON, or a table with a "
                              "column 'prompt'");
         case PromptFormat::kLines:
             break;
@@ -336,7 +336,7 @@ PromptSet PromptSet::load(const std::filesystem::path& path) {
             break;
         case PromptFormat::kYaml:
         case PromptFormat::kLines:
-            throw InputError(origin + ": no prompt set; " + kWhatASetIs);
+            throw InputError(origin + ": not a prompt set; " + kWhatASetIs);
     }
     if (set.concept_name.empty()) set.concept_name = path.stem().string();
     set.sha256 = sha256_of(bytes);

@@ -44,7 +44,7 @@ std::vector<std::string> name_words(const std::string& name) {
     return words;
 }
 
-/// The words that stand for a column's name.
+/// Words that name a column.
 const std::vector<std::string>& spellings(const std::string& name) {
     static const std::map<std::string, std::vector<std::string>> kSpellings = {
         {"positive", {"positive", "positives", "pos"}},
@@ -63,7 +63,7 @@ bool is_called(const std::string& column, const std::string& name) {
     });
 }
 
-/// Reads cells of one line of a table, or of several where a quoted cell holds the line's end.
+/// Reads the cells of one row of a table, which may span several lines if a quoted cell contains a newline.
 class TableReader {
   public:
     TableReader(std::string_view text, char delimiter, std::string origin)
@@ -105,7 +105,7 @@ class TableReader {
         const std::size_t opened = line_;
         std::string text;
         for (;;) {
-            if (rest_.empty()) fail(opened, "a quote is opened and never closed");
+            if (rest_.empty()) fail(opened, "a quote is never closed");
             const char letter = rest_.front();
             if (letter == '\n') ++line_;
             rest_.remove_prefix(1);
@@ -133,7 +133,7 @@ class TableReader {
     std::size_t line_ = 1;
 };
 
-/// What the heading holds most of; a prompt may hold commas, so they come last.
+/// The delimiter that is most frequent in the heading. A prompt may contain commas, so they come last.
 char delimiter_of(std::string_view heading) {
     char best = ',';
     std::ptrdiff_t most = 0;
@@ -147,7 +147,7 @@ char delimiter_of(std::string_view heading) {
     return best;
 }
 
-/// Two cells that are names of columns, and no prompt in between.
+/// Whether two cells are column names and none is a prompt.
 bool is_heading(std::string_view line) {
     if (delimiter_of(line) == ',' && line.find(',') == std::string_view::npos) return false;
     try {
@@ -202,7 +202,7 @@ PromptTable PromptTable::parse(std::string_view text, const std::string& origin)
             throw InputError(origin + ": line " + std::to_string(row.line) + ": expected " +
                              std::to_string(table.columns.size()) + " cells, as the heading has, found " +
                              std::to_string(row.cells.size()) +
-                             "; a cell that holds the delimiter stands in double quotes");
+                             "; put a cell that contains the delimiter in double quotes");
         }
         table.rows.push_back(std::move(row));
     }

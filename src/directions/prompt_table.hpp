@@ -8,13 +8,13 @@
 
 namespace musicsteer {
 
-/// How prompts are written in a file.
+/// File formats of prompts.
 enum class PromptFormat { kJson, kJsonLines, kTable, kYaml, kLines };
 
-/// By the file's name and how it begins: people name tables .txt, and JSON Lines .json.
+/// Told from the file's name and its beginning, since people name tables .txt, and JSON Lines .json.
 PromptFormat prompt_format(const std::filesystem::path& path, std::string_view text);
 
-/// Rows of text under named columns, as a spreadsheet or JSON Lines have them.
+/// Rows of text with named columns, from a spreadsheet or JSON Lines.
 struct PromptTable {
     struct Row {
         std::size_t line = 0;            ///< in the file, from 1
@@ -24,14 +24,14 @@ struct PromptTable {
     std::vector<Row> rows;
 
     /// CSV, TSV, or CSV with semicolons, as the heading shows; quoted cells as in RFC 4180.
-    /// @throws InputError naming the line: a row with another number of cells, a quote that never ends
+    /// @throws InputError naming the line: a row with another number of cells, a quote that is never closed
     static PromptTable parse(std::string_view text, const std::string& origin);
     /// One JSON object a line, whose keys are the columns. @throws InputError naming the line
     static PromptTable parse_json_lines(std::string_view text, const std::string& origin);
 
-    /// The column that is called so, as people spell it: "positive" finds "Positive prompt" and "pos",
-    /// "prompt" finds "test_prompt", "text" and "caption". @return columns.size() if there is none, or no one
-    /// of several
+    /// The column with this name in any of its usual spellings: "positive" finds "Positive prompt" and "pos",
+    /// "prompt" finds "test_prompt", "text" and "caption". @return columns.size() if there is none, or if it
+    /// is ambiguous
     std::size_t find(const std::string& name) const;
     /// "'ID', 'test_prompt'", for messages.
     std::string column_names() const;

@@ -20,7 +20,7 @@ constexpr const char* kPrecisionKey = "precision";
 constexpr std::string_view kVectorsFormat = "musicsteer-vectors";
 constexpr std::int64_t kMaxCount = std::numeric_limits<std::int64_t>::max();
 
-// Reads the fields of a file's metadata, each stored as text: words as they are, all else as JSON.
+// Reads the fields of a file's metadata, stored as text: words as they are, everything else as JSON.
 class MetadataReader {
   public:
     MetadataReader(const Metadata& metadata, std::string origin)
@@ -35,7 +35,7 @@ class MetadataReader {
         const auto found = metadata_.find(key);
         return found == metadata_.end() ? "" : found->second;
     }
-    /// An object, as the text that it is; "" if there is none.
+    /// An object as its text; "" if there is none.
     std::string optional_object(const std::string& key) const {
         const std::string found = optional_text(key);
         if (!found.empty()) document(key).root().members();
@@ -165,7 +165,7 @@ void check_fits_model(const Provenance& provenance, const Manifest& manifest, co
                          " wide, the model " + std::to_string(manifest.decoder.hidden_size) +
                          "; extract them from this model");
     }
-    // What was imported may know neither the weights nor how many layers there are beyond its own.
+    // An imported file may state neither the weights nor the model's number of layers.
     const bool unknown_layers =
         provenance.weights_sha256.empty() && provenance.num_layers < manifest.decoder.num_layers;
     if (provenance.num_layers != manifest.decoder.num_layers && !unknown_layers) {

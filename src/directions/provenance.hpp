@@ -8,7 +8,7 @@
 
 namespace musicsteer {
 
-/// The metadata key under which every safetensors file of ours says what it is, as {"format",
+/// The metadata key under which our safetensors files state what they are, as {"format",
 /// "format_version", "oldest_reader"}.
 inline constexpr const char* kFormatKey = "musicsteer";
 std::string format_stamp(const std::string& format);
@@ -19,9 +19,8 @@ std::string format_of(const std::map<std::string, std::string>& metadata);
 std::map<std::string, std::string> provenance_metadata(const Provenance& provenance,
                                                        const std::string& format);
 
-/// Reads it back. @param what  "vector file", for messages
-/// @throws InputError if the file is no musicsteer file, of another format or a newer version, or lacks a
-/// field.
+/// The inverse. @param what  "vector file", for messages
+/// @throws InputError if the file is not ours, has another format or a newer version, or lacks a field.
 Provenance read_provenance(const std::map<std::string, std::string>& metadata, const std::string& format,
                            const std::string& what, const std::string& origin);
 

@@ -29,7 +29,7 @@ SessionRequest request_of(const at::Tensor& codes, const RecordingExtractionOpti
     return request;
 }
 
-/// One recording by itself: its bits don't depend on its companions.
+/// One recording at a time, so that its bits do not depend on the others.
 void append(std::map<std::string, PooledSide>& side, const Model& model, const Recording& recording,
             const RecordingExtractionOptions& options) {
     const Manifest& manifest = model.manifest();
@@ -55,7 +55,7 @@ void append(std::map<std::string, PooledSide>& side, const Model& model, const R
     });
 }
 
-/// Of the SHA-256 of every file, in order, positive side first.
+/// SHA-256 of the list of every file's SHA-256, in order, positive side first.
 std::string hash_of(const RecordingSides& sides) {
     std::string text;
     for (const auto* side : {&sides.positive, &sides.negative}) {
@@ -94,7 +94,7 @@ void RecordingExtractionOptions::validate() const {
     if (points.empty()) throw UsageError("no hook point to record");
     if (rows == RecordedRows::kBoth && !(caption && sampling.guided())) {
         throw UsageError(
-            "rows both: there is one row only without a caption and guidance; give a caption, or "
+            "rows both: without a caption and guidance there is only one row; give a caption, or "
             "read conditional rows");
     }
 }

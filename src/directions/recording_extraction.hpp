@@ -14,7 +14,7 @@
 namespace musicsteer {
 
 struct RecordingExtractionOptions : PoolingOptions {
-    std::optional<std::string> caption;  ///< what the conditional row is told; none: the null text, one row
+    std::optional<std::string> caption;  ///< text of the conditional row; none: the null text, one row
     std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< recordings
     std::stop_token stop;
 
@@ -22,8 +22,8 @@ struct RecordingExtractionOptions : PoolingOptions {
     void validate() const;
 };
 
-/// What the model's decoder does while it is fed recordings: each is encoded by the codec, delayed and run
-/// through the decoder once, as if the model were playing it.
+/// Pooled activations of recordings: each is encoded by the codec, delayed and run through the decoder once,
+/// as if the model were playing it.
 /// @throws InputError if the codec cannot encode; UsageError, ModelError, ResourceError, Interrupted
 ActivationFile record_recordings(const Model& model, const RecordingSides& sides,
                                  const RecordingExtractionOptions& options);

@@ -29,7 +29,7 @@ std::vector<fs::path> files_in(const fs::path& folder) {
     if (error) throw InputError(folder.string() + ": cannot be read: " + error.message());
     for (const fs::directory_entry& entry : entries) {
         if (entry.is_directory(error) || entry.path().filename().string().starts_with('.')) continue;
-        // What generate and sweep write beside their clips.
+        // Written by generate and sweep beside their clips.
         if (entry.path().extension() == ".json" || entry.path().extension() == ".jsonl") continue;
         files.push_back(entry.path());
     }
@@ -40,7 +40,7 @@ std::vector<fs::path> files_in(const fs::path& folder) {
 double measure(const Audio& audio, const RecordingOptions& options) {
     const AudioMeasures measures = measure_audio(audio, {options.tempo_prior});
     if (options.value == RecordingValue::kCentroid) return measures.spectral_centroid_hz;
-    if (!measures.tempo_bpm) throw InputError("has no tempo: nothing begins in it");
+    if (!measures.tempo_bpm) throw InputError("has no tempo, because it has no onsets");
     return *measures.tempo_bpm;
 }
 
@@ -50,7 +50,7 @@ Recording read_recording(const fs::path& file, const Manifest& manifest, const R
     const std::int64_t channels = manifest.decoder.channels * manifest.codec.channels;
     Recording recording{file, "", read_audio(file), 0, std::nullopt};
     Audio& audio = recording.audio;
-    // Resampling what is cut off later would only cost time; the margin is wider than the converter's filter.
+    // Cut before resampling, which saves time. The margin is wider than the converter's filter.
     constexpr double kMargin_s = 1.0;
     const double kept_s = options.duration_s + kMargin_s;
     if (audio.duration_s() > kept_s) {
@@ -118,8 +118,8 @@ RecordingFolder load_recordings(const fs::path& folder, const Manifest& manifest
     }
     if (result.recordings.size() < kMinRecordings) {
         throw InputError(folder.string() + ": expected at least " + std::to_string(kMinRecordings) +
-                         " recordings that can be used, found " + std::to_string(result.recordings.size()) +
-                         " (and " + std::to_string(result.skipped) + " skipped)");
+                         " usable recordings, found " + std::to_string(result.recordings.size()) + " (and " +
+                         std::to_string(result.skipped) + " skipped)");
     }
     return result;
 }

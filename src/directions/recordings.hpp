@@ -24,17 +24,17 @@ std::string measure_name(RecordingValue value);
 struct Recording {
     std::filesystem::path file;
     std::string sha256;           ///< of the file
-    Audio audio;                  ///< at the model's rate and channels, a whole number of the codec's frames
+    Audio audio;                  ///< at the model's rate and channels, cut to whole frames of the codec
     std::int64_t num_frames = 0;  ///< of the codec
     std::optional<double> value;  ///< measured on `audio`
 };
 
 struct RecordingOptions {
     double duration_s = 8.0;              ///< longer recordings are cut
-    std::string positions = "generated";  ///< see parse_positions; a recording has to reach into them
+    std::string positions = "generated";  ///< see parse_positions; a recording must reach into them
     RecordingValue value = RecordingValue::kNone;
     TempoPrior tempo_prior;
-    /// Called for each file that cannot be used, with its name and why.
+    /// Called for each unusable file, with its name and the reason.
     std::function<void(const std::string& message)> on_skip;
 };
 
@@ -45,13 +45,13 @@ struct RecordingFolder {
 
 /// Recordings shorter than this are skipped.
 inline constexpr double kShortestRecording_s = 0.25;
-/// Recordings whose samples all stay below this (-60 dB of full scale) are silent, and skipped.
+/// Recordings whose samples all stay below this (-60 dB of full scale) are silent and skipped.
 inline constexpr float kSilentPeak = 1e-3F;
 /// Each side needs this many.
 inline constexpr std::size_t kMinRecordings = 2;
 
-/// Reads every file of a folder, folders in it and hidden files aside. Files that are no audio, too short,
-/// silent, or have no such measure are skipped.
+/// Reads every file of a folder, except subfolders and hidden files. Files that are not audio, too short,
+/// silent, or without the measure are skipped.
 /// @throws InputError if the folder cannot be read or fewer than kMinRecordings remain; UsageError
 RecordingFolder load_recordings(const std::filesystem::path& folder, const Manifest& manifest,
                                 const RecordingOptions& options);
@@ -63,11 +63,11 @@ struct RecordingSides {
     std::string negative_label;
     std::vector<Recording> positive;
     std::vector<Recording> negative;
-    RecordingValue value = RecordingValue::kNone;  ///< then each recording has one
+    RecordingValue value = RecordingValue::kNone;  ///< if set, each recording has a value
     std::int64_t skipped = 0;
 };
 
-/// Two folders, a side each; labelled by the folders' names.
+/// Two folders, one for each side, labelled by the folders' names.
 RecordingSides sides_of(RecordingFolder positive, RecordingFolder negative,
                         const std::filesystem::path& positive_folder,
                         const std::filesystem::path& negative_folder, RecordingValue value);

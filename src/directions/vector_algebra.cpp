@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kMinRemainder = 1e-6;  // of the norm; below it float32 leaves nothing but rounding
+constexpr double kMinRemainder = 1e-6;  // share of the norm; below it, float32 has only rounding errors
 
 at::Tensor as_double(const at::Tensor& vector) {
     return vector.to(at::kDouble);
@@ -32,7 +32,7 @@ void require_same_model(const VectorSource& a, const VectorSource& b) {
         return std::to_string(p.num_layers) + " layers of " + std::to_string(p.hidden_size);
     };
     throw InputError(b.file + ": vectors of a model with " + shape(of_b) + ", those of " + a.file + " with " +
-                     shape(of_a) + ": they don't go together");
+                     shape(of_a) + ": they cannot be combined");
 }
 
 void require_same_points(const VectorSource& a, const VectorSource& b) {
@@ -48,7 +48,7 @@ void require_same_points(const VectorSource& a, const VectorSource& b) {
     require(b, a);
 }
 
-/// Fields on which the sources differ say nothing of the result.
+/// Clears the fields on which the sources differ.
 Provenance common_provenance(std::span<const VectorSource> sources) {
     Provenance common = sources.front().vectors.provenance;
     for (const VectorSource& source : sources) {
@@ -63,7 +63,7 @@ Provenance common_provenance(std::span<const VectorSource> sources) {
     return common;
 }
 
-/// What is computed at a hook point from the sources' vectors, in float64.
+/// Computes a hook point's vector from those of the sources, in float64.
 using Combine = std::function<at::Tensor(const std::string& point)>;
 
 VectorFile combine(std::span<const VectorSource> sources, const std::string& method,
@@ -151,7 +151,7 @@ VectorFile subtract_vectors(const VectorSource& a, const VectorSource& b) {
 
 VectorFile scale_vectors(const VectorSource& source, double factor) {
     if (!std::isfinite(factor) || factor == 0.0)
-        throw UsageError("a vector is scaled by a finite number other than 0");
+        throw UsageError("the factor must be a finite number other than 0");
     VectorFile scaled = combine({&source, 1}, "scale", json{{"by", factor}}.dump(),
                                 [&](const std::string& point) { return vector_at(source, point) * factor; });
     for (auto& [name, stats] : scaled.stats) {
@@ -159,13 +159,13 @@ VectorFile scale_vectors(const VectorSource& source, double factor) {
         if (!std::isfinite(stats.norm))
             throw UsageError("scaled by " + to_text(factor) + ", " + name + " is not finite");
     }
-    // With the sides exchanged as well, the effect size stays what it was.
+    // The sides are exchanged too, so the effect size stays the same.
     if (factor < 0.0) std::swap(scaled.provenance.positive_label, scaled.provenance.negative_label);
     return scaled;
 }
 
 VectorFile normalize_vectors(const VectorSource& source, double norm) {
-    if (!std::isfinite(norm) || norm <= 0.0) throw UsageError("a norm is a finite number above 0");
+    if (!std::isfinite(norm) || norm <= 0.0) throw UsageError("the norm must be a finite number above 0");
     VectorFile normed =
         combine({&source, 1}, "normalize", json{{"norm", norm}}.dump(), [&](const std::string& point) {
             const at::Tensor vector = vector_at(source, point);
@@ -192,7 +192,7 @@ VectorFile orthogonalize_vectors(const VectorSource& source, std::span<const Vec
         for (const at::Tensor& unit : basis_of(std::move(vectors))) rest = rest - rest.dot(unit) * unit;
         if (norm_of(rest) <= kMinRemainder * before) {
             throw InputError(source.file + ": nothing of " + point +
-                             " is left when the other vectors are taken away: they point the same way");
+                             " is left without the other vectors: they point the same way");
         }
         return rest;
     });

@@ -11,7 +11,7 @@
 
 namespace musicsteer {
 
-/// A vector file with what a result made of it says about it.
+/// A vector file with its name and hash, for the record of a result.
 struct VectorSource {
     std::string file;  ///< its name, without folders
     std::string sha256;
@@ -31,17 +31,16 @@ VectorFile add_vectors(std::span<const VectorSource> sources);
 VectorFile subtract_vectors(const VectorSource& a, const VectorSource& b);
 /// A negative factor swaps the labels. @throws UsageError if the factor is 0 or not finite
 VectorFile scale_vectors(const VectorSource& source, double factor);
-/// Every vector brought to this norm. @throws UsageError if it is not positive; @throws InputError for a zero
+/// Every vector scaled to this norm. @throws UsageError if it is not positive; @throws InputError for a zero
 /// vector
 VectorFile normalize_vectors(const VectorSource& source, double norm);
-/// What is left of `source` when its projection on the span of `others` is taken away, at each hook point.
-/// The norm is not restored.
+/// `source` without its projection on the span of `others`, at each hook point. The norm is not restored.
 /// @throws InputError if less than a millionth of a vector's norm is left
 VectorFile orthogonalize_vectors(const VectorSource& source, std::span<const VectorSource> others);
-/// Directions drawn at random, with the norms of `source`: what any claim about it is held against.
+/// Random directions with the norms of `source`: the control for any claim about it.
 VectorFile random_vectors(const VectorSource& source, std::uint64_t seed);
 
-/// The cosine at each hook point that both have; 0 where a vector is zero. @throws InputError if there is
+/// The cosine at each hook point that both have; 0 if a vector is zero. @throws InputError if there is
 /// none
 std::map<std::string, double> vector_cosines(const VectorSource& a, const VectorSource& b);
 

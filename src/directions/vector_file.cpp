@@ -83,7 +83,7 @@ bool is_finite(const DirectionStats& stats) {
     return finite;
 }
 
-// What is about to be written was computed here: a fault in it is the program's or the model's, not a file's.
+// The content was computed here, so an error in it is the program's or the model's, not a file's.
 void check_before_saving(const VectorFile& file, const std::string& origin) {
     for (const auto& [name, direction] : file.directions) {
         const std::string where = origin + ": vector " + in_quotes(name);

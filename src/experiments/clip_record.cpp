@@ -78,9 +78,9 @@ ClipIds::ClipIds(const ClipSettings& settings, ClipSpec clip) {
     clip.steering.clear();
     json identity = clip_record(settings, clip);
     identity["model"] = settings.weights_sha256;
-    identity.erase("duration_s");              // num_frames says it
+    identity.erase("duration_s");              // implied by num_frames
     const std::string text = identity.dump();  // keys are sorted, numbers in shortest form
-    // A quote within a text is escaped, so this stands nowhere else.
+    // Quotes in texts are escaped, so this occurs nowhere else.
     constexpr std::string_view kPlace = R"("seed":0,"steering":[])";
     const std::size_t place = text.find(kPlace);
     before_seed_ = text.substr(0, place) + R"("seed":)";

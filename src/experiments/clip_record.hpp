@@ -16,17 +16,17 @@
 
 namespace musicsteer {
 
-/// The program's version, as records have it.
+/// The program's version, as in records.
 std::string program_version();
 
-/// What the clips of a run have in common.
+/// What all clips of a run share.
 struct ClipSettings {
     std::string version = program_version();
     std::string model_name;
     std::string weights_sha256;
     double duration_s = 0.0;
     std::int64_t num_frames = 0;
-    std::optional<WindowShape> windows;  ///< none: the clip is one
+    std::optional<WindowShape> windows;  ///< none: the clip fits into one window
     std::int64_t sample_rate_hz = 0;
     std::string sample_format = "pcm16";
     SamplingOptions sampling;
@@ -35,14 +35,14 @@ struct ClipSettings {
     std::string device = "cpu";
     std::map<std::string, std::string> precision;  ///< module -> "f32"
 
-    /// What the model and these options say; batch size, threads and device are the caller's.
+    /// Settings from the model and these options; the caller sets batch size, threads and device.
     static ClipSettings of(const Manifest& manifest, double duration_s, const SamplingOptions& sampling);
 };
 
 /// The key `execution` of records, plans and patch files.
 nlohmann::json execution_json(const ClipSettings& settings);
 
-/// What a clip has of its own.
+/// What is specific to a clip.
 struct ClipSpec {
     std::optional<std::string> prompt;  ///< none: unconditional
     std::optional<std::string> negative_prompt;
@@ -54,15 +54,15 @@ struct ClipSpec {
     std::optional<ContinuedFrom> continued;
 };
 
-/// Everything that determines the clip, and nothing that depends on the clock: its record, but for what is
-/// known when it is finished (file, clipped_samples, ...).
+/// Everything that determines the clip, and nothing that depends on the clock: its record without the fields
+/// that are known when it is finished (file, clipped_samples, ...).
 nlohmann::json clip_record(const ClipSettings& settings, const ClipSpec& clip);
 
-/// The IDs of clips that differ in seed and steering only: 20 hexadecimal digits of the SHA-256 of all that
-/// determines a clip's bytes (docs/formats.md). Names of files and models do not count, their hashes do.
+/// IDs of clips that differ only in seed and steering: 20 hexadecimal digits of the SHA-256 of everything
+/// that determines a clip's bytes (docs/formats.md). Hashes of files and models count, their names do not.
 class ClipIds {
   public:
-    /// @param clip  whose seed and steering are not looked at
+    /// @param clip  seed and steering are ignored
     ClipIds(const ClipSettings& settings, ClipSpec clip);
 
     /// @param steering  of steering_text

@@ -21,15 +21,15 @@ struct TrialOptions {
     MeasureCommand* own = nullptr;  ///< measures beside; outlives the runner
     /// Clips computed together, in batches that are filled up. 0: at most 16, as `memory` allows.
     std::int64_t batch_size = 0;
-    std::uint64_t memory = 0;      ///< bytes that a batch may take beside the model; 0: half of what is free
-    std::int64_t text_length = 0;  ///< texts are padded to this in every run; see text_length_for
-    /// After each step, with the clips of this run that are done; a part of a batch is a part of its clips.
+    std::uint64_t memory = 0;  ///< bytes that a batch may use besides the model; 0: half of the free memory
+    std::int64_t text_length = 0;  ///< length that texts are padded to in every run; see text_length_for
+    /// Called after each step with the clips done in this run; a partial batch counts as a part of its clips.
     std::function<void(double clips)> on_progress;
     std::function<void(const std::string&)> on_warning;
     std::stop_token stop;
 };
 
-/// What became of one clip.
+/// The result of one clip.
 struct Trial {
     std::optional<AudioMeasures> measures;  ///< nothing if it failed
     OwnMeasures own;
@@ -37,8 +37,8 @@ struct Trial {
     std::string failure;                    ///< why it failed: activations that are not finite, ...
 };
 
-/// Makes clips in memory, measures them and forgets them: for searches that try many ways of steering and
-/// keep none of the audio. Every batch of an object has one shape, so that a clip is the same in every run.
+/// Makes clips in memory and measures them, without keeping the audio: for searches that try many ways of
+/// steering. Every batch of an object has the same shape, so that a clip is the same in every run.
 class TrialRunner {
   public:
     /// @throws UsageError; @throws ResourceError if not one clip fits into the memory

@@ -16,7 +16,7 @@ constexpr std::string_view kWindowPrefix = "window:";
 /// "window:START-END" -> seconds
 std::pair<double, double> parse_window(const std::string& text) {
     const char* const stop = text.data() + text.size();
-    // The whole of [first, last) as a number of seconds; -1 where it is none.
+    // All of [first, last) as a number of seconds; -1 if it is not one.
     const auto seconds = [](const char* first, const char* last) {
         double value = -1.0;
         const auto [end, error] = std::from_chars(first, last, value);
@@ -33,8 +33,8 @@ std::pair<double, double> parse_window(const std::string& text) {
     return {start_s, end_s};
 }
 
-/// Adds a column to sums. A loop, for this runs at each hook point of each step: LibTorch's calls took 5 % of
-/// it.
+/// Adds a column to sums. A plain loop, because this runs at each hook point of each step, and LibTorch's
+/// calls took 5 % of a step.
 /// @returns the column's norm
 double add_column(const float* column, std::int64_t size, double* sums) {
     double squares = 0.0;
@@ -66,7 +66,7 @@ PositionRange parse_positions(const std::string& text, std::int64_t num_frames, 
                          " (known: generated, last, window:START-END in seconds)");
     }
     const auto [start_s, end_s] = parse_window(text);
-    const auto frame_at = [&](double time_s) {  // bounded as a double: not every number of frames is an int64
+    const auto frame_at = [&](double time_s) {  // bounded as a double, since the number may not fit an int64
         return static_cast<std::int64_t>(
             std::llround(std::min(time_s * frame_rate_hz, static_cast<double>(num_frames))));
     };
@@ -116,7 +116,7 @@ void ActivationMeans::add(Sums& sums, const at::Tensor& activation, const HookCo
         {positions_.last - context.window_start, context.position + context.columns, context.own_last});
     if (first >= last) return;
     const Selection& selection = selected(context.rows);
-    const at::Tensor host = activation.flatten(2).to(at::kCPU, at::kFloat).contiguous();  // as it is, usually
+    const at::Tensor host = activation.flatten(2).to(at::kCPU, at::kFloat).contiguous();  // usually no copy
     const auto rows = selection.rows.accessor<std::int64_t, 1>();
     const auto requests = selection.requests.accessor<std::int64_t, 1>();
     const std::int64_t size = host.size(2);

@@ -28,7 +28,7 @@ struct PositionRange {
 /// @throws UsageError for another word or an empty window
 PositionRange parse_positions(const std::string& text, std::int64_t num_frames, double frame_rate_hz);
 
-/// Means over positions, one pooled vector for each request and hook point: memory does not grow with the
+/// Means over positions: one pooled vector for each request and hook point, so memory does not grow with the
 /// clip. Sums are float64.
 class ActivationMeans {
   public:
@@ -48,9 +48,9 @@ class ActivationMeans {
         at::Tensor norms;    ///< [R] float64
         at::Tensor samples;  ///< [R] float64
     };
-    /// Which rows count, for which requests: worked out once for a batch, not at every hook point.
+    /// Which rows count for which requests, computed once for a batch.
     struct Selection {
-        std::vector<Row> of;   ///< the batch's
+        std::vector<Row> of;   ///< rows of the batch
         at::Tensor rows;       ///< [S] int64
         at::Tensor requests;   ///< [S] int64
         at::Tensor row_count;  ///< [R] float64, rows of each request

@@ -70,7 +70,7 @@ void ClipRunOptions::validate(const Manifest& manifest) const {
 std::optional<std::string> warning_of_text_length(std::int64_t text_length) {
     if (text_length <= kTrainedTextTokens) return std::nullopt;
     return "a prompt has more than " + std::to_string(kTrainedTextTokens) +
-           " tokens, which is the most that T5 was trained on: its end may count for little";
+           " tokens, more than T5 was trained on: its end may have little effect";
 }
 
 Audio FinishedBatch::audio(std::size_t index) const {
@@ -184,7 +184,7 @@ void ClipRunner::score(std::span<const SessionRequest> requests, std::vector<Fin
         FinishedClip& clip = clips[places[i]];
         clip.score = scores[i].score;
         clip.failure = scores[i].failure;
-        if (clip.score && !is_steered(wanted[i])) clip.score->kl_nats = 0.0;  // but for last bits
+        if (clip.score && !is_steered(wanted[i])) clip.score->kl_nats = 0.0;  // exactly, without rounding
     }
 }
 

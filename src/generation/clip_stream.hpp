@@ -7,13 +7,14 @@
 
 namespace musicsteer {
 
-/// One clip as a WAV that is written piece by piece while its codes come.
+/// One clip as a WAV that is written piece by piece while its codes arrive.
 class ClipStream {
   public:
     /// Writes the header. @throws OutputError; what the sink throws
     ClipStream(const Model& model, std::int64_t num_frames, SampleFormat format, WavStream::Sink sink);
 
-    /// Takes the frames of a session's first clip; its steps may then throw what the sink throws.
+    /// Receives the frames of a session's first clip. The session's steps may then throw what the sink
+    /// throws.
     void listen_to(GenerationSession& session);
 
   private:

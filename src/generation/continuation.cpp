@@ -22,7 +22,7 @@ double parse_time(std::string text) {
     if (text.ends_with('s')) text.pop_back();
     const std::optional<double> time_s = parse_number(text);
     if (!time_s || !std::isfinite(*time_s) || *time_s <= 0.0)
-        throw UsageError("--continue-from " + typed + ": expected a time in seconds above 0, as 4s");
+        throw UsageError("--continue-from " + typed + ": expected a time in seconds above 0, such as 4s");
     return *time_s;
 }
 
@@ -81,7 +81,7 @@ void Continuation::cut(const Manifest& manifest, std::int64_t num_frames, std::s
                    std::to_string(manifest.decoder.num_codebooks));
         }
         if (codes_.size(0) > 1 && codes_.size(0) != static_cast<std::int64_t>(clips)) {
-            refuse("it has the codes of " + std::to_string(codes_.size(0)) + " clips, and this makes " +
+            refuse("it has the codes of " + std::to_string(codes_.size(0)) + " clips, and this call makes " +
                    std::to_string(clips) + ": make as many, in the same order, or save the codes of one");
         }
         if (!weights_sha256_.empty() && weights_sha256_ != manifest.weights_sha256)
@@ -93,10 +93,11 @@ void Continuation::cut(const Manifest& manifest, std::int64_t num_frames, std::s
             refuse("it ends at " + seconds(record_.frames, manifest) + ", before --continue-from");
         record_.frames = wanted;
     }
-    if (record_.frames < 1) refuse("too short: less than a frame of the codec is there to go on from");
+    if (record_.frames < 1) refuse("too short: less than one frame of the codec");
     if (record_.frames >= num_frames) {
         refuse(seconds(record_.frames, manifest) + " of it are kept, so a --duration of " +
-               seconds(num_frames, manifest) + " leaves nothing to add: it counts from the file's start");
+               seconds(num_frames, manifest) +
+               " leaves nothing to add; --duration counts from the start of the file");
     }
 }
 

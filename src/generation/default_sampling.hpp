@@ -5,7 +5,7 @@
 
 namespace musicsteer {
 
-/// How a model draws tokens unless something else is asked for.
+/// A model's default sampling options.
 SamplingOptions default_sampling(const Manifest& manifest);
 
 }  // namespace musicsteer

@@ -27,17 +27,17 @@ class DelayPattern {
     std::int64_t num_frames() const { return num_frames_; }
     /// Decoder steps for a clip: N + the largest delay.
     std::int64_t num_positions() const { return num_frames_ + max_delay_; }
-    /// The frame of codebook k that position p predicts; -1 where it predicts none.
+    /// The frame of codebook k that position p predicts; -1 if it predicts none.
     std::int64_t frame_at(std::int64_t position, std::int64_t codebook) const;
 
     /// @param codes  [R, K, T0] int64, T0 <= N
-    /// @return sequence [R, K, positions + 1] int64, the start token where no frame is known
+    /// @return sequence [R, K, positions + 1] int64, the start token where the frame is unknown
     /// @throws UsageError if more frames are given than the clip has
     at::Tensor delay(const at::Tensor& codes) const;
     /// @param sequence  [R, K, positions + 1]
     /// @return [R, K, N] int64
     at::Tensor undelay(const at::Tensor& sequence) const;
-    /// The same of one frame: [R, K]
+    /// The same for one frame: [R, K]
     at::Tensor frame(const at::Tensor& sequence, std::int64_t frame) const;
 
   private:

@@ -9,15 +9,14 @@
 
 namespace musicsteer {
 
-/// What one gate saw of one row of a batch, frame by frame.
+/// What one gate read from one row of a batch, frame by frame.
 class GateReading {
   public:
     GateReading(const Gate& gate, std::int64_t row, c10::Device device);
 
     /// @param activation  [B, T, ...] at the gate's point
     void read(const at::Tensor& activation, const HookContext& context);
-    /// False at frames that were not read. Kept by frame, so that a step that is run again does not change
-    /// what it sees.
+    /// False at frames that were not read. Stored by frame, so that repeating a step changes nothing.
     bool is_open(std::int64_t frame) const;
 
   private:

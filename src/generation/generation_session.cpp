@@ -24,12 +24,12 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 
 void SessionOptions::validate(const Manifest& manifest) const {
     sampling.validate();
-    if (prefill_chunk < 1) throw UsageError("a step takes at least one column of given codes");
+    if (prefill_chunk < 1) throw UsageError("prefill_chunk must be at least 1");
     if (num_frames <= 0) throw UsageError("a clip needs at least one frame: choose a longer duration");
     const WindowShape shape = windows.value_or(WindowShape::of(manifest));
     if (shape.length > manifest.max_frames() || shape.stride < 1 ||
         (num_frames > shape.length && shape.stride >= shape.length))
-        throw UsageError("a window has to fit the model's positions, and its stride the window");
+        throw UsageError("a window must fit into the model's positions, and its stride into the window");
 }
 
 std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests) {
@@ -77,7 +77,7 @@ GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequ
     begin_window(first);
 }
 
-/// Forgets all but the codes; the cache is written anew, from its start.
+/// Forgets everything except the codes; the cache is rewritten from its start.
 void GenerationSession::begin_window(std::size_t index) {
     window_ = index;
     const Window& window = windows_[window_];
@@ -89,7 +89,7 @@ void GenerationSession::begin_window(std::size_t index) {
     enter_section();
 }
 
-/// Prompts and steering of the frame that comes next, if another section than before holds there.
+/// Changes prompts and steering if a new section begins at the next frame.
 void GenerationSession::enter_section() {
     const std::int64_t frame = windows_[window_].first + position_;
     const auto next = std::upper_bound(section_starts_.begin(), section_starts_.end(), frame);
@@ -136,7 +136,7 @@ void GenerationSession::build_rows() {
     request_of_row_ = at::tensor(request_of_row, at::kLong);
 }
 
-/// What of a melody [F, 12], which repeats, sounds from the window's start on.
+/// The part of a melody [F, 12], which repeats, from the window's start on.
 at::Tensor GenerationSession::melody_in_window(const at::Tensor& melody) const {
     const Manifest& manifest = model_.manifest();
     const ChromaFraming& framing = manifest.melody->framing;
@@ -151,11 +151,11 @@ void GenerationSession::tell(const std::vector<std::string>& prompts) {
     const bool has_melody = std::any_of(requests_.begin(), requests_.end(),
                                         [](const auto& request) { return request.melody.defined(); });
     if (prompts == told_ && (!has_melody || window_ == told_window_)) return;
-    // A prefix lies in front of the codes: it can only change where they are read anew.
+    // A prefix is in front of the codes, so it can only change where codes are read again.
     if (model_.manifest().melody && position_ > 0) return;
     told_ = prompts;
     told_window_ = window_;
-    // Text, its columns, melody. Rows that are told the same share it.
+    // Text, its columns, melody. Rows with the same condition share it.
     using Told = std::tuple<std::optional<std::string>, std::int64_t, const void*>;
     std::map<Told, std::int64_t> index;
     std::vector<RowCondition> conditions;
@@ -164,13 +164,13 @@ void GenerationSession::tell(const std::vector<std::string>& prompts) {
         const SessionRequest& request = requests_[static_cast<std::size_t>(row.request)];
         const std::string& prompt = prompts[static_cast<std::size_t>(row.request)];
         const bool is_null = row.role == RowRole::kNull;
-        std::optional<std::string> text;  // none: the null state
+        std::optional<std::string> text;  // empty: the null state
         if (is_null) {
             text = request.negative_prompt;
         } else if (!request.unconditional) {
             text = prompt;
         }
-        // The null state is as long as the prompt whose place it takes.
+        // The null state is as long as the prompt it replaces.
         const std::vector<std::int64_t> ids = model_.tokenizer.encode(text ? *text : prompt);
         RowCondition condition;
         condition.columns = std::ssize(ids);
@@ -218,7 +218,7 @@ void GenerationSession::set_steering(const std::vector<SteeringPlan>& plans) {
 
 std::int64_t GenerationSession::next_columns() const {
     if (single_steps_) return 1;
-    // Columns before those decide nothing: all that they predict is given.
+    // Earlier columns decide nothing: all they predict is given.
     if (position_ >= known_frames_) return 1;
     std::int64_t columns = std::min(options_.prefill_chunk, known_frames_ - position_);
     if (sections_begun_ < section_starts_.size()) {
@@ -259,7 +259,7 @@ StepResult GenerationSession::step() {
     return result;
 }
 
-/// Keeps the frames whose last codebook the window's `position` has decided, and hands them on.
+/// Stores the frames that the window's `position` has completed, and passes them on.
 void GenerationSession::finish_frames(std::int64_t position) {
     const std::int64_t first = windows_[window_].first;
     const std::int64_t max_delay = pattern_.num_positions() - pattern_.num_frames();
@@ -278,8 +278,8 @@ at::Tensor GenerationSession::guided(const at::Tensor& logits) const {
     return apply_guidance(conditional, logits.index_select(0, null_rows), options_.sampling.guidance_scale);
 }
 
-/// Decides what `position` predicts, for every request and each codebook whose frame is neither outside nor
-/// given.
+/// Decides what `position` predicts, for every request and each codebook whose frame is inside the clip and
+/// not given.
 void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
     std::vector<std::int64_t> books;
     for (std::int64_t k = 0; k < logits.size(1); ++k) {
@@ -299,8 +299,8 @@ void GenerationSession::draw(std::int64_t position, const at::Tensor& logits) {
     sequence_.select(2, position + 1).index_copy_(1, at::tensor(books, at::kLong), tokens);
 }
 
-/// Throws for the first request whose logits are not finite, or drops all that there are. A dropped request's
-/// rows stay in the batch, for its shape, with logits of zero.
+/// Throws for the first request whose logits are not finite, or drops all such requests. Rows of a dropped
+/// request stay in the batch, to keep its shape, with logits of zero.
 void GenerationSession::check_finite(at::Tensor& logits, const DecoderInput& input) {
     if (logits.isfinite().all().item<bool>()) return;
     const at::Tensor bad = logits.flatten(1).isfinite().all(1).logical_not().to(at::kCPU);  // [B]
@@ -317,7 +317,7 @@ void GenerationSession::check_finite(at::Tensor& logits, const DecoderInput& inp
     logits = logits.masked_fill(bad.to(logits.device()).view({-1, 1, 1, 1}), 0.0);
 }
 
-/// Runs the step again, looking at every activation, to name for each request the first that is not finite.
+/// Repeats the step with hooks at every activation, to name the first that is not finite for each request.
 std::map<std::int64_t, std::string> GenerationSession::describe_non_finite(const DecoderInput& input,
                                                                            const at::Tensor& bad_rows) {
     std::map<std::int64_t, std::string> reasons;

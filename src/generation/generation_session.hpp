@@ -20,7 +20,7 @@
 
 namespace musicsteer {
 
-/// From a frame on, another prompt, other steering, or both; what is not given goes on as before.
+/// From a frame on, another prompt, other steering, or both. What is not given stays as before.
 struct RequestSection {
     std::int64_t first_frame = 0;
     std::optional<std::string> prompt;
@@ -31,7 +31,7 @@ struct RequestSection {
 struct SessionRequest {
     std::string prompt;
     bool unconditional = false;                  ///< the null text state instead of the prompt; one row only
-    std::optional<std::string> negative_prompt;  ///< takes the place of the null state in guidance
+    std::optional<std::string> negative_prompt;  ///< replaces the null state in guidance
     std::uint64_t seed = 0;
     at::Tensor
         melody;  ///< [F, 12] float32 chroma for the conditional row, or undefined: models with a prefix
@@ -40,22 +40,22 @@ struct SessionRequest {
     at::Tensor forced_codes;               ///< [K, T0] int64, or undefined: teacher forcing, continuation
 };
 
-/// What a session does when a request's activations are not finite, as under a huge alpha.
+/// What a session does if a request's activations are not finite, for example because of a huge alpha.
 enum class NonFinitePolicy {
     kThrow,
-    kDropRequest,  ///< that request fails (see failures()); the others stay as they would be, bit by bit
+    kDropRequest,  ///< that request fails (see failures()); the others keep their bits
 };
 
-/// Columns of given codes that one step takes, unless a plan looks back: then it is one.
+/// Columns of given codes in one step. If a plan looks back, it is one.
 inline constexpr std::int64_t kPrefillChunk = 64;
 
 struct SessionOptions {
     std::int64_t num_frames = 0;         ///< N of every clip
     std::optional<WindowShape> windows;  ///< none: the model's
-    /// Whether windows run whose codes are all given: only for what hooks and callers see of them.
+    /// Whether windows whose codes are all given are run. Only hooks and callers need this.
     bool run_given_windows = true;
     SamplingOptions sampling;
-    std::int64_t prefill_chunk = kPrefillChunk;  ///< columns of given codes that one step may take
+    std::int64_t prefill_chunk = kPrefillChunk;  ///< most columns of given codes in one step
     std::int64_t text_length = 0;                ///< pad texts to at least this; see text_length_for
     NonFinitePolicy on_non_finite = NonFinitePolicy::kThrow;
     std::stop_token stop;
@@ -64,16 +64,16 @@ struct SessionOptions {
     void validate(const Manifest& manifest) const;
 };
 
-/// Text states are padded to a multiple of this, so that a prompt's bits rarely depend on its companions'
-/// length.
+/// Text states are padded to a multiple of this, so that a prompt's bits rarely depend on the length of
+/// others.
 inline constexpr std::int64_t kTextBucket = 32;
-/// The padded text length that holds every one of these requests' texts. Batches of one run share it.
+/// The padded text length for all of these requests' texts. All batches of a run share it.
 std::int64_t text_length_for(const Tokenizer& tokenizer, std::span<const SessionRequest> requests);
-/// The same of one prompt.
+/// The same for one prompt.
 std::int64_t text_length_for(const Tokenizer& tokenizer, const std::string& prompt,
                              const std::optional<std::string>& negative_prompt);
 
-/// What one step computed.
+/// The result of one step.
 struct StepResult {
     Window window;
     std::int64_t position = 0;  ///< first column, in the window
@@ -84,29 +84,29 @@ struct StepResult {
 /// Owns rows, caches and position of a batch while it is generated. Rows are the requests' conditional rows
 /// in order, then their null rows. One step is one decoder call for all of them.
 ///
-/// A clip that is longer than the model's window is generated in several, one after the other: each begins
-/// with an empty cache and codes of the one before it, which are given to it as a continuation's are. Hooks
-/// stay; times, noise and sections count in the clip's frames.
+/// A clip that is longer than the model's window is generated in several windows. Each begins with an empty
+/// cache and is given the last codes of the one before, as in a continuation. Hooks stay registered. Times,
+/// noise and sections count in the clip's frames.
 class GenerationSession {
   public:
     /// @throws UsageError, InputError (an unusable prompt), ModelError, ResourceError, Interrupted
     GenerationSession(const Model& model, std::vector<SessionRequest> requests,
                       const SessionOptions& options);
 
-    /// Every frame is decided, or every request has failed.
+    /// True if every frame is decided, or every request has failed.
     bool done() const {
         return position_ >= pattern_.num_positions() || failures_.size() == requests_.size();
     }
-    /// The share of its steps that is done.
+    /// Share of steps done, 0 to 1.
     double progress() const;
     /// Runs the next column, or the next chunk of given ones.
-    /// @throws ModelError naming frame, hook point and prompt if an activation is not finite, unless the
-    /// request is to be dropped. @throws ResourceError, Interrupted
+    /// @throws ModelError naming frame, hook point and prompt if an activation is not finite, unless such
+    /// requests are dropped. @throws ResourceError, Interrupted
     StepResult step();
-    /// Requests that were dropped, and why. Their codes mean nothing.
+    /// Dropped requests, and why. Their codes are meaningless.
     const std::map<std::int64_t, std::string>& failures() const { return failures_; }
 
-    /// In the present window.
+    /// In the current window.
     std::int64_t position() const { return position_; }
     std::int64_t num_positions() const { return pattern_.num_positions(); }
     /// Frames from the start whose codes are known in every codebook.
@@ -155,14 +155,14 @@ class GenerationSession {
     std::vector<std::int64_t> section_starts_;  ///< of all requests, each once, ascending
     std::size_t sections_begun_ = 0;
     std::optional<SteeringHooks> steering_;
-    bool single_steps_ = false;  ///< columns, since a gate needs the frame before
+    bool single_steps_ = false;  ///< one column a step, because a gate needs the previous frame
 
     std::vector<Row> rows_;
-    std::vector<std::int64_t> null_row_of_request_;  ///< its own row where it has none
+    std::vector<std::int64_t> null_row_of_request_;  ///< its own row if it has none
     at::Tensor request_of_row_;                      ///< [B] int64 on the CPU
     DecoderState state_;
-    std::vector<std::string> told_;   ///< the prompts that it knows
-    std::size_t told_window_ = 0;     ///< where it was told them
+    std::vector<std::string> told_;   ///< the decoder's current prompts
+    std::size_t told_window_ = 0;     ///< the window in which they were given
     at::Tensor codes_;                ///< [R, K, N] int64 on the CPU
     std::int64_t forced_frames_ = 0;  ///< T0
     std::int64_t finished_frames_ = 0;

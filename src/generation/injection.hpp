@@ -11,10 +11,10 @@
 
 namespace musicsteer {
 
-/// Lets a vector steer only while the cosine between the activation of a clip's conditional row at a hook
-/// point and a direction lies below, or above, a threshold. What is read is what recorders see. It acts on
-/// places that run later in the same frame, and on its own place and earlier ones from the next frame; before
-/// it has read anything it is shut. After CAST (arXiv 2409.05907) and SMITIN (arXiv 2404.02252).
+/// Lets a vector steer only while the cosine between a direction and the activation of the clip's conditional
+/// row at a hook point is below, or above, a threshold. It reads what recorders see. It acts on later hook
+/// points in the same frame, and on its own and earlier ones in the next frame. Until it has read a frame it
+/// is shut. After CAST (arXiv 2409.05907) and SMITIN (arXiv 2404.02252).
 struct Gate {
     HookPoint point = HookPoint::embed();
     at::Tensor direction;  ///< [D] float32
@@ -26,20 +26,20 @@ struct Gate {
 struct Injection {
     HookPoint point = HookPoint::embed();
     at::Tensor vector;      ///< [D] float32; zero outside of the mask
-    double strength = 0.0;  ///< what stands before the schedule: alpha in multiples of `vector`, 1 for clamp
+    double strength = 0.0;  ///< factor of the schedule: alpha in multiples of `vector`, 1 for clamp
     SteeredRows rows = SteeredRows::kBoth;
     SteeringMode mode = SteeringMode::kAdd;
     double value = 0.0;  ///< of mode clamp
     Course course{};
     std::optional<Gate> gate{};
-    at::Tensor mask{};  ///< [D] bool: the only numbers that change (those of chosen heads); undefined: all
+    at::Tensor mask{};  ///< [D] bool: the numbers that may change (those of the chosen heads); undefined: all
 };
 
-/// Everything that is done to one request's activations. At one hook point, in this order.
+/// All injections of one request. At the same hook point they act in this order.
 using SteeringPlan = std::vector<Injection>;
 
-/// True if a gate acts on its own place or an earlier one, which it does from the next frame on: columns then
-/// have to be taken one by one.
+/// True if a gate acts on its own hook point or an earlier one, and so on the next frame. Columns must then
+/// be run one by one.
 bool needs_single_steps(const SteeringPlan& plan);
 
 }  // namespace musicsteer

@@ -7,7 +7,7 @@
 namespace musicsteer {
 namespace {
 
-/// Which columns of a call lie in the range: first and how many.
+/// The columns of a call that are in the range: first and count.
 struct Columns {
     std::int64_t first = 0;
     std::int64_t count = 0;

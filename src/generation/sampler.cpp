@@ -15,7 +15,7 @@ namespace {
 constexpr double kNegativeInfinity = -std::numeric_limits<double>::infinity();
 /// More codebooks than any MusicGen has, so that frames and codebooks never share a Philox subsequence.
 constexpr std::uint64_t kMaxCodebooks = 256;
-/// Far below this, logits / temperature overflows float32.
+/// Far below this, logits / temperature overflow float32.
 constexpr double kMinTemperature = 1e-6;
 
 at::Tensor keep_top_k(const at::Tensor& logits, std::int64_t k) {
@@ -38,7 +38,7 @@ at::Tensor keep_top_p(const at::Tensor& logits, double p) {
 void SamplingOptions::validate() const {
     if (!std::isfinite(guidance_scale)) throw UsageError("guidance must be a finite number (1 turns it off)");
     if (top_k < 0) throw UsageError("top-k must be 0 (off) or more, not " + std::to_string(top_k));
-    if (!(top_p >= 0.0 && top_p <= 1.0)) throw UsageError("top-p must lie in [0, 1] (0 turns it off)");
+    if (!(top_p >= 0.0 && top_p <= 1.0)) throw UsageError("top-p must be in [0, 1] (0 turns it off)");
     if (!(temperature >= kMinTemperature) || !std::isfinite(temperature)) {
         throw UsageError(
             "temperature must be a finite number of at least 1e-6 (for greedy decoding use top-k 1)");

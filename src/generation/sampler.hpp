@@ -12,17 +12,17 @@ namespace musicsteer {
 /// Classifier-free guidance: null + scale x (conditional - null).
 at::Tensor apply_guidance(const at::Tensor& conditional, const at::Tensor& null, double scale);
 
-/// Temperature, then top-k, then top-p, in transformers' order; what is filtered out becomes -infinity.
+/// Temperature, then top-k, then top-p, in transformers' order. Filtered tokens become -infinity.
 /// @param logits  [..., V] float32
 at::Tensor filter_logits(const at::Tensor& logits, const SamplingOptions& options);
 
 /// Gumbel noise of one draw, keyed by (seed, frame, codebook, token): Philox 4x32-10 with key `seed`,
-/// subsequence frame x 256 + codebook, and counter by token. The same on every device, wherever a clip stands
-/// in a batch.
+/// subsequence frame x 256 + codebook, and counter by token. The same on every device and at any place in a
+/// batch.
 /// @param out  [V]
 void gumbel_noise(std::uint64_t seed, std::int64_t frame, std::int64_t codebook, std::span<float> out);
 
-/// One draw to make: whose seed, and which frame of which codebook it decides.
+/// Key of a draw: the seed, frame and codebook.
 struct DrawKey {
     std::uint64_t seed = 0;
     std::int64_t frame = 0;

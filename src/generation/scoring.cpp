@@ -17,7 +17,7 @@ struct Sums {
     at::Tensor nll;  // [R]
 };
 
-/// Requests, steered, and then the same without steering.
+/// The requests with steering, followed by the same requests without.
 std::vector<SessionRequest> both_ways(const std::vector<SessionRequest>& requests) {
     std::vector<SessionRequest> twice = requests;
     for (SessionRequest plain : requests) {
@@ -66,7 +66,7 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     if (options.batch_size < std::ssize(requests)) throw UsageError("more clips than a batch to score");
     for (const SessionRequest& request : requests) {
         if (!request.forced_codes.defined() || request.forced_codes.dim() != 2)
-            throw UsageError("a clip is scored on its codes, [K, N]: none were given");
+            throw UsageError("a clip to score has no codes [K, N]");
     }
     SessionOptions session_options;
     session_options.num_frames = requests.front().forced_codes.size(1);
@@ -78,8 +78,8 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     std::vector<ClipScore> scores(requests.size());
     const at::Tensor& given = requests.front().forced_codes;
     const double codes = static_cast<double>(given.size(0) * (given.size(1) - options.first_frame));
-    // Plans that look back make their batch take columns one by one, which gives other last bits than chunks,
-    // so they stay among themselves: a score must not depend on companions.
+    // Plans that look back run columns one by one, which gives other last bits than chunks. So they get
+    // batches of their own: a score must not depend on the other clips.
     for (const bool looking_back : {false, true}) {
         std::vector<std::size_t> places;
         std::vector<SessionRequest> batch;
@@ -108,7 +108,8 @@ std::vector<ScoreOrFailure> score_each_clip(const Model& model, std::span<const 
     } catch (const ModelError& error) {
         if (requests.size() == 1) return {{std::nullopt, error.what()}};
     }
-    for (std::size_t i = 0; i < requests.size(); ++i) {  // one of them: the others are scored without it
+    // One by one, so that one failure does not affect the others
+    for (std::size_t i = 0; i < requests.size(); ++i) {
         results.push_back(score_each_clip(model, requests.subspan(i, 1), options).front());
     }
     return results;

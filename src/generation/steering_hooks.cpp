@@ -14,7 +14,7 @@
 namespace musicsteer {
 namespace {
 
-/// A gate as one injection heeds it: what it reads decides in the same frame only if it is read before.
+/// A gate as applied to one injection. Its reading decides in the same frame only if it is read earlier.
 struct GateView {
     std::shared_ptr<const GateReading> reading;  ///< none: no gate
     std::int64_t delay = 0;                      ///< in frames
@@ -37,10 +37,10 @@ bool are_constant_additions(const std::vector<Term>& terms) {
     });
 }
 
-/// The usual case: for each steered row, the sum of its vectors, at every frame alike. The others get -0:
-/// one addition for the whole batch is faster than one for each of some rows.
+/// The usual case: for each steered row the sum of its vectors, the same at every frame. Other rows get -0,
+/// because one addition for the whole batch is faster than one for each steered row.
 EditHook add_constants(const std::vector<Term>& terms, std::int64_t batch, c10::Device device) {
-    // -0 is what leaves every number as it is, itself included.
+    // Adding -0 leaves every number unchanged, including -0.
     at::Tensor delta = at::full({batch, 1, terms.front().injection->vector.numel()}, -0.0F);
     for (const Term& term : terms) delta[term.row][0].add_(term.injection->vector * term.injection->strength);
     return [delta = delta.to(device)](const at::Tensor& activation, const HookContext&) {
@@ -49,8 +49,8 @@ EditHook add_constants(const std::vector<Term>& terms, std::int64_t batch, c10::
     };
 }
 
-/// One operation on some rows of a batch. It is computed for all rows and kept for those that it is meant
-/// for, so that a row's bits do not depend on which others are steered.
+/// An operation on some rows of a batch. It is computed for all rows and kept for those rows, so that a row's
+/// bits do not depend on which others are steered.
 class Operation {
   public:
     Operation(SteeringMode mode, std::int64_t batch, double frame_rate_hz)
@@ -58,7 +58,7 @@ class Operation {
 
     void add(const Term& term) { terms_.push_back(term); }
 
-    /// Lays out the vectors once all terms are there.
+    /// Lays out the vectors after all terms are added.
     void finish(c10::Device device) {
         const std::int64_t width = terms_.front().injection->vector.numel();
         vectors_ = at::zeros({batch_, 1, width}, at::kFloat);
@@ -71,7 +71,7 @@ class Operation {
             if (injection->mask.defined()) mask[row][0].copy_(injection->mask);
             factors_of_row_.push_back({row, adds() ? 1.0 : injection->strength, injection->course, gate});
         }
-        terms_.clear();  // they point into plans that need not outlive this
+        terms_.clear();  // they point into plans that may not outlive this
         vectors_ = vectors_.to(device);
         values_ = values_.to(device);
         if (!mask.all().item<bool>()) mask_ = mask.to(device);
@@ -94,7 +94,7 @@ class Operation {
 
     bool adds() const { return mode_ == SteeringMode::kAdd || mode_ == SteeringMode::kAddRenorm; }
 
-    /// [B, T, 1]: zero where nothing is done.
+    /// [B, T, 1]: zero where nothing changes.
     at::Tensor factors_at(const HookContext& context) const {
         at::Tensor factors = at::zeros({batch_, context.columns, 1}, at::kFloat);
         auto cells = factors.accessor<float, 3>();
@@ -133,7 +133,7 @@ class Operation {
     at::Tensor mask_;     ///< [B, 1, D] bool, what may change; undefined: everything
 };
 
-/// A row's injections one after the other, those of all rows that have the same place and mode together.
+/// Injections in order; those of all rows with the same place and mode are combined.
 EditHook do_in_order(const std::vector<Term>& terms, std::int64_t batch, double frame_rate_hz,
                      c10::Device device) {
     std::map<std::int64_t, std::int64_t> count_of_row;
@@ -155,7 +155,7 @@ EditHook do_in_order(const std::vector<Term>& terms, std::int64_t batch, double 
     };
 }
 
-/// The gates of a batch, each read once for a request however many injections heed it.
+/// The gates of a batch. Each is read once for a request, however many injections use it.
 class Gates {
   public:
     Gates(HookRegistry& hooks, std::span<const Row> rows, c10::Device device)
@@ -202,7 +202,7 @@ bool needs_single_steps(const SteeringPlan& plan) {
 
 SteeringHooks::SteeringHooks(HookRegistry& hooks, const std::vector<SteeringPlan>& plans,
                              std::span<const Row> rows, double frame_rate_hz, c10::Device device) {
-    // By row, not by batch: what the companions do must not decide how a row is computed.
+    // By row, not by batch: other rows must not influence how a row is computed.
     std::map<HookPoint, std::vector<Term>> constant_at, ordered_at;
     Gates gates(hooks, rows, device);
     for (std::size_t row = 0; row < rows.size(); ++row) {

@@ -10,7 +10,7 @@
 
 namespace musicsteer {
 
-/// Edit hooks that do each request's plan to its rows. Injections of strength zero are skipped, also at
+/// Edit hooks that apply each request's plan to its rows. Injections of strength zero are skipped, also at
 /// single frames, so alpha 0 is bit-identical to no steering.
 class SteeringHooks {
   public:

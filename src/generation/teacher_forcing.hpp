@@ -8,10 +8,10 @@
 
 namespace musicsteer {
 
-/// What T columns should predict of clips whose codes are given.
+/// The targets of T columns for clips whose codes are given.
 struct CodeTargets {
     at::Tensor valid;   ///< [K, T] float64: 1 where a column predicts a frame of the codebook, else 0
-    at::Tensor wanted;  ///< [R, K, T] int64: the codes; 0 where none is predicted
+    at::Tensor wanted;  ///< [R, K, T] int64: the codes; 0 where nothing is predicted
 };
 
 /// @param codes  [R, K, N]; @param first  position of the first column

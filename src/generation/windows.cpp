@@ -9,7 +9,7 @@
 namespace musicsteer {
 namespace {
 
-constexpr double kDefaultStride = 0.6;  // of a window's length
+constexpr double kDefaultStride = 0.6;  // share of the window's length
 
 }  // namespace
 
@@ -20,10 +20,9 @@ WindowShape WindowShape::of(const Manifest& manifest, std::optional<double> stri
     shape.stride = stride_s ? manifest.frames_of(*stride_s)
                             : std::max<std::int64_t>(1, static_cast<std::int64_t>(std::llround(frames)));
     if (stride_s && (shape.stride < 1 || shape.stride >= shape.length)) {
-        throw UsageError(
-            "the stride must be at least a frame and shorter than the model's window of " +
-            to_text(static_cast<double>(shape.length) / manifest.codec.frame_rate_hz) +
-            " s: what a window shares with the one before it is all that it hears of the music so far");
+        throw UsageError("the stride must be at least a frame and shorter than the model's window of " +
+                         to_text(static_cast<double>(shape.length) / manifest.codec.frame_rate_hz) +
+                         " s, because a window hears only what it shares with the one before");
     }
     return shape;
 }

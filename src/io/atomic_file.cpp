@@ -28,8 +28,7 @@ fs::path folder_of(const fs::path& path) {
     return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
-// Devices and pipes (/dev/stdout, /dev/null) are written to as they are: renaming over them would destroy
-// them.
+// Devices and pipes (/dev/stdout, /dev/null) are written to directly: a rename would replace them.
 bool is_stream(const fs::path& path) {
     std::error_code ignored;
     const fs::file_status status = fs::status(path, ignored);
@@ -45,7 +44,7 @@ void check_target(const fs::path& path, Overwrite overwrite) {
         throw OutputError(path.string() + ": expected the name of a file, found a folder");
     if (is_stream(path)) return;
     if (fs::exists(status) && !fs::is_regular_file(status)) {
-        throw OutputError(path.string() + ": expected the name of a file, found something that is none");
+        throw OutputError(path.string() + ": expected the name of a file, found something else");
     }
     if (overwrite == Overwrite::kRefuse) refuse_existing(path);
 }
@@ -65,7 +64,7 @@ int rename_replacing(const fs::path& from, const fs::path& to) {
     return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
 }
 
-// Renames without replacing; returns 0 or errno. Not every file system knows RENAME_NOREPLACE, nor links.
+// Renames without replacing; returns 0 or errno. Not every file system has RENAME_NOREPLACE or links.
 int rename_no_replace(const fs::path& from, const fs::path& to) {
     if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
     if (errno != EINVAL && errno != ENOSYS) return errno;
@@ -79,8 +78,8 @@ int rename_no_replace(const fs::path& from, const fs::path& to) {
     return rename_replacing(from, to);
 }
 
-// Makes the new name survive a power cut. The file is complete by now, so a folder that cannot be synced is
-// no error.
+// Makes the new name survive a power cut. The file is complete, so a folder that cannot be synced is not an
+// error.
 void sync_folder(const fs::path& folder) {
     const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
@@ -121,7 +120,7 @@ AtomicFile::AtomicFile(fs::path target, Overwrite overwrite)
     }
     std::error_code error;
     fs::create_directories(folder_of(target_), error);
-    if (error) fail(target_, "its folder cannot be made", error.value());
+    if (error) fail(target_, "its folder cannot be created", error.value());
     constexpr int kTries = 8;
     for (int i = 0; i < kTries && fd_ < 0; ++i) {
         temporary_ = temporary_name(target_);

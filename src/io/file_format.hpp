@@ -7,13 +7,13 @@
 
 namespace musicsteer {
 
-/// What a file of ours says of itself, so that later versions can tell what they read.
+/// Format name and versions that a file states, so that later versions know what they read.
 struct FileFormat {
     const char* name;
     int version = 1;
     int oldest_reader = 1;  ///< the lowest version whose programs can read it
 
-    /// {"format", "format_version", "oldest_reader"}, to which a file adds its content.
+    /// {"format", "format_version", "oldest_reader"}, which a file adds to its content.
     nlohmann::json stamp() const;
 
     /// @throws InputError unless the file is of this format and for programs of this version.

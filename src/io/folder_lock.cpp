@@ -24,7 +24,7 @@ FolderLock::FolderLock(const std::filesystem::path& lock_file, Kind kind) {
     ::close(fd_);
     if (error == EWOULDBLOCK) {
         throw OutputError(folder +
-                          ": another process is at work in this folder; wait for it, or give each a folder "
+                          ": another process is using this folder; wait for it, or give each a folder "
                           "of its own (--shard) and join them with --merge");
     }
     throw OutputError(folder + ": cannot be locked: " + std::generic_category().message(error));

@@ -4,13 +4,13 @@
 
 namespace musicsteer {
 
-/// A lock that the system lets go when the process ends, however it ends (flock).
+/// A lock (flock) that the system releases when the process ends, however it ends.
 class FolderLock {
   public:
     enum class Kind { kWriter, kReader };
 
-    /// A writer makes the lock file; for a reader without one there is nothing to wait for.
-    /// @throws OutputError if another process holds it, or it cannot be made
+    /// A writer creates the lock file. A reader that finds none does not wait.
+    /// @throws OutputError if another process holds it, or it cannot be created
     FolderLock(const std::filesystem::path& lock_file, Kind kind);
     ~FolderLock();
     FolderLock(const FolderLock&) = delete;

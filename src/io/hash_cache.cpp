@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 std::optional<fs::path> cache_folder() {
-    // The XDG base directory specification: a path that is not absolute is to be ignored.
+    // The XDG base directory specification: a relative path is ignored.
     if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && fs::path(xdg).is_absolute()) {
         return fs::path(xdg) / "musicsteer";
     }
@@ -30,7 +30,7 @@ std::optional<fs::path> cache_folder() {
     return std::nullopt;
 }
 
-// What a remembered hash belongs to; compared as a whole.
+// Identifies the file that a remembered hash belongs to.
 json key_of(const fs::path& path) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) {
@@ -54,7 +54,7 @@ std::optional<std::string> remembered_hash(const fs::path& entry, const json& ke
 void remember_hash(const fs::path& entry, const json& key, const std::string& sha256) {
     try {
         write_file_atomically(entry, json{{"key", key}, {"sha256", sha256}}.dump() + "\n", Overwrite::kAllow);
-    } catch (const OutputError&) {  // a cache that cannot be written costs time only
+    } catch (const OutputError&) {  // without the cache, only time is lost
     }
 }
 
@@ -65,7 +65,8 @@ std::string cached_sha256_of_file(const fs::path& path) {
     std::error_code error;
     const fs::path absolute = fs::canonical(path, error);
     if (!folder || error) return sha256_of_file(path);
-    // The key is taken before the file is read: a file that changes meanwhile is hashed again next time.
+    // The key is computed before the file is read, so a file that changes meanwhile is hashed again next
+    // time.
     const json key = key_of(absolute);
     const fs::path entry = *folder / ("sha256-" + key.at("path").get<std::string>().substr(0, 32) + ".json");
     if (auto sha256 = remembered_hash(entry, key)) return *sha256;

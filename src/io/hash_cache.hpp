@@ -6,9 +6,8 @@
 namespace musicsteer {
 
 /// SHA-256 of a file, computed once for each (absolute path, size, time of modification in ns) and remembered
-/// in the user's cache folder: $XDG_CACHE_HOME/musicsteer, else ~/.cache/musicsteer. Where that cannot be
-/// read or written, the file is just hashed again. A file changed in place with its size and time kept goes
-/// unnoticed.
+/// in the user's cache folder: $XDG_CACHE_HOME/musicsteer, else ~/.cache/musicsteer. If that cannot be read
+/// or written, the file is hashed again. A change that keeps size and time is not noticed.
 /// @throws InputError if the file itself can't be read.
 std::string cached_sha256_of_file(const std::filesystem::path& path);
 

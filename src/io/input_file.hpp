@@ -7,7 +7,7 @@
 
 namespace musicsteer {
 
-/// A file that is open for reading. Every failure is an InputError with the path and the system's reason.
+/// A file open for reading. Every failure is an InputError with the path and the system's reason.
 class InputFile {
   public:
     /// @throws InputError if it does not exist, is a folder, or may not be read.
@@ -20,10 +20,10 @@ class InputFile {
     /// Size in bytes when it was opened; 0 for pipes and devices.
     std::uint64_t size() const { return size_; }
     int descriptor() const { return fd_; }
-    /// Fills the buffer as far as the file goes; a smaller result means that the file ends there. @throws
+    /// Fills the buffer as far as the file reaches; a smaller result means that the file ends there. @throws
     /// InputError
     std::size_t read(std::span<char> buffer) const;
-    /// Fills the whole buffer from `offset`. @throws InputError if the file ends before.
+    /// Fills the whole buffer from `offset`. @throws InputError if the file ends before that.
     void read_at(std::uint64_t offset, std::span<char> buffer) const;
 
   private:

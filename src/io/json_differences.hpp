@@ -5,7 +5,7 @@
 
 namespace musicsteer {
 
-/// What changed between two objects, such as "top_k was 250 and is 50, execution.device was ..."; empty if
+/// The differences between two objects, such as "top_k was 250 and is 50, execution.device was ..."; empty if
 /// they are the same.
 std::string json_differences(const nlohmann::json& before, const nlohmann::json& after);
 

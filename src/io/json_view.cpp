@@ -33,7 +33,7 @@ std::string kind_of(const json& value) {
     }
 }
 
-// A key that reads as a word stays bare: decoder.delays, but files['decoder.pt'].
+// Keys that are words are written bare: decoder.delays, but files['decoder.pt'].
 std::string member_place(const std::string& place, const std::string& key) {
     const bool word = !key.empty() && std::all_of(key.begin(), key.end(), [](char letter) {
         return letter == '_' || letter == '$' || (letter >= '0' && letter <= '9') ||
@@ -43,8 +43,8 @@ std::string member_place(const std::string& place, const std::string& key) {
     return place.empty() ? key : place + "." + key;
 }
 
-// "[json.exception.parse_error.101] parse error at line 1, column 2: ...; last read: '...'" -> the part for
-// people.
+// "[json.exception.parse_error.101] parse error at line 1, column 2: ...; last read: '...'" -> the readable
+// part.
 std::string reason_of(const json::exception& error) {
     std::string reason = error.what();
     if (const auto end = reason.find("] "); end != std::string::npos) reason.erase(0, end + 2);
@@ -54,8 +54,8 @@ std::string reason_of(const json::exception& error) {
     return reason;
 }
 
-// Refuses what json::parse would let pass. json::parse with a callback could do the same, but at each end of
-// an object it walks through the object around it, which takes minutes where that has 100,000 members.
+// Refuses what json::parse accepts. json::parse with a callback could do the same, but at each end of an
+// object it walks the enclosing object, which takes minutes if that has 100,000 members.
 class StrictChecker : public nlohmann::json_sax<json> {
   public:
     explicit StrictChecker(const std::string& origin) : origin_(origin) {}
@@ -74,7 +74,7 @@ class StrictChecker : public nlohmann::json_sax<json> {
 
     bool key(string_t& key) override {
         if (keys_.back().insert(key).second) return true;
-        throw InputError(origin_ + ": the key " + in_quotes(key) + " is there twice in one object");
+        throw InputError(origin_ + ": the key " + in_quotes(key) + " appears twice in one object");
     }
 
     bool parse_error(std::size_t, const std::string&, const json::exception& error) override {

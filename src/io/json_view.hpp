@@ -17,18 +17,18 @@ std::optional<std::size_t> find_invalid_utf8(std::string_view bytes);
 /// Checks that `bytes` are UTF-8. @throws InputError "ORIGIN: not UTF-8 at byte offset 17; ..."
 void check_utf8(std::string_view bytes, const std::string& origin);
 
-/// `bytes` without the byte-order mark that some editors put in front.
+/// `bytes` without the byte-order mark that some editors add.
 std::string_view without_byte_order_mark(std::string_view bytes);
 
-/// One value of a JSON document, with its place in it, so that every complaint says where:
+/// A value of a JSON document with its place in it, so that every error says where:
 /// "tempo.json: negative.prompts[3]: expected text, found a number". All readers throw InputError.
-/// The document that it comes from must outlive it.
+/// The document must outlive it.
 class JsonView {
   public:
     JsonView(const nlohmann::json& value, const std::string& origin, std::string place = "")
         : value_(&value), origin_(&origin), place_(std::move(place)) {}
 
-    /// The member with that key, which must be there.
+    /// The member with that key, which must exist.
     JsonView at(const std::string& key) const;
     std::optional<JsonView> find(const std::string& key) const;
     bool is_object() const { return value_->is_object(); }
@@ -43,12 +43,12 @@ class JsonView {
                          std::int64_t most = std::numeric_limits<std::int64_t>::max()) const;
     /// A finite number.
     double number() const;
-    /// A whole number that may need all 64 bits.
+    /// A whole number of up to 64 bits.
     std::uint64_t unsigned_integer() const;
     std::vector<JsonView> items() const;
     std::vector<std::pair<std::string, JsonView>> members() const;
 
-    /// Refuses an object's keys that are not among those known, with the nearest one.
+    /// Refuses unknown keys of an object, and suggests the nearest known one.
     void refuse_unknown_keys(const std::vector<std::string>& known) const;
     /// Refuses any other value, naming the first place inside that differs.
     void expect_equal(const nlohmann::json& expected) const;
@@ -63,8 +63,8 @@ class JsonView {
     std::string place_;
 };
 
-/// Parsed JSON text. Stricter than the parser underneath: UTF-8 is checked first, the same key twice is
-/// refused, and so is nesting deeper than any file of ours.
+/// Parsed JSON text. Stricter than nlohmann's parser: invalid UTF-8, duplicate keys and nesting deeper than
+/// any of our files are refused.
 class JsonDocument {
   public:
     /// @throws InputError naming the origin and line and column.

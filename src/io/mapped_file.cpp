@@ -20,7 +20,7 @@
 namespace musicsteer {
 namespace {
 
-/// What the handler of SIGBUS may look at: it can take no lock and allocate nothing.
+/// What the SIGBUS handler reads. It must not lock or allocate.
 struct Mapping {
     std::atomic<std::uintptr_t> begin{0};  ///< 0: free
     std::uintptr_t end = 0;
@@ -54,7 +54,7 @@ void on_bus_error(int signal, siginfo_t* info, void*) {
         (void)!::write(STDERR_FILENO, mapping.message, ::strlen(mapping.message));
         ::_exit(1);
     }
-    ::signal(signal, SIG_DFL);  // another reason: as if there were no handler
+    ::signal(signal, SIG_DFL);  // another cause: default handling
     ::raise(signal);
 }
 

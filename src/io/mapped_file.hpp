@@ -6,11 +6,12 @@
 
 namespace musicsteer {
 
-/// From now on, a file that is made shorter while it is mapped ends the program with a sentence that names
-/// it, and exit code 1, in place of the system's "Bus error". For a program's main: it sets a signal handler.
+/// From now on, if a mapped file is truncated, the program ends with a message that names it and exit code 1,
+/// instead of the system's "Bus error". Sets a signal handler; call it from main.
 void report_changed_mappings();
 
-/// A whole file in memory, its pages read when they are used. Writing to the bytes does not change the file.
+/// A whole file mapped into memory; pages are read when they are used. Writing to the bytes does not change
+/// the file.
 class MappedFile {
   public:
     /// @throws InputError if it cannot be opened, is empty or cannot be mapped.

@@ -13,7 +13,7 @@
 namespace musicsteer {
 namespace {
 
-/// Whether the file that is open still has that name: its last holder may have removed it.
+/// Whether the open file still has that name: its last holder may have removed it.
 bool has_name(int fd, const std::filesystem::path& file) {
     struct stat opened {
     }, named{};
@@ -27,7 +27,7 @@ OutputLock::OutputLock(const std::filesystem::path& target)
     : file_(target.parent_path() / ("." + target.filename().string() + ".lock")) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(target, error) && std::filesystem::exists(target, error))
-        return;  // /dev/null and the like take what comes
+        return;  // /dev/null and the like need no lock
     if (target.has_parent_path()) std::filesystem::create_directories(target.parent_path(), error);
     for (;;) {
         fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -41,7 +41,7 @@ OutputLock::OutputLock(const std::filesystem::path& target)
             fd_ = -1;
             throw OutputError(target.string() +
                               (reason == EWOULDBLOCK
-                                   ? ": another process is making it; wait for it, or choose another name"
+                                   ? ": another process is writing it; wait for it, or choose another name"
                                    : ": cannot be locked: " + std::generic_category().message(reason)));
         }
         if (has_name(fd_, file_)) return;

@@ -4,12 +4,12 @@
 
 namespace musicsteer {
 
-/// Keeps two processes from working on one output file: both would compute to the end, and one for nothing.
-/// Holds flock on ".NAME.lock" beside it, which goes with the lock; of a kill an empty file may stay, which
-/// holds up nobody.
+/// Keeps two processes from working on the same output file, of which one would work in vain. Holds flock on
+/// ".NAME.lock" beside it and removes that file at the end. A kill may leave the empty file, which blocks
+/// nobody.
 class OutputLock {
   public:
-    /// Makes missing parent folders. @throws OutputError if another process holds it
+    /// Creates missing parent folders. @throws OutputError if another process holds it
     explicit OutputLock(const std::filesystem::path& target);
     ~OutputLock();
     OutputLock(const OutputLock&) = delete;

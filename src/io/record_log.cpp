@@ -32,7 +32,7 @@ std::size_t for_each_whole_line(const std::filesystem::path& path,
     std::size_t count = 0;
     do {
         count = file.read(block);
-        // A record is JSON, which holds no NUL; a power cut can leave a block of them.
+        // Records are JSON and contain no NUL; a power cut can leave a block of NULs.
         const std::string_view text = std::string_view(block).substr(0, count);
         std::string_view rest = text.substr(0, text.find('\0'));
         const bool cut_off = rest.size() < text.size();

@@ -8,13 +8,13 @@
 
 namespace musicsteer {
 
-/// A file that only grows, by whole lines. A line that a kill or a full disk left unfinished at its end is
-/// cut off: by the writer that is still alive, or when the file is opened the next time.
+/// A file to which whole lines are appended. A last line left unfinished by a kill or a full disk is cut off,
+/// by the writer if it is still alive, or when the file is opened again.
 class RecordLog {
   public:
     enum class Sync { kEachLine, kNever };
 
-    /// Opens or makes the file, and repairs its end. @throws OutputError
+    /// Opens or creates the file, and repairs its end. @throws OutputError
     RecordLog(std::filesystem::path path, Sync sync);
     ~RecordLog();
     RecordLog(const RecordLog&) = delete;
@@ -22,7 +22,7 @@ class RecordLog {
 
     /// Bytes that the repair cut off.
     std::size_t repaired_bytes() const { return repaired_bytes_; }
-    /// Writes the line and its end as one. @throws OutputError; the file then is as it was before.
+    /// Writes the line and its newline at once. @throws OutputError; the file is then unchanged.
     void append(std::string_view line);
 
   private:
@@ -32,8 +32,8 @@ class RecordLog {
     std::size_t repaired_bytes_ = 0;
 };
 
-/// Goes through the whole lines of such a file without keeping them; an unfinished one at its end is left
-/// out. None for a missing file. @return the bytes of those lines
+/// Reads the whole lines of such a file without keeping them; an unfinished last line is skipped. A missing
+/// file has none. @return the bytes of those lines
 std::size_t for_each_whole_line(const std::filesystem::path& path,
                                 const std::function<void(std::string line)>& visit);
 

@@ -64,7 +64,7 @@ Dtype parse_dtype(const JsonView& view) {
     view.fail("musicsteer reads F64, F32, F16, BF16, I64, I32, U8 and BOOL, found " + in_quotes(name));
 }
 
-// The bytes that a shape takes. Sizes of 0 count as 1 in the check, as strides are computed from them too.
+// The bytes that a shape takes. Sizes of 0 count as 1 in the check, since strides are computed from them too.
 std::uint64_t bytes_of_shape(const std::vector<std::int64_t>& shape, std::uint64_t element_bytes,
                              const JsonView& view) {
     std::uint64_t product = element_bytes;
@@ -105,7 +105,7 @@ Entry parse_entry(const JsonView& view) {
     return entry;
 }
 
-// The data must fill the rest of the file with neither gaps nor overlaps. Makes the offsets those of the
+// The data must fill the rest of the file without gaps or overlaps. Turns the offsets into offsets in the
 // file.
 void place_data(Header& header, std::uint64_t data_begin, const InputFile& file) {
     std::vector<std::pair<const std::string, Entry>*> in_order;
@@ -144,8 +144,7 @@ struct OtherFormat {
 
 constexpr std::array kOtherFormats = {
     OtherFormat{"GGUF", "a GGUF file; 'musicsteer import' makes a vector file of its control vectors"},
-    OtherFormat{"version https://git-lfs",
-                "a Git LFS pointer in place of the file; fetch it by git lfs pull"},
+    OtherFormat{"version https://git-lfs", "a Git LFS pointer; fetch the file with git lfs pull"},
     OtherFormat{"PK\x03\x04",
                 "a zip archive such as torch.save and numpy.savez write; "
                 "'musicsteer import' makes a vector file of vectors in it"},
@@ -160,7 +159,7 @@ void refuse_other_formats(const InputFile& file) {
     file.read_at(0, start);
     for (const OtherFormat& other : kOtherFormats) {
         if (start.starts_with(other.start))
-            throw InputError(file.path().string() + ": no safetensors file but " + other.what);
+            throw InputError(file.path().string() + ": not a safetensors file but " + other.what);
     }
 }
 
@@ -175,7 +174,7 @@ std::string read_header_text(const InputFile& file) {
     file.read_at(0, length_bytes);
     const auto length = std::bit_cast<std::uint64_t>(length_bytes);
     if (length > kLongestHeader) {
-        throw InputError(path + ": no safetensors file, or a damaged one: its header claims " +
+        throw InputError(path + ": not a safetensors file, or damaged: its header claims " +
                          std::to_string(length) + " bytes, and at most " + std::to_string(kLongestHeader) +
                          " are allowed");
     }
@@ -217,7 +216,7 @@ at::Tensor read_tensor(const InputFile& file, const std::string& name, const Ent
     return tensor;
 }
 
-// A tensor on its way into a file.
+// A tensor to be written.
 struct StoredTensor {
     std::string name;
     Dtype dtype;

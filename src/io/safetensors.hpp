@@ -19,15 +19,15 @@ struct TensorFile {
     std::map<std::string, std::string> metadata;
 };
 
-/// Reads float16, bfloat16, float32, float64, int64, int32, uint8 and bool tensors. Nothing is allocated by a
-/// number that was not first compared with the file's size.
-/// @throws InputError if the file is missing, truncated, or its header lies: longer than 100 MB (the format's
-/// limit, for the header alone) or than the file, no JSON, overlapping, gapped or out-of-range offsets, sizes
+/// Reads float16, bfloat16, float32, float64, int64, int32, uint8 and bool tensors. No size is used for an
+/// allocation before it was compared with the file's size.
+/// @throws InputError if the file is missing or truncated, or its header is wrong: longer than the file or
+/// than 100 MB (the format's limit), not JSON, offsets that overlap, leave gaps or are out of range, sizes
 /// that contradict shapes, overflow, unknown types, duplicate names, metadata that is not text.
 TensorFile load_tensors(const std::filesystem::path& path);
 
 struct TensorInfo {
-    std::string dtype;  ///< the format's word: "F32"
+    std::string dtype;  ///< the format's name: "F32"
     std::vector<std::int64_t> shape;
 };
 struct TensorFileInfo {

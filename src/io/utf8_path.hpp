@@ -7,7 +7,7 @@
 
 namespace musicsteer {
 
-/// For paths that records will name, before any work: JSON holds UTF-8 alone. @throws UsageError
+/// Checks a path that records will contain, before any work: JSON needs UTF-8. @throws UsageError
 inline void require_utf8_path(const std::string& path) {
     if (find_invalid_utf8(path))
         throw UsageError(in_quotes(path) +

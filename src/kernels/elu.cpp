@@ -173,9 +173,10 @@ void fast_elu_in_place(at::Tensor& x) {
 int use_fast_elu(const torch::jit::Method& method) {
     register_operators();
     torch::jit::GraphFunction& function = torch::jit::toGraphFunction(method.function());
-    function.ensure_defined();  // methods of a loaded module are read when they are needed
+    function.ensure_defined();  // methods of a loaded module are compiled on demand
     const std::shared_ptr<torch::jit::Graph> graph = function.graph();
-    const torch::jit::GraphOptimizerEnabledGuard optimizer(true);  // without it, calls of one level alone
+    // Without it, only one level of calls is inlined
+    const torch::jit::GraphOptimizerEnabledGuard optimizer(true);
     torch::jit::Inline(*graph);
     return replace_calls(*graph->block());
 }

@@ -13,9 +13,9 @@ at::Tensor fast_elu(const at::Tensor& x);
 /// The same in place.
 void fast_elu_in_place(at::Tensor& x);
 
-/// Has a TorchScript method on the CPU call `fast_elu` wherever it called LibTorch's with alpha 1. To be done
-/// before its first call; what it shares with other methods stays as it was in these.
-/// @returns how many calls there were
+/// Replaces LibTorch's ELU with alpha 1 by `fast_elu` in a TorchScript method on the CPU. Call it before the
+/// method's first run. Code shared with other methods stays as it was there.
+/// @returns how many calls were replaced
 int use_fast_elu(const torch::jit::Method& method);
 
 }  // namespace musicsteer

@@ -4,9 +4,9 @@
 
 namespace musicsteer {
 
-/// A linear without bias on the CPU, the sums in float32. The weight is read as it lies, mapped file or not,
-/// once for four rows of x, and bfloat16 is widened in registers. So a row gives the same bits whatever its
-/// companions and the threads; processors with other vectors give other last bits.
+/// A linear without bias on the CPU, with sums in float32. The weight is read in place, once for four rows of
+/// x; bfloat16 is widened in registers. A row gives the same bits whatever the other rows and the number of
+/// threads. Processors with other vector sizes give other last bits.
 /// @param x  [..., I] float32
 /// @param weight  [O, I] float32 or bfloat16, contiguous
 /// @return [..., O] float32

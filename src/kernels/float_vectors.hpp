@@ -1,7 +1,7 @@
 #pragma once
 
-// GCC's and Clang's vectors of a fixed size: the same source for AVX-512, AVX2 and whatever else there is.
-// For functions that are compiled once for each of them, into which all of this is inlined.
+// GCC's and Clang's fixed-size vectors: the same source for AVX-512, AVX2 and other processors. For functions
+// that are compiled once for each, into which all of this is inlined.
 
 #include <cstdint>
 #include <cstring>

@@ -1,7 +1,7 @@
 // No include guard: int8_linear.cpp includes this once for each kind of processor, in a namespace where
 // MUSICSTEER_TARGET names the instructions.
 
-/// A row of x, finite or not, as whole numbers. @returns what one of them is worth; NaN if x is not finite
+/// Quantises a row of x. @returns the value of one step; NaN if x is not finite
 MUSICSTEER_TARGET inline float quantize(const float* x, std::int64_t count, std::int16_t* levels) {
     Floats largest{};
     Ints bad{};

@@ -23,7 +23,7 @@ LstmLayer::LstmLayer(const at::Tensor& weight_ih, const at::Tensor& weight_hh, c
     weight_ih_ = by_group(weight_ih, width_, groups_).flatten(0, 2);
     bias_ = by_group(bias, width_, groups_).flatten();
     recurrent_ = by_group(weight_hh, width_, groups_).permute({0, 3, 1, 2});
-    if (recurrent_.scalar_type() == at::kBFloat16) {  // gates in pairs, their units by turns
+    if (recurrent_.scalar_type() == at::kBFloat16) {  // pairs of gates, their units interleaved
         recurrent_ = recurrent_.view({groups_, width_, 2, 2, kLstmGroup}).transpose(3, 4);
     }
     recurrent_ = recurrent_.contiguous();

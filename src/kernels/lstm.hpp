@@ -10,9 +10,9 @@ namespace musicsteer {
 /// One LSTM layer on the CPU, run by the calling thread alone: no barrier at any step, and a row's result
 /// depends on nothing but its own input.
 ///
-/// All inputs meet their weights in one product; what is left of a step reads the recurrent weights once for
-/// up to kLstmRows rows. Units are grouped by 16, the four gates of a group beside each other, so that a
-/// group's gates, its cell and its output are computed without leaving the registers.
+/// All inputs are multiplied by their weights in one product; each step then reads the recurrent weights once
+/// for up to kLstmRows rows. Units are grouped by 16, with the four gates of a group side by side, so that a
+/// group's gates, cell and output are computed in registers.
 class LstmLayer {
   public:
     /// @param weight_ih, weight_hh  [4 width, width], gates in torch's order: input, forget, cell, output
@@ -32,7 +32,7 @@ class LstmLayer {
     std::int64_t groups_;   ///< of 16 units, the last one filled with zeros
     at::Tensor weight_ih_;  ///< [groups x 4 x 16, width]
     at::Tensor bias_;       ///< [groups x 4 x 16], of the type of weight_ih
-    at::Tensor recurrent_;  ///< as run_lstm_steps wants it
+    at::Tensor recurrent_;  ///< in the layout of run_lstm_steps
 };
 
 /// More rows would not fit the registers.

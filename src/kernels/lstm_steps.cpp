@@ -14,7 +14,7 @@ MUSICSTEER_INLINE void load_gates(const float* from, Floats (&weights)[4]) {
     for (int gate = 0; gate < 4; ++gate) weights[gate] = load(from + gate * kLstmGroup);
 }
 
-/// A bfloat16 is the upper half of a float. Two gates share a vector, so that a shift and a mask part them.
+/// A bfloat16 is the upper half of a float. Two gates share a vector; a shift and a mask separate them.
 MUSICSTEER_INLINE void load_gates(const std::uint16_t* from, Floats (&weights)[4]) {
     for (int pair = 0; pair < 2; ++pair) {
         Ints bits;

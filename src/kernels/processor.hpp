@@ -3,15 +3,15 @@
 #include <cstdlib>
 #include <string_view>
 
-// What the processor has, for functions that are compiled once for each kind of it.
-// MUSICSTEER_MAX_CPU_ISA=AVX2 hides AVX-512, and =PORTABLE all of it: for measuring and testing what other
+// Features of the processor, for functions that are compiled once for each kind.
+// MUSICSTEER_MAX_CPU_ISA=AVX2 hides AVX-512, and =PORTABLE hides both: for measuring and testing what other
 // processors run.
 
 namespace musicsteer {
 
 #if defined(__x86_64__)
 
-/// Whether the environment leaves what comes after `level` unused.
+/// Whether the environment limits the program to `level`.
 inline bool is_limited_to(std::string_view level) {
     const char* most = std::getenv("MUSICSTEER_MAX_CPU_ISA");
     return most && most == level;

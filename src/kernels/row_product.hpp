@@ -1,6 +1,6 @@
 #pragma once
 
-// What the linears here share around row_products_kernel.hpp.
+// Shared by the linears that use row_products_kernel.hpp.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -33,7 +33,7 @@ void over_outputs(const Product& product, const Part& part) {
     at::parallel_for(0, product.outputs, std::max<std::int64_t>(1, kWorthAThread / products), part);
 }
 
-/// [..., O] for x [..., I] and a weight [O, I]. @throws ModelError if they are not that
+/// [..., O] for x [..., I] and a weight [O, I]. @throws ModelError for other shapes
 inline at::Tensor empty_product(const at::Tensor& x, const at::Tensor& weight, const char* what) {
     if (x.dim() < 1 || x.size(-1) != weight.size(1) || x.scalar_type() != at::kFloat ||
         !weight.is_contiguous()) {

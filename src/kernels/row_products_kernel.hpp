@@ -1,10 +1,10 @@
 // No include guard: a kernel includes this once for each kind of processor, in a namespace where
 // MUSICSTEER_TARGET names the instructions. `Kind` is a type of weight:
 //
-//     Weight, Input, Total       of one number of the weight, of x and of a sum
+//     Weight, Input, Total       types of a number of the weight, of x and of a sum
 //     Numbers, Sums              vectors of kLane
 //     kTile                      rows of the weight that fit into the registers with four rows of x
-//     kColumns                   numbers of a row that are summed before the lanes are added up
+//     kColumns                   numbers of a row that are summed before lanes are added up
 //     load, widen                Input and Weight to Numbers
 //     add_products, total        Sums + Numbers x Numbers; the lanes added up
 
@@ -13,11 +13,11 @@ template <class Kind, int Outputs, int Rows, class Product>
 MUSICSTEER_TARGET inline void multiply_tile(const Product& p, std::int64_t output, std::int64_t row) {
     using Weight = typename Kind::Weight;
     using Total = typename Kind::Total;
-    constexpr int kLine = 64 / sizeof(Weight);  // of the cache
+    constexpr int kLine = 64 / sizeof(Weight);  // numbers in a cache line
     constexpr int kLane = Kind::kLane;
     const Weight* weight = p.weight + output * p.inputs;
     const typename Kind::Input* x = p.x + row * p.inputs;
-    const std::int64_t next = Outputs * p.inputs;  // where the tile after this one starts
+    const std::int64_t next = Outputs * p.inputs;  // start of the next tile
     Total totals[Outputs][Rows] = {};
     for (std::int64_t first = 0; first < p.inputs; first += Kind::kColumns) {
         const std::int64_t last = std::min(first + Kind::kColumns, p.inputs);
@@ -54,7 +54,7 @@ MUSICSTEER_TARGET inline void multiply_tile(const Product& p, std::int64_t outpu
     }
 }
 
-/// All rows of x with `Outputs` rows of the weight, which stay in the cache meanwhile.
+/// All rows of x with `Outputs` rows of the weight, which stay in the cache.
 template <class Kind, int Outputs, class Product>
 MUSICSTEER_TARGET inline void multiply_rows(const Product& p, std::int64_t output) {
     std::int64_t row = 0;

@@ -32,7 +32,7 @@ struct Head {
 /// All rows and heads of a call; strides count numbers.
 template <typename Number>
 struct Heads {
-    std::int64_t count, size, columns;  ///< heads in a row, numbers in each, keys that each sees
+    std::int64_t count, size, columns;  ///< heads in a row, numbers in each, keys that each attends to
     const float* query;
     std::int64_t query_strides[2];  ///< of rows and heads
     const Number* keys;
@@ -101,7 +101,7 @@ void attend_anywhere(const Heads<Number>& heads, std::int64_t first, std::int64_
         const Head<Number> head = heads.at(cell);
         scale_query(head.query, heads.size, query.data());
         for (std::int64_t j = 0; j < heads.columns; ++j) {
-            double sum = 0;  // one after the other: float32 would lose more than the sums of a vector's lanes
+            double sum = 0;  // in double: a sequential float32 sum would lose more than a vector's lanes do
             for (std::int64_t i = 0; i < heads.size; ++i)
                 sum += query[static_cast<std::size_t>(i)] * static_cast<float>(head.keys[j * heads.size + i]);
             scores[static_cast<std::size_t>(j)] = static_cast<float>(sum);
@@ -202,7 +202,7 @@ void check_columns(const at::Tensor& tensor, std::int64_t rows, std::int64_t cou
                    std::int64_t size, const std::string& where) {
     check_shape(tensor, {rows, count, columns, size}, where);
     if (tensor.stride(3) != 1 || tensor.stride(2) != size)
-        throw ModelError("[" + where + "] expected each head's columns one after the other");
+        throw ModelError("[" + where + "] expected the columns of each head to be contiguous");
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ MUSICSTEER_TARGET inline void attend(const Heads<Number>& heads, std::int64_t fi
     }
 }
 
-/// @returns false if heads of that size do not fill vectors.
+/// @returns false if the head size is not a multiple of the vector size.
 template <typename Number>
 MUSICSTEER_TARGET inline bool attend_by_size(const Heads<Number>& heads, std::int64_t first,
                                              std::int64_t last) {

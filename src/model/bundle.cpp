@@ -42,7 +42,7 @@ void check_hash(const fs::path& path, const FileRecord& record) {
     }
 }
 
-// LibTorch's messages go on with stack traces; the first line is the one for people.
+// LibTorch's messages continue with stack traces; only the first line is for people.
 std::string first_line(const std::string& message) {
     constexpr std::size_t kLongest = 160;
     const std::string line = message.substr(0, message.find('\n'));
@@ -60,8 +60,8 @@ bool is_available(c10::Device device) {
     return device.index() < count && count > 0;
 }
 
-/// cuDNN computes convolutions and LSTMs with 10 bits of mantissa (TF32) unless told otherwise, and may take
-/// another algorithm each time.
+/// By default cuDNN computes convolutions and LSTMs with 10 bits of mantissa (TF32) and may choose another
+/// algorithm each time.
 void use_exact_products() {
     at::globalContext().setAllowTF32CuDNN(false);
     at::globalContext().setAllowTF32CuBLAS(false);
@@ -108,7 +108,7 @@ torch::jit::Module Bundle::load_module(const std::string& file_name) const {
                             " (" + first_line(error.what_without_backtrace()) + ")");
     } catch (const c10::Error& error) {
         fail_to_load(path, error.what_without_backtrace());
-    } catch (const std::exception& error) {  // TorchScript's own ErrorReport is no c10::Error
+    } catch (const std::exception& error) {  // TorchScript's ErrorReport is not a c10::Error
         fail_to_load(path, error.what());
     }
 }
@@ -117,7 +117,7 @@ c10::Device parse_device(const std::string& name) {
     if (name == "cpu") return c10::kCPU;
     const std::string expected = "device: expected cpu, cuda or cuda:N, found " + in_quotes(name);
     if (name != "cuda" && !name.starts_with("cuda:")) throw UsageError(expected);
-    std::int8_t index = -1;  // the current one
+    std::int8_t index = -1;  // the current device
     if (name != "cuda") {
         const char* const end = name.data() + name.size();
         const auto [stop, error] = std::from_chars(name.data() + 5, end, index);

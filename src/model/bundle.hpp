@@ -11,8 +11,7 @@
 namespace musicsteer {
 
 struct BundleOptions {
-    /// Hash each file, once for each (path, size, mtime): the result is remembered in
-    /// $XDG_CACHE_HOME/musicsteer or
+    /// Hash each file, once for each (path, size, mtime). Results are cached in $XDG_CACHE_HOME/musicsteer or
     /// ~/.cache/musicsteer. Sizes are always checked.
     bool verify = true;
     c10::Device device = c10::kCPU;
@@ -21,7 +20,7 @@ struct BundleOptions {
 /// A model directory: the manifest and the only place where TorchScript files are loaded.
 class Bundle {
   public:
-    /// Checks the manifest, that every file is there with the size it names, and (once) its hash.
+    /// Checks the manifest, that every file exists with the stated size, and (once) its hash.
     /// @throws InputError naming the file and what is wrong with it.
     static Bundle open(const std::filesystem::path& directory, const BundleOptions& options = {});
 
@@ -31,8 +30,8 @@ class Bundle {
     std::filesystem::path file(const std::string& name) const { return directory_ / name; }
 
     /// Loads one module onto the device, in evaluation mode.
-    /// @throws InputError if the manifest does not list it or it is no TorchScript file; @throws ModelError
-    /// if the device is not available; @throws ResourceError if the device's memory is too small.
+    /// @throws InputError if the manifest does not list it or it is not a TorchScript file; @throws
+    /// ModelError if the device is not available; @throws ResourceError if the device's memory is too small.
     torch::jit::Module load_module(const std::string& file_name) const;
 
   private:

@@ -13,8 +13,8 @@
 namespace musicsteer {
 namespace {
 
-/// Codes [B, K, T] as the tracks that the codec knows, [parts x B, K / parts, T]: codebooks of left and right
-/// interleave.
+/// Codes [B, K, T] as the codec's tracks, [parts x B, K / parts, T]: codebooks of left and right are
+/// interleaved.
 at::Tensor tracks_of(const at::Tensor& codes, std::int64_t parts) {
     std::vector<at::Tensor> tracks;
     for (std::int64_t part = 0; part < parts; ++part)

@@ -14,7 +14,7 @@ namespace musicsteer {
 class CodecPipeline;
 struct CodecStages;
 
-/// Decodes one clip while its codes come; the samples are those of Codec::decode.
+/// Decodes a clip while its codes arrive; the samples are those of Codec::decode.
 class CodecStream {
   public:
     CodecStream(std::unique_ptr<CodecPipeline> pipeline, std::int64_t parts, std::int64_t hop_length);
@@ -37,13 +37,13 @@ class Codec {
   public:
     explicit Codec(const Bundle& bundle);
 
-    /// Decoded in pieces by all threads; a clip's samples do not depend on the other clips, and but for its
-    /// last frames not on how long it is.
+    /// Decoded in pieces by all threads. A clip's samples do not depend on the other clips, nor, except for
+    /// the last frames, on its length.
     /// @param codes  [B, K, T] int64 on the CPU (K of the decoder, both channels for stereo), T > 0
     /// @return samples [B, C, N] float32 on the CPU
     /// @throws ModelError
     at::Tensor decode(const at::Tensor& codes) const;
-    /// The same piece by piece. @param num_frames  N of the clip. It must not outlive the codec.
+    /// The same piece by piece. @param num_frames  N of the clip. The result must not outlive the codec.
     CodecStream stream(std::int64_t num_frames) const;
     /// @param samples  [B, C, N] float32 at the model's sample rate
     /// @return codes [B, K, T] int64 on the CPU
@@ -53,7 +53,7 @@ class Codec {
     c10::IValue call(const std::string& method, std::vector<c10::IValue> arguments) const;
 
     CodecDims dims_;
-    std::int64_t parts_;          ///< 2 where a mono codec decodes left and right by themselves, else 1
+    std::int64_t parts_;          ///< 2 if a mono codec decodes left and right separately, else 1
     std::int64_t num_codebooks_;  ///< of the decoder
     c10::Device device_;
     mutable torch::jit::Module module_;

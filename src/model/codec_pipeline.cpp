@@ -10,9 +10,9 @@
 namespace musicsteer {
 namespace {
 
-/// Long enough that the weights of the first convolutions, which each piece reads anew, are cheap beside it.
+/// Long enough that reading the weights of the first convolutions for each piece is cheap in comparison.
 constexpr std::int64_t kPieceFrames = 50;
-/// Chunks that the LSTM may be ahead of the samples: what bounds the memory.
+/// Chunks that the LSTM may be ahead of the samples. This bounds the memory.
 constexpr std::int64_t kChunksAhead = 8;
 
 /// A piece reads nothing beyond the latents of its own chunk and the one before.
@@ -63,7 +63,7 @@ void CodecPipeline::decode_ready() {
         work();
         return;
     }
-    // Inside, LibTorch's operators find themselves in a parallel region and use the one thread alone.
+    // Inside a parallel region, LibTorch's operators use only the calling thread.
     at::parallel_for(0, std::max(1, at::get_num_threads()), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) work();
     });
@@ -85,11 +85,11 @@ void CodecPipeline::work() {
     }
 }
 
-/// The next task, waited for if need be; none when all is done or has failed.
+/// The next task, after waiting if necessary; none when everything is done or a task has failed.
 std::optional<CodecPipeline::Task> CodecPipeline::take() {
     std::unique_lock lock(mutex_);
     while (!failed_ && groups_done_ < groups_.size()) {
-        // Samples first, for they free memory; of the LSTM, two groups at a time.
+        // Samples first, since they free memory. At most two groups of the LSTM at a time.
         const auto begin = groups_.begin() + static_cast<std::ptrdiff_t>(groups_done_);
         const auto end = groups_.end() - begin > 2 ? begin + 2 : groups_.end();
         for (auto group = begin; group != end; ++group) {
@@ -125,7 +125,7 @@ void CodecPipeline::run(const Task& task) {
     task.is_wave ? run_wave(task) : run_lstm(task);
 }
 
-/// What the task was needed for may begin; what only it needed is let go.
+/// Makes tasks that depend on this one available, and frees what only it needed.
 void CodecPipeline::finish(const Task& task) {
     const std::lock_guard lock(mutex_);
     Group& group = *task.group;
@@ -162,7 +162,8 @@ at::Tensor CodecPipeline::input_of(const Group& group, std::int64_t chunk) const
 void CodecPipeline::run_lstm(const Task& task) {
     Group& group = *task.group;
     const auto chunk = static_cast<std::size_t>(task.chunk);
-    if (chunk_start(task.chunk) == chunk_start(task.chunk + 1)) return;  // the one before took the clip's end
+    if (chunk_start(task.chunk) == chunk_start(task.chunk + 1))
+        return;  // the previous chunk reached the clip's end
     at::Tensor x;
     if (task.layer == 0) {
         x = group.inputs[chunk] = input_of(group, task.chunk);

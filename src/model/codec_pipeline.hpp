@@ -14,13 +14,13 @@
 
 namespace musicsteer {
 
-/// Frames that a frame reads beside its own.
+/// Frames that a frame reads besides itself.
 struct CodecReach {
     std::int64_t left = 0;
     std::int64_t right = 0;
 };
 
-/// One layer of the LSTM. What `initial_state` makes is handed from call to call of `run`.
+/// One layer of the LSTM. `run` is given the state of `initial_state`, then that of its last call.
 struct LstmStage {
     std::function<at::Tensor(std::int64_t rows)> initial_state;
     std::function<at::Tensor(const at::Tensor& x, at::Tensor& state)> run;  ///< [rows, T, W] -> [rows, T, W]
@@ -33,46 +33,44 @@ struct CodecStages {
     std::function<at::Tensor(const at::Tensor& latent)> decode_wave;  ///< [1, W, T] -> [1, C, hop T]
     /// Of lstm_input and decode_wave; none if a clip cannot be cut.
     std::optional<CodecReach> input_reach, wave_reach;
-    bool one_thread = false;  ///< that calls them all, as for a device that shares out the work itself
+    bool one_thread = false;  ///< that calls them all, for devices that distribute the work themselves
     std::int64_t channels = 1;
     std::int64_t hop_length = 0;
 };
 
-/// Codes to samples, in pieces of about a second that a pool of threads takes as they become possible.
+/// Turns codes into samples in pieces of about a second, computed by a pool of threads as soon as possible.
 ///
-/// Pieces lie on a grid that starts with the clip and does not depend on its length or on how many codes are
-/// there yet. So a clip that is decoded while it is made has the bytes of one that is decoded at once, and
-/// one that goes on longer has the same beginning. With G frames a piece and `right` the reach of
-/// decode_wave:
+/// Pieces lie on a grid that starts with the clip and does not depend on its length or on how many codes have
+/// arrived. So a clip decoded while it is made has the same bytes as one decoded at once, and a longer clip
+/// begins with the same bytes. With G frames a piece and `right` the reach of decode_wave:
 ///
 ///     samples, piece i   [G i, G (i + 1))                      ends at the clip's end
-///     latents, chunk i   [G i + right, G (i + 1) + right)      the first one begins at 0: with it, piece i
-///                                                              has all that it reads to its right
+///     latents, chunk i   [G i + right, G (i + 1) + right)      the first one begins at 0: then piece i
+///                                                              has everything it reads to its right
 ///
-/// A piece of sound needs its latents, those need the LSTM to have come so far, and the LSTM is one thread's
-/// work at a time and layer; so while one thread runs it, the others turn what it has finished into samples.
-/// Every piece is computed by a single thread, whichever: the bytes do not depend on the other tracks, and a
-/// thread that is held up holds up nobody else. Kept beside codes and samples is what a few pieces take,
-/// however long the tracks are.
+/// A piece of samples needs its latents, and those need the LSTM up to there. A layer of the LSTM is run by
+/// one thread at a time; meanwhile the others turn finished latents into samples. Every piece is computed by
+/// a single thread, so its bytes do not depend on the other tracks, and a delayed thread delays no other.
+/// Besides codes and samples, memory holds only a few pieces, however long the tracks are.
 ///
 ///     lstm_input ─ LSTM layer 0 ─ LSTM layer 1 ─ latents ─┬─ decode_wave, piece 0
 ///     (chunk 0, 1, 2, ... in this order, rows together)   ├─ decode_wave, piece 1     (each row by itself)
 class CodecPipeline {
   public:
-    /// @param rows, codebooks, num_frames  of the codes that will come: R, K, N > 0
+    /// @param rows, codebooks, num_frames  of the codes to come: R, K, N > 0
     CodecPipeline(const CodecStages& stages, std::int64_t rows, std::int64_t codebooks,
                   std::int64_t num_frames);
 
-    /// Takes the next frames, and decodes every piece that they complete.
+    /// Adds the next frames, and decodes every piece that they complete.
     /// @param codes  [R, K, T] int64 on the CPU
     void push(const at::Tensor& codes);
-    /// Frames from the start whose samples are there; N once all codes have come.
+    /// Frames from the start whose samples are ready; N when all codes have arrived.
     std::int64_t frames_done() const { return piece_start(pieces_ready_); }
-    /// [R, C, hop N] float32, of which the frames done are filled in.
+    /// [R, C, hop N] float32, filled up to the frames that are ready.
     const at::Tensor& samples() const { return samples_; }
 
   private:
-    /// Up to kLstmRows tracks, whose LSTM runs together.
+    /// Up to kLstmRows tracks whose LSTM runs together.
     struct Group {
         std::int64_t first = 0;
         std::int64_t rows = 0;
@@ -115,13 +113,13 @@ class CodecPipeline {
 
     const CodecStages& stages_;
     CodecReach input_reach_, wave_reach_;
-    at::Tensor codes_;  ///< [R, K, N], of which frames_known_ have come
+    at::Tensor codes_;  ///< [R, K, N], of which frames_known_ have arrived
     at::Tensor samples_;
     std::int64_t num_frames_;
     std::int64_t grid_;  ///< G
     std::int64_t num_pieces_;
     std::int64_t frames_known_ = 0;
-    std::int64_t pieces_ready_ = 0;  ///< that the known codes complete
+    std::int64_t pieces_ready_ = 0;  ///< completed by the known codes
     std::vector<Group> groups_;
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -10,13 +10,13 @@
 #include "model/script_call.hpp"
 #include "musicsteer/errors.hpp"
 
-// How the decoder is told text and melody: the half of class Decoder that runs once for each batch.
+// How the decoder gets text and melody: the part of class Decoder that runs once for each batch.
 namespace musicsteer {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// [P, ...] by text -> [C, ...] by row; where all rows share a text, without copies.
+/// [P, ...] by text -> [C, ...] by row; without copies if all rows share a text.
 at::Tensor of_rows(const at::Tensor& by_text, const at::Tensor& texts) {
     if (texts.numel() > 0 && texts.eq(texts[0]).all().item<bool>()) {
         std::vector<std::int64_t> sizes = by_text.sizes().vec();
@@ -26,7 +26,7 @@ at::Tensor of_rows(const at::Tensor& by_text, const at::Tensor& texts) {
     return by_text.index_select(0, texts);
 }
 
-/// Transformers' stand-in for a melody, [1, 12]: the first class, sounding all the time.
+/// Transformers' stand-in for a melody, [1, 12]: the first class in every frame.
 at::Tensor no_melody(std::int64_t num_chroma) {
     at::Tensor chroma = at::zeros({1, num_chroma});
     chroma[0][0].fill_(1);
@@ -65,8 +65,8 @@ CrossAttentionCache Decoder::remember(std::span<const RowCondition> conditions,
         const at::Tensor mask = at::zeros({1, text_length}, on_device.dtype(at::kBool));
         padded[0].narrow(0, 0, states.size(0)).copy_(states);
         mask[0].narrow(0, 0, states.size(0)).fill_(true);
-        // Text by text: linears may give other last bits for other numbers of rows, and a clip must not
-        // depend on how many texts its companions have.
+        // One text at a time: linears may give other last bits for other numbers of rows, and a clip must not
+        // depend on how many texts the others have.
         const at::Tensor text =
             call_script(module_.get_method("project_text"), {padded, mask}, "decoder").toTensor();
         for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -77,7 +77,7 @@ CrossAttentionCache Decoder::remember(std::span<const RowCondition> conditions,
         text_of_condition[c] = std::ssize(masks);
         masks.push_back(mask[0]);
     }
-    std::vector<std::int64_t> rows, texts;  // those with a text, and their texts
+    std::vector<std::int64_t> rows, texts;  // rows that have a text, and their texts
     for (std::size_t row = 0; row < condition_of_row.size(); ++row) {
         const std::int64_t text = text_of_condition[static_cast<std::size_t>(condition_of_row[row])];
         if (text < 0) continue;
@@ -151,7 +151,7 @@ DecoderState Decoder::read_prefixes(std::span<const RowCondition> conditions,
                 for (const auto& [whole, part] :
                      {std::pair(state.cache.keys[i][row], own.cache.keys[i][0]),
                       std::pair(state.cache.values[i][row], own.cache.values[i][0])}) {
-                    whole.narrow(1, 0, free).zero_();  // a weight of zero times what memory held may be NaN
+                    whole.narrow(1, 0, free).zero_();  // zero times uninitialised memory may be NaN
                     whole.narrow(1, free, context.columns).copy_(part);
                 }
             }

@@ -7,25 +7,25 @@
 
 namespace musicsteer {
 
-/// What one row is told beside its codes.
+/// What a row is given besides its codes.
 struct RowCondition {
     at::Tensor states;         ///< [S, Dt] float32 states of its text; undefined: the null state
-    std::int64_t columns = 1;  ///< S; of the null state: of the prompt whose place it takes
+    std::int64_t columns = 1;  ///< S; for the null state, that of the prompt it replaces
     at::Tensor melody;         ///< [F, 12] float32 chroma (audio/chroma.hpp); undefined: none
 };
 
-/// What the C rows that have a text attend to, in models that cross-attend to it. A row without one (the null
-/// state) is not among them: its keys and values are zero, so that it adds exactly nothing.
+/// What the C rows that have a text attend to, in models with cross-attention. A row without a text (the null
+/// state) is left out: its keys and values are zero, so it would add exactly nothing.
 struct CrossAttentionCache {
-    std::vector<at::Tensor> keys;    ///< by layer: [C, H, S, D/H]; one text for all rows is kept once
+    std::vector<at::Tensor> keys;    ///< by layer: [C, H, S, D/H]; a text shared by all rows is stored once
     std::vector<at::Tensor> values;  ///< by layer: [C, H, S, D/H]
     at::Tensor bias;                 ///< [C, 1, 1, S] float32: 0, or -infinity on padding
     at::Tensor rows;                 ///< [C] int64, ascending
 };
 
-/// Where the prefixes of B rows lie, in models that read melody and text in front of the codes: in the first
-/// slots of the self-attention cache, each with its end at the first code. Rows have prefixes of their own
-/// length, and see nothing of the slots that a shorter one leaves free.
+/// The prefixes of B rows in models that read melody and text in front of the codes. They are in the first
+/// slots of the self-attention cache and end at the first code. Prefixes can differ in length; slots that a
+/// shorter one leaves free are masked.
 struct Prefix {
     std::int64_t slots = 0;  ///< in front of the codes; 0: the model has no prefix
     at::Tensor length;       ///< [B] int64: the position of a row's start token
@@ -39,8 +39,8 @@ struct KvCache {
     std::vector<at::Tensor> values;  ///< by layer: [B, H, L, D/H]
 };
 
-/// All that the decoder keeps of a batch: its cache, and its conditioning in the model's own way. A model has
-/// cross-attention or a prefix; the other one is empty.
+/// The decoder's state for a batch: its cache and its conditioning. A model has cross-attention or a prefix;
+/// the other one is empty.
 struct DecoderState {
     KvCache cache;
     CrossAttentionCache text;

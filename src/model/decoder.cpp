@@ -60,7 +60,8 @@ Decoder::Decoder(const Bundle& bundle)
             (void)module_.get_method(name);
         for (const Layer& layer : layers_) TORCH_CHECK(layer.cross.has_value() != melody_.has_value());
     } catch (const c10::Error& error) {
-        throw InputError("decoder.pt is no musicsteer decoder: a part is missing; export the bundle again");
+        throw InputError(
+            "decoder.pt is not a musicsteer decoder: a part is missing; export the bundle again");
     }
     if (static_cast<std::int64_t>(layers_.size()) != dims_.num_layers) {
         throw InputError("decoder.pt has " + std::to_string(layers_.size()) + " layers, manifest.json says " +

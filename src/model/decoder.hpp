@@ -30,26 +30,26 @@ class Decoder {
     const DecoderDims& dims() const { return dims_; }
     c10::Device device() const { return device_; }
 
-    /// Tells a batch its texts and melodies, at its beginning or, in models with cross-attention, at any
-    /// step; a model with a prefix forgets its codes. Each condition is computed by itself, so that a row
-    /// does not depend on what others are told.
+    /// Gives a batch its texts and melodies, at its beginning or, in models with cross-attention, at any
+    /// step; a model with a prefix forgets its codes. Each condition is computed by itself, so a row does not
+    /// depend on those of others.
     /// @param conditions        distinct ones
     /// @param condition_of_row  [B]
-    /// @param text_length       that texts are padded to: at least the longest one's
-    /// @param positions         columns of codes that the cache has to hold
-    /// @throws UsageError if text and codes are more than the model has positions for; ModelError,
+    /// @param text_length       length that texts are padded to: at least the longest one's
+    /// @param positions         columns of codes that the cache must hold
+    /// @throws UsageError if text and codes take more positions than the model has; ModelError,
     /// Interrupted
     void tell(DecoderState& state, std::span<const RowCondition> conditions,
               std::span<const std::int64_t> condition_of_row, std::int64_t text_length,
               std::int64_t positions, const std::stop_token& stop = {}) const;
 
     /// Runs T columns for all rows at once and appends them to the cache. Positions are those of codes: a
-    /// prefix is in front of position 0, and fires no hooks.
+    /// prefix is in front of position 0 and fires no hooks.
     /// @return logits [B, K, T, V] float32
     /// @throws ModelError
     at::Tensor forward(const DecoderInput& input, DecoderState& state, const HookRegistry& hooks) const;
 
-    /// How often forward ran: a batch is one call a step, however many requests it holds.
+    /// Number of calls of forward: one a step for a batch of any size.
     std::int64_t forward_calls() const { return forward_calls_; }
 
   private:
@@ -57,7 +57,7 @@ class Decoder {
     struct Layer {
         explicit Layer(const torch::jit::Module& module);
 
-        /// What a layer of a model with a prefix has none of.
+        /// Absent in models with a prefix.
         struct CrossAttention {
             explicit CrossAttention(const torch::jit::Module& module);
 
@@ -88,7 +88,7 @@ class Decoder {
     /// [B, T, D] -> heads [B, T, H, D/H]
     at::Tensor self_attention(const Layer& layer, const at::Tensor& x, DecoderState& state, std::size_t index,
                               const HookContext& context) const;
-    /// [B, T, D] -> what is added to the residual stream, [B, T, D]
+    /// [B, T, D] -> addend of the residual stream, [B, T, D]
     at::Tensor cross_attention(const Layer& layer, const at::Tensor& x, const CrossAttentionCache& text,
                                std::size_t index) const;
 

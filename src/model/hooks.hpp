@@ -24,22 +24,22 @@ struct Row {
     friend bool operator==(const Row&, const Row&) = default;
 };
 
-/// What a hook is told about the activation it receives.
+/// Context of the activation that a hook receives.
 struct HookContext {
     HookPoint point = HookPoint::embed();
     std::int64_t position = 0;      ///< of the first column; position 0 is the start token
     std::int64_t columns = 1;       ///< T
     std::int64_t num_frames = 0;    ///< N of the clip
-    std::int64_t window_start = 0;  ///< the clip's frame at position 0: more than 0 where a clip has windows
-    /// Positions that count as the clip's: those that a window shares with another belong to one of them.
+    std::int64_t window_start = 0;  ///< the clip's frame at position 0; more than 0 in later windows
+    /// Positions that count: a position shared by two windows counts in one of them.
     std::int64_t own_first = 0, own_last = INT64_MAX;
     std::span<const Row> rows;  ///< [B]
 
-    /// The clip's frame at the first column, whatever the window.
+    /// The clip's frame at the first column.
     std::int64_t frame() const { return window_start + position; }
 };
 
-/// Replaces the activation by what it returns. It must not write into its argument, which others may share.
+/// Returns the replacement of the activation. It must not write into its argument, which may be shared.
 using EditHook = std::function<at::Tensor(const at::Tensor& activation, const HookContext& context)>;
 /// Reads an activation, after all edits at that point.
 using ObserveHook = std::function<void(const at::Tensor& activation, const HookContext& context)>;
@@ -65,7 +65,7 @@ class HookHandle {
 };
 
 /// The hooks of one decoder. Edits at a point run in the order they were added, then the observers. A hook
-/// may add and remove hooks, itself too: that counts from the next time the point fires.
+/// may add and remove hooks, including itself; this takes effect the next time the point fires.
 class HookRegistry {
   public:
     explicit HookRegistry(std::int64_t num_layers);

@@ -61,7 +61,7 @@ CodecDims read_codec(const JsonView& view) {
     return dims;
 }
 
-/// None for models that cross-attend to their text.
+/// None for models with cross-attention to the text.
 std::optional<MelodyDims> read_melody(const JsonView& conditioning) {
     const JsonView type = conditioning.at("type");
     if (type.text() == "cross") return std::nullopt;
@@ -240,7 +240,7 @@ Manifest Manifest::load(const fs::path& bundle) {
         throw InputError(bundle.string() +
                          (checkpoint
                               ? ": a checkpoint, not a model bundle; export it with 'musicsteer export'"
-                              : ": no manifest.json, so this is no model bundle"));
+                              : ": no manifest.json, so this is not a model bundle"));
     }
     return parse(read_text_file(path), path.string());
 }

@@ -36,7 +36,7 @@ struct TextDims {
     std::int64_t hidden_size = 0;  ///< Dt
 };
 
-/// How a melody checkpoint hears a melody: as chroma, in a prefix that holds its text as well.
+/// How a melody checkpoint gets a melody: as chroma, in a prefix that also holds the text.
 struct MelodyDims {
     std::int64_t num_chroma = 12;
     std::int64_t chroma_length = 0;  ///< frames in the prefix: shorter melodies are repeated, longer ones cut
@@ -62,7 +62,7 @@ struct FileRecord {
 /// What a model bundle says about itself (manifest.json).
 struct Manifest {
     static constexpr int kFormatVersion = 5;
-    /// Older bundles have other modules: they are exported again.
+    /// Older bundles have other modules and must be exported again.
     static constexpr int kOldestFormat = 5;
 
     std::string model_name;
@@ -73,9 +73,10 @@ struct Manifest {
     std::string licence_note;
     DecoderDims decoder;
     TextDims text;
-    std::optional<MelodyDims> melody;  ///< of models with a prefix; the others cross-attend to the text
+    std::optional<MelodyDims> melody;  ///< only in models with a prefix; the others cross-attend to the text
     CodecDims codec;
-    double window_s = 30.0;  ///< the length that the model was trained on; of bundles that don't say: 30 s
+    double window_s =
+        30.0;  ///< length of the clips that the model was trained on; 30 s for bundles that don't say
     double default_guidance_scale = 3.0;
     std::int64_t default_top_k = 250;
     double default_temperature = 1.0;
@@ -87,20 +88,20 @@ struct Manifest {
     /// Frames of a clip: round(seconds x frame rate), so 0 for less than half a frame.
     /// @throws UsageError if the duration is negative, not finite, or beyond a billion frames.
     std::int64_t frames_of(double duration_s) const;
-    /// The longest clip whose N + max delay steps fit the position table, in frames.
+    /// The longest clip whose N + max delay steps fit into the position table, in frames.
     std::int64_t max_frames() const;
-    /// Slots in front of the codes for melody and text; 0 without a prefix.
+    /// Cache slots in front of the codes for melody and text; 0 without a prefix.
     std::int64_t prefix_slots(std::int64_t text_length) const {
         return melody ? melody->chroma_length + text_length : 0;
     }
-    /// Whether self-attention's keys and values are kept in float16: beside weights in bf16 or int8 they are
-    /// the finer part.
+    /// Whether self-attention's keys and values are stored in float16, which is more precise than weights in
+    /// bf16 or int8.
     bool cache_is_half() const { return precision.at("decoder") != "f32"; }
 
     /// Reads and checks BUNDLE/manifest.json.
-    /// Keys and capabilities that it does not know are ignored: a newer bundle may say more.
-    /// @throws InputError if it is missing, no JSON, of a newer format or one before kOldestFormat, lacks a
-    /// field, if its sizes contradict each other, or if it does not know its kind of conditioning.
+    /// Unknown keys and capabilities are ignored, since a newer bundle may have more.
+    /// @throws InputError if it is missing, not JSON, of a newer format or one older than kOldestFormat,
+    /// lacks a field, has sizes that contradict each other, or has an unknown kind of conditioning.
     static Manifest load(const std::filesystem::path& bundle);
     /// @param origin  named in messages.
     static Manifest parse(const std::string& json, const std::string& origin);

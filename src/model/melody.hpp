@@ -9,14 +9,14 @@
 
 namespace musicsteer {
 
-/// A melody as a model hears it.
+/// A melody as the model's input.
 struct Melody {
     at::Tensor chroma;   ///< [F, 12] float32, one-hot
     std::string sha256;  ///< of the file
 };
 
 /// Reads a recording in any format, rate and number of channels.
-/// @throws UsageError if the model hears no melody; InputError if the file cannot be read
+/// @throws UsageError if the model takes no melody; InputError if the file cannot be read
 Melody hear_melody(const std::filesystem::path& file, const Manifest& manifest);
 
 }  // namespace musicsteer

@@ -50,7 +50,7 @@ std::optional<std::uint64_t> free_by_meminfo(const std::filesystem::path& root) 
     return kilobytes ? std::optional(*kilobytes * 1024) : std::nullopt;
 }
 
-/// Where a version of control groups, mounted as containers see it, keeps its numbers.
+/// Where a version of control groups keeps its numbers, mounted as containers see it.
 struct CgroupFiles {
     const char* folder;
     const char* limit;
@@ -62,7 +62,7 @@ constexpr std::array<CgroupFiles, 2> kCgroupVersions = {{
     {"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"},
 }};
 
-/// What the control group's limit leaves. Files that were read count as used, but give way when memory is
+/// Memory that the control group's limit leaves. Cached files count as used, but are dropped when memory is
 /// needed.
 std::optional<std::uint64_t> free_by_cgroup(const std::filesystem::path& root) {
     for (const CgroupFiles& files : kCgroupVersions) {
@@ -80,7 +80,8 @@ std::optional<std::uint64_t> free_by_cgroup(const std::filesystem::path& root) {
 }  // namespace
 
 MemoryEstimate estimate_memory(const Manifest& manifest, const ClipNeeds& needs, std::int64_t batch_size) {
-    // Products are taken as doubles: a mistyped --batch-size must not wrap around to a small number.
+    // Products are computed as doubles, so that a mistyped --batch-size does not wrap around to a small
+    // number.
     const auto size = [](std::int64_t value) { return static_cast<double>(value); };
     const auto bytes = [](double value) { return static_cast<std::uint64_t>(std::min(value, kMaxBytes)); };
     const DecoderDims& decoder = manifest.decoder;
@@ -93,7 +94,7 @@ MemoryEstimate estimate_memory(const Manifest& manifest, const ClipNeeds& needs,
     MemoryEstimate estimate;
     estimate.cache =
         bytes(cached * rows * size(manifest.prefix_slots(needs.text_length) + heard + decoder.max_delay()));
-    // Every row holds its text's keys and values, unless all share one.
+    // Every row stores its text's keys and values, unless all share one text.
     estimate.text = manifest.melody ? 0 : bytes(key_value * rows * size(needs.text_length));
     // A prefix is read in one call, for one row at a time.
     const double columns =
@@ -131,7 +132,7 @@ void require_memory(const MemoryEstimate& estimate, std::uint64_t available) {
     if (estimate.total() <= available) return;
     throw ResourceError("this batch needs about " + format_bytes(estimate.total()) + " of memory (cache " +
                         format_bytes(estimate.cache) + ", codec " + format_bytes(estimate.codec) +
-                        ") and may take " + format_bytes(available) +
+                        ") and may use " + format_bytes(available) +
                         ": use a smaller --batch-size or a shorter --duration");
 }
 
@@ -139,7 +140,7 @@ std::string format_bytes(std::uint64_t bytes) {
     static const std::array<const char*, 4> kUnits = {"KB", "MB", "GB", "TB"};
     double value = static_cast<double>(bytes) / 1000.0;
     std::size_t unit = 0;
-    while (value >= 999.95 && unit + 1 < kUnits.size()) {  // what "%.1f" would round to 1000.0
+    while (value >= 999.95 && unit + 1 < kUnits.size()) {  // "%.1f" would round it to 1000.0
         value /= 1000.0;
         ++unit;
     }

@@ -10,7 +10,7 @@
 
 namespace musicsteer {
 
-/// Bytes a batch needs beyond what is loaded, and where they go.
+/// Bytes that a batch needs besides the loaded model, by purpose.
 struct MemoryEstimate {
     std::uint64_t cache = 0;  ///< self-attention keys and values
     std::uint64_t text = 0;   ///< cross-attention keys and values
@@ -20,43 +20,43 @@ struct MemoryEstimate {
     std::uint64_t total() const { return cache + text + step + codec; }
 };
 
-/// What a clip of a run needs, whatever the size of its batch.
+/// What determines the memory of a clip, whatever the batch size.
 struct ClipNeeds {
     std::int64_t frames = 0;
-    std::int64_t window_frames = 0;  ///< that the decoder hears at once; 0: all
-    std::int64_t text_length = 0;    ///< that texts are padded to
+    std::int64_t window_frames = 0;  ///< that the decoder sees at once; 0: all
+    std::int64_t text_length = 0;    ///< length that texts are padded to
     std::int64_t columns = 1;        ///< of one step
     bool guided = true;
     bool scored = false;          ///< run steered and unsteered side by side
-    bool decoded = true;          ///< to sound
-    std::int64_t references = 0;  ///< requests that every batch holds beside its clips
-    std::uint64_t recorded = 0;   ///< bytes of activations that are kept
+    bool decoded = true;          ///< whether codes are decoded to audio
+    std::int64_t references = 0;  ///< requests that every batch holds besides its clips
+    std::uint64_t recorded = 0;   ///< bytes of recorded activations
 };
 
-/// Clips computed together unless the user says otherwise or memory is short.
+/// Default number of clips computed together, if memory allows.
 inline constexpr std::int64_t kMaxDefaultBatch = 16;
 
-/// Said where memory gave out in spite of all estimates.
+/// The message when memory runs out in spite of all estimates.
 inline constexpr const char* kOutOfMemory =
     "out of memory: use a smaller --batch-size or a shorter --duration";
 
-/// Sizes that no machine has (above 10^18 bytes) are all the same.
+/// Sizes above 10^18 bytes, which no machine has, are not told apart.
 MemoryEstimate estimate_memory(const Manifest& manifest, const ClipNeeds& needs, std::int64_t batch_size);
 
-/// The batch size where the user does not say: as many as there are clips, at most kMaxDefaultBatch, halved
-/// until they fit into `memory`, or one, whether or not it fits.
+/// The default batch size: the number of clips, at most kMaxDefaultBatch, halved until a batch fits into
+/// `memory`, and at least 1.
 std::int64_t default_batch_size(const Manifest& manifest, const ClipNeeds& needs, std::int64_t clips,
                                 std::uint64_t memory);
 
-/// Memory this process may still take: the least of MemAvailable and what its control group's limit leaves.
-/// The maximum value where that is unknown.
+/// Memory that this process may still use: the smaller of MemAvailable and what its control group's limit
+/// leaves. The maximum value if that is unknown.
 /// @param root  where proc and sys are found
 std::uint64_t available_memory(const std::filesystem::path& root = "/");
 
-/// The same of a device: of a GPU what its driver says.
+/// The same for a device; for a GPU, as its driver reports.
 std::uint64_t available_memory(c10::Device device);
 
-/// @throws ResourceError "this batch needs about 31.0 GB ... and may take 22.4 GB: use a smaller --batch-size
+/// @throws ResourceError "this batch needs about 31.0 GB ... and may use 22.4 GB: use a smaller --batch-size
 /// ..."
 void require_memory(const MemoryEstimate& estimate, std::uint64_t available);
 

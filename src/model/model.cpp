@@ -9,7 +9,7 @@
 namespace musicsteer {
 
 Model Model::load(Bundle bundle) {
-    // The profiling executor rewrites graphs after their first runs; without it, every call runs the same
+    // The profiling executor rewrites graphs after their first runs. Without it, every call runs the same
     // operators.
     torch::jit::setGraphExecutorOptimize(false);
     return with_our_errors("loading the model", [&] {

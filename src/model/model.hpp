@@ -18,12 +18,12 @@ struct Model {
 
     const Manifest& manifest() const { return bundle.manifest(); }
 
-    /// Loads the modules of a bundle that was opened, and so checked, before.
+    /// Loads the modules of an opened (and thus checked) bundle.
     /// @throws InputError, ModelError
     static Model load(Bundle bundle);
 };
 
-/// Threads that LibTorch's operators use. 0: as many as there are usable cores.
+/// Sets the threads of LibTorch's operators. 0: one for each usable core.
 void set_num_threads(int threads);
 
 }  // namespace musicsteer

@@ -122,11 +122,11 @@ constexpr auto kOperators = std::to_array<std::string_view>({
     "zeros_like",
 });
 
-/// Functions without a dot before them. getattr only takes a number in quotes: the name of a list's item.
+/// Functions that are called without a dot. getattr only with a number in quotes: the name of a list's item.
 constexpr auto kFunctions = std::to_array<std::string_view>(
     {"annotate", "float", "int", "bool", "len", "range", "unchecked_cast", "uninitialized", "isinstance"});
 
-/// Names with two underscores in front that are no special methods to be called by LibTorch itself.
+/// Names that begin with two underscores but are not special methods that LibTorch calls.
 constexpr auto kSpecialNames =
     std::to_array<std::string_view>({"__torch__", "__parameters__", "__buffers__", "__annotations__",
                                      "__len__", "__derive_index", "__isnot__", "__is__", "__range_length"});
@@ -136,7 +136,7 @@ bool holds(const std::array<std::string_view, N>& names, std::string_view name) 
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// Whether LibTorch has an operator of that name, in any namespace: as a method, `x.name(...)` calls it too.
+/// Whether LibTorch has an operator of that name in any namespace; `x.name(...)` calls it too.
 bool is_operator(const std::string& name) {
     static const std::set<std::string> names = [] {
         std::set<std::string> found;
@@ -199,7 +199,7 @@ class CodeCheck {
         return i > 0 && (is(i - 1, torch::jit::TK_DEF) || is(i - 1, torch::jit::TK_CLASS_DEF));
     }
 
-    /// _12: what a function of the archive's own is bound to before it is called.
+    /// _12: the name that a function of the archive is bound to before it is called.
     static bool is_local(const std::string& name) {
         return name.size() > 1 && name.front() == '_' &&
                name.find_first_not_of("0123456789", 1) == std::string::npos;

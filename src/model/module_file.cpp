@@ -23,8 +23,8 @@
 #include "musicsteer/errors.hpp"
 
 // A TorchScript file is an uncompressed zip archive: constants.pkl and data.pkl hold the objects, data/0,
-// data/1, ... the bytes of their tensors, code/ the methods' sources. LibTorch's own reader is used for all
-// of them but the tensors' bytes, which it would copy.
+// data/1, ... the bytes of their tensors, code/ the methods' sources. LibTorch's reader is used for
+// everything except the tensors' bytes, which it would copy.
 
 namespace musicsteer {
 namespace {
@@ -55,15 +55,14 @@ class SilentWarnings : public c10::WarningHandler {
     void process(const c10::Warning& /*warning*/) override {}
 };
 
-/// LibTorch warns on stderr, while it reads, of changes in its future releases: not while this lives, in this
-/// thread.
+/// Silences LibTorch's warnings about future releases, in this thread, while it exists.
 class Silence {
     SilentWarnings handler_;
     c10::WarningUtils::WarningHandlerGuard guard_{&handler_};
 };
 
-/// The mapping's bytes as the storages of the tensors; none if they lie otherwise than TorchScript puts them,
-/// as they would if somebody had compressed the archive.
+/// Storages of the tensors in the mapping; none if the bytes are not laid out as TorchScript does it, for
+/// example because the archive was compressed.
 std::shared_ptr<DeserializationStorageContext> storages_in(const std::shared_ptr<MappedFile>& file,
                                                            PyTorchStreamReader& reader) {
     constexpr std::size_t kAlignment = 64;
@@ -75,7 +74,7 @@ std::shared_ptr<DeserializationStorageContext> storages_in(const std::shared_ptr
         if (offset % kAlignment != 0 || offset > file->bytes().size() ||
             bytes > file->bytes().size() - offset)
             return nullptr;
-        // The deleter does nothing but keep the mapping for as long as the tensor's bytes are in use.
+        // The deleter only keeps the mapping alive while the tensor's bytes are in use.
         const at::Tensor mapped = at::from_blob(
             file->bytes().data() + offset, static_cast<std::int64_t>(bytes), [file](void*) {}, at::kByte);
         storages->addStorage(record.substr(folder.size()), mapped.storage());
@@ -83,7 +82,7 @@ std::shared_ptr<DeserializationStorageContext> storages_in(const std::shared_ptr
     return storages;
 }
 
-/// Reads what one pickle of the archive describes.
+/// Reads one pickle of the archive.
 class ArchiveReader {
   public:
     ArchiveReader(std::shared_ptr<MappedFile> file, c10::Device device)

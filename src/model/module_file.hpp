@@ -7,13 +7,13 @@
 
 namespace musicsteer {
 
-/// What torch::jit::load loads, without a copy: tensors lie in the file, which is mapped into memory, so that
-/// pages are read when they are used and shared with other processes.
+/// Loads the same as torch::jit::load, without copying: tensors are in the mapped file, so pages are read
+/// when they are used and shared with other processes.
 ///
-/// Another file may take the place of this one; nobody may shorten it while the module lives.
+/// The file may be replaced by another, but must not be truncated while the module exists.
 /// Its code is checked before it is compiled (module_code.hpp).
-/// @throws InputError if the file cannot be read or its code is not as ours; c10::Error or another
-/// std::exception of LibTorch's if it is no module.
+/// @throws InputError if the file cannot be read or its code is refused; c10::Error or another std::exception
+/// from LibTorch if it is not a module.
 torch::jit::Module load_module_file(const std::filesystem::path& path, c10::Device device);
 
 }  // namespace musicsteer

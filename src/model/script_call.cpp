@@ -14,7 +14,7 @@
 namespace musicsteer {
 namespace {
 
-/// The interpreter puts the cause last, as "RuntimeError: ...", after a trace; elsewhere it is the first
+/// The interpreter puts the cause last, as "RuntimeError: ...", after a trace. Elsewhere it is the first
 /// line.
 std::string cause_of(const std::string& text) {
     static const std::string kLabel = "RuntimeError: ";
@@ -23,7 +23,7 @@ std::string cause_of(const std::string& text) {
     return text.substr(start, text.find('\n', start) - start);
 }
 
-/// LibTorch's allocator has no exception of its own, and the interpreter keeps no more than the words.
+/// LibTorch's allocator has no exception type, and the interpreter keeps only the text.
 bool is_about_memory(std::string_view text) {
     constexpr std::array<std::string_view, 4> kWords = {"can't allocate memory", "not enough memory",
                                                         "out of memory", "std::bad_alloc"};
@@ -47,7 +47,7 @@ void rethrow_as_ours(const std::string& what) {
         throw ResourceError(kOutOfMemory);
     } catch (const c10::Error& error) {
         fail(what, error.what_without_backtrace());
-    } catch (const std::exception& error) {  // what operators throw inside the interpreter is no c10::Error
+    } catch (const std::exception& error) {  // operators inside the interpreter do not throw c10::Error
         fail(what, error.what());
     }
 }

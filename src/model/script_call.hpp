@@ -8,12 +8,12 @@
 
 namespace musicsteer {
 
-/// In a catch block: throws what is in flight as one of ours. Our own stay as they are; where memory gave out
-/// it is a ResourceError; of the rest ModelError("WHAT failed: CAUSE"), the first cause in one line, without
+/// In a catch block: rethrows the current exception as one of ours. Our own are unchanged; out of memory
+/// becomes ResourceError; all others become ModelError("WHAT failed: CAUSE"), in one line and without
 /// LibTorch's traces.
 [[noreturn]] void rethrow_as_ours(const std::string& what);
 
-/// Does the work; what LibTorch throws in it leaves as rethrow_as_ours says.
+/// Calls `work`; exceptions from LibTorch are converted by rethrow_as_ours.
 template <typename Work>
 auto with_our_errors(const std::string& what, Work&& work) {
     try {

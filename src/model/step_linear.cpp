@@ -7,7 +7,7 @@
 namespace musicsteer {
 namespace {
 
-/// A product of two matrices that share their pieces in the caches is faster from here on.
+/// From this number of rows on, a blocked matrix product is faster.
 constexpr std::int64_t kManyRows = 64;
 
 }  // namespace

@@ -6,8 +6,8 @@
 namespace musicsteer {
 
 /// A linear without bias that runs at every step (StepLinear and its lowered kinds in
-/// musicsteer.torchscript). The kernels here multiply the rows of a step; on a GPU, and for very many rows,
-/// the module does.
+/// musicsteer.torchscript). Our kernels multiply the rows of a step; on a GPU, and for very many rows, the
+/// module is called.
 class StepLinear {
   public:
     explicit StepLinear(const torch::jit::Module& module);

@@ -31,12 +31,12 @@ TextEncoder::TextEncoder(const Bundle& bundle)
 std::uint64_t TextEncoder::memory_of(std::int64_t tokens) const {
     constexpr double kFloatBytes = 4, kInt64Bytes = 8;
     const double pairs = static_cast<double>(tokens) * static_cast<double>(tokens);
-    // Bias, scores, their sum and its softmax for each head; what buckets are computed from.
+    // For each head: bias, scores, their sum and its softmax; plus the input of the buckets.
     return static_cast<std::uint64_t>(pairs *
                                       (4 * kFloatBytes * static_cast<double>(num_heads_) + 4 * kInt64Bytes));
 }
 
-/// What is added to scores, [1, H, S, S]: distance_buckets in
+/// The addend of the scores, [1, H, S, S]: distance_buckets in
 /// src/python/musicsteer/torchscript/text_encoder.py.
 at::Tensor TextEncoder::distance_bias(std::int64_t length) const {
     const std::int64_t half = module_.attr("num_buckets").toInt() / 2;
@@ -70,7 +70,8 @@ at::Tensor TextEncoder::encode(std::span<const std::int64_t> ids, const std::sto
                                       .to(device_);
         at::Tensor x = call(module_.attr("tokens").toModule(), {tokens});
         const at::Tensor bias = distance_bias(length);
-        for (const torch::jit::Module& block : blocks_) {  // one by one: a long text takes minutes
+        for (const torch::jit::Module& block :
+             blocks_) {  // one by one, to be interruptible: a long text takes minutes
             if (stop.stop_requested()) throw Interrupted("interrupted");
             x = call(block, {x, bias});
         }

@@ -12,7 +12,7 @@
 
 namespace musicsteer {
 
-/// The tokens that T5 was trained on at most. It takes longer texts, and makes of them what it may.
+/// The longest text that T5 was trained on, in tokens. It accepts longer ones, with uncertain results.
 inline constexpr std::int64_t kTrainedTextTokens = 512;
 
 /// The T5 encoder of the checkpoint.
@@ -24,10 +24,10 @@ class TextEncoder {
     /// @param ids  [S] token ids, </s> included
     /// @return [S, Dt] float32 on the model's device
     /// @throws InputError if an id is outside the vocabulary; @throws ResourceError if the text is too long
-    /// for the memory that is free; @throws ModelError, Interrupted
+    /// for the free memory; @throws ModelError, Interrupted
     at::Tensor encode(std::span<const std::int64_t> ids, const std::stop_token& stop = {}) const;
-    /// Attention has a number for each pair of tokens. @throws ResourceError if so many would not fit into
-    /// the memory that is free
+    /// Attention has a number for each pair of tokens. @throws ResourceError if they would not fit into free
+    /// memory
     void require_text_memory(std::int64_t tokens) const;
 
   private:

@@ -13,7 +13,7 @@
 namespace musicsteer {
 namespace {
 
-/// Warnings that nobody asked for are dropped.
+/// Warnings are dropped unless the caller wants them.
 OnWarning on_warning_of(const RunOptions& options) {
     return options.on_warning ? options.on_warning : [](const std::string&) {};
 }

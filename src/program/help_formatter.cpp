@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kHelpWidth = 80;
 constexpr std::size_t kHelpIndent = 28;  ///< of descriptions
 
-/// What options without a type of their own take.
+/// Value names of options that have none of their own.
 const std::map<std::string, std::vector<std::string>> kTypes = {
     {"DIR", {"audio", "merge", "model", "negative-audio", "positive-audio"}},
     {"FILE",
@@ -27,7 +27,7 @@ const std::map<std::string, std::vector<std::string>> kTypes = {
     {"BPM:OCTAVES", {"tempo-prior"}},
     {"I/N", {"shard"}},
 };
-/// How the program runs, not what it does.
+/// Options of how the program runs, not of what it does.
 const std::set<std::string> kOfTheRun = {"batch-size", "device", "help",   "log-level",
                                          "no-verify",  "quiet",  "threads"};
 
@@ -56,7 +56,7 @@ std::string heading_of(const CLI::Option& option, bool is_positional) {
     return text;
 }
 
-/// What it does, whether it is needed, and its default.
+/// Description, whether it is required, and the default.
 std::string text_of(const CLI::Option& option) {
     std::string text = option.get_description();
     if (option.get_required() && !option.get_positional())
@@ -65,7 +65,7 @@ std::string text_of(const CLI::Option& option) {
     return text;
 }
 
-/// Words in lines of kHelpWidth columns, all but the first line indented.
+/// Wraps words at kHelpWidth columns; all lines but the first are indented.
 std::string wrapped(const std::string& text, std::size_t indent, std::size_t column) {
     std::istringstream words(text);
     std::string lines, word;
@@ -93,7 +93,7 @@ std::string entry(const std::string& heading, const std::string& text) {
     return line + wrapped(text, kHelpIndent, kHelpIndent) + "\n";
 }
 
-/// An example that is too long goes on below, broken before a flag.
+/// An example that is too long is broken before a flag.
 std::string broken_example(const std::string& line) {
     std::string result, rest = line;
     while (rest.size() > kHelpWidth) {

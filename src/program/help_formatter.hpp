@@ -4,8 +4,8 @@
 
 namespace musicsteer::cli {
 
-/// Help of 80 columns: values are FILE, DIR, LIST, NUM, NAME or TEXT; what is required comes first, and what
-/// says how the program runs, such as threads, last.
+/// Help of 80 columns: values are FILE, DIR, LIST, NUM, NAME or TEXT; required options come first, and
+/// options of how the program runs, such as threads, last.
 class HelpFormatter : public CLI::Formatter {
   public:
     std::string make_group(std::string group, bool is_positional,

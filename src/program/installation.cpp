@@ -46,7 +46,7 @@ void run_other_command(char** argv) {
     const std::vector<std::string> names = other_commands();
     if (argv[0] == nullptr || argv[1] == nullptr) return;
     if (std::find(names.begin(), names.end(), argv[1]) == names.end()) return;
-    sigset_t none;  // signals that the program blocks early would stay blocked
+    sigset_t none;  // otherwise signals blocked early would stay blocked
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     const fs::path program = commands_folder() / (std::string(kPrefix) + argv[1]);

@@ -6,15 +6,14 @@
 namespace musicsteer::cli {
 
 /// Commands that are programs of their own: NAME of each musicsteer-NAME of this installation, sorted. They
-/// lie in MUSICSTEER_EXEC_PATH, which the Python package's entry sets, or else beside this program.
+/// are in MUSICSTEER_EXEC_PATH, which the Python package's entry sets, or beside this program.
 std::vector<std::string> other_commands();
 
-/// Becomes musicsteer-NAME if the first argument is NAME of one, as git becomes git-NAME; returns if there is
-/// none.
-/// @throws InputError if there is one that cannot be run
+/// Becomes musicsteer-NAME if the first argument is such a NAME, as git does; returns if there is none.
+/// @throws InputError if it exists and cannot be run
 void run_other_command(char** argv);
 
-/// The file of a prompt set that is named as shipped, such as "tempo"; any other text as it is.
+/// The file of a shipped prompt set named by `text`, such as "tempo"; any other text unchanged.
 std::string find_prompt_set(const std::string& text);
 
 }  // namespace musicsteer::cli

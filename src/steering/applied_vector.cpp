@@ -10,7 +10,7 @@
 namespace musicsteer {
 namespace {
 
-/// A file that a steering file names must be the one that it was made with.
+/// A file named by a steering file must be the one it was made with.
 void check_sha256(const SteeringSetting& setting, const std::string& file, const std::string& expected,
                   const std::string& found) {
     if (expected.empty() || expected == found) return;
@@ -19,7 +19,7 @@ void check_sha256(const SteeringSetting& setting, const std::string& file, const
                      " was made with (its SHA-256 differs): restore that file, or make the other again");
 }
 
-/// Runs `action`; where the setting came from a file, complaints name it.
+/// Runs `action`. If the setting came from a file, errors name that file.
 template <typename Action>
 void naming_origin(const SteeringSetting& setting, Action action) {
     if (!setting.origin) return action();
@@ -37,9 +37,9 @@ void warn_of_alpha(const SteeringSetting& setting, const OnWarning& on_warning) 
                to_text(setting.alpha_range->high));
 }
 
-/// Warns of a vector that steers nothing, or pushes so hard that only noise can come of it.
+/// Warns of a vector that steers nothing, or that pushes so hard that the result can only be noise.
 void warn_of_strength(const AppliedVector& vector, const OnWarning& on_warning) {
-    constexpr double kMaxPush = 10.0;  // in mean residual norms; what steers well is below 1
+    constexpr double kMaxPush = 10.0;  // in mean residual norms; useful strengths are below 1
     bool any = false;
     double most = 0.0;
     std::int64_t layer = 0;

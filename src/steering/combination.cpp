@@ -11,13 +11,13 @@
 namespace musicsteer {
 namespace {
 
-constexpr double kNegligible = 1e-6;  // of a vector's length: what rounding leaves of one in the span
+constexpr double kNegligible = 1e-6;  // share of a vector's length that rounding leaves of one in the span
 
 std::string cosine_text(double cosine) {
     return to_text(std::round(cosine * 1000.0) / 1000.0);
 }
 
-/// Orthonormal vectors that span all that was injected at one hook point so far, [D] float64.
+/// Orthonormal basis of everything injected at one hook point so far, [D] float64.
 using Basis = std::vector<at::Tensor>;
 
 at::Tensor without_span(const at::Tensor& vector, const Basis& basis) {

@@ -36,7 +36,7 @@ GateSetting GateSetting::parse(const std::string& file, const std::string& condi
                          "tempo.safetensors@decoder.12.resid_post<0.3");
     }
     if (*threshold < -1.0 || *threshold > 1.0)
-        throw UsageError("gate " + in_quotes(condition) + ": a cosine lies between -1 and 1");
+        throw UsageError("gate " + in_quotes(condition) + ": the cosine must be between -1 and 1");
     GateSetting gate;
     gate.file = file;
     gate.point_name = condition.substr(0, sign);
@@ -47,7 +47,7 @@ GateSetting GateSetting::parse(const std::string& file, const std::string& condi
 
 GateSetting GateSetting::parse(const std::string& text) {
     const std::size_t at_sign = text.rfind('@');
-    if (at_sign == std::string::npos) return parse("", text);  // says what is expected
+    if (at_sign == std::string::npos) return parse("", text);  // its error says what is expected
     return parse(text.substr(0, at_sign), text.substr(at_sign + 1));
 }
 

@@ -19,7 +19,7 @@ std::string list_of(const std::set<Site>& sites) {
     return text;
 }
 
-/// Turns one setting into a plan; a class only to share what every step needs.
+/// Turns a setting into a plan. A class, so that the steps share their data.
 class Resolver {
   public:
     Resolver(const VectorFile& vectors, const SteeringSetting& setting, const DecoderDims& dims,
@@ -50,10 +50,10 @@ class Resolver {
   private:
     bool adds() const { return mode_ == SteeringMode::kAdd || mode_ == SteeringMode::kAddRenorm; }
 
-    /// The defaults that depend on nothing but the setting.
+    /// Defaults that depend only on the setting.
     void decide() {
         mode_ = asked_.mode_or_default();
-        // A source layer only makes sense for a strategy that has one, so it chooses the paper's.
+        // A source layer needs a strategy that uses one, so it selects the paper's.
         strategy_ = asked_.strategy.value_or(asked_.source_layer ? Strategy::kOneToAll : Strategy::kPerLayer);
         rows_ = asked_.rows.value_or(SteeredRows::kBoth);
         unit_ = asked_.unit.value_or(AlphaUnit::kDifference);
@@ -73,28 +73,27 @@ class Resolver {
     void check_numbers() const {
         const bool clamps = mode_ == SteeringMode::kClamp;
         if (clamps && asked_.alpha)
-            throw UsageError("mode clamp has no alpha: value says where the projection on the vector goes");
+            throw UsageError("mode clamp has no alpha: set value, the resulting projection on the vector");
         if (!std::isfinite(alpha_)) throw UsageError("alpha must be a finite number");
         if (clamps != asked_.value.has_value()) {
-            throw UsageError(clamps ? "mode clamp needs a value: where the projection on the vector goes"
-                                    : "a value makes sense with mode clamp only");
+            throw UsageError(clamps ? "mode clamp needs a value, the resulting projection on the vector"
+                                    : "value needs mode clamp");
         }
         if (clamps && !std::isfinite(*asked_.value)) throw UsageError("value must be a finite number");
         if (!adds() && unit_ != AlphaUnit::kDifference) {
             throw UsageError("unit " + to_text(unit_) + " has no meaning with mode " + to_text(mode_) +
-                             ", which takes the vector's direction alone");
+                             ", which uses only the vector's direction");
         }
-        if (asked_.frame_seed && !asked_.probability)
-            throw UsageError("a frame seed makes sense with a probability");
+        if (asked_.frame_seed && !asked_.probability) throw UsageError("frame-seed needs probability");
         if (!(course_.frames.probability >= 0.0 && course_.frames.probability <= 1.0))
-            throw UsageError("a probability lies between 0 and 1");
+            throw UsageError("probability must be between 0 and 1");
         if (!std::isfinite(course_.ramp_in_s) || course_.ramp_in_s < 0.0)
             throw UsageError("ramp-in-s must be 0 or a positive number of seconds");
         if (asked_.gate && !gate_)
             throw UsageError("gate " + asked_.gate->condition() + ": its direction is not loaded");
     }
 
-    /// The setting as it was understood.
+    /// The setting with every default filled in.
     SteeringSetting decided() const {
         SteeringSetting setting = asked_;
         setting.concept_name = vectors_.provenance.concept_name;
@@ -159,12 +158,11 @@ class Resolver {
         });
     }
 
-    /// Files have 0 for effect sizes that nobody measured.
+    /// An effect size of 0 in a file means that it was not measured.
     void require_effect_sizes(const std::vector<std::int64_t>& layers, const std::string& instead) const {
         const auto unknown = [&](std::int64_t layer) { return stats(layer).effect_size == 0.0; };
         if (layers.size() < 2 || !std::all_of(layers.begin(), layers.end(), unknown)) return;
-        throw UsageError(asked_.file + ": no effect size is known, so no layer is known to be the best; " +
-                         instead);
+        throw UsageError(asked_.file + ": the file has no effect sizes to choose a layer by; " + instead);
     }
 
     const DirectionStats& stats(std::int64_t layer) const { return vectors_.stats.at(point(layer).name()); }
@@ -175,7 +173,7 @@ class Resolver {
                          to_text(site_) + " (it has layers " + to_text(available_) + ")");
     }
 
-    /// The vector of layer `source` will go into layer `target`.
+    /// Adds the vector of layer `source` to layer `target`.
     void plan(std::int64_t source, std::int64_t target) { routes_.emplace_back(source, target); }
 
     void inject_all() {
@@ -225,8 +223,7 @@ class Resolver {
 
     void per_layer() {
         if (asked_.source_layer) {
-            throw UsageError(
-                "a source layer makes sense with strategy one-to-all or single, not with per-layer");
+            throw UsageError("a source layer needs strategy one-to-all or single, not per-layer");
         }
         for (const std::int64_t layer : layers_.value_or(available_)) {
             require_vector(layer);

@@ -9,16 +9,16 @@
 
 namespace musicsteer {
 
-/// A setting held to a model: what is injected, and the setting with every default decided, as records and
-/// IDs have it. Resolved again, it gives the same.
+/// A setting resolved for a model: the injections, and the setting with every default filled in, as in
+/// records and IDs. Resolving it again gives the same.
 struct ResolvedSteering {
     SteeringPlan plan;
     SteeringSetting setting;
 };
 
 /// @param gate  of the setting, with its direction
-/// @throws UsageError if the file has no vector at a layer or site that is asked for, several sites and none
-/// chosen, a strategy, layers, weights or heads that contradict, or an alpha that is not finite.
+/// @throws UsageError if the file has no vector at a requested layer or site, or has several sites and none
+/// is chosen, if strategy, layers, weights or heads contradict each other, or if alpha is not finite.
 ResolvedSteering resolve_steering(const VectorFile& vectors, const SteeringSetting& setting,
                                   const DecoderDims& dims, const std::optional<Gate>& gate = std::nullopt);
 

@@ -9,22 +9,22 @@
 
 namespace musicsteer {
 
-/// A section of a steering file with its vector files, read.
+/// A section of a steering file with its vector files loaded.
 struct AppliedSection {
-    SteeringSection section;  ///< once it is resolved, its settings say all that was decided
+    SteeringSection section;  ///< after resolving, its settings have every default filled in
     std::vector<AppliedVector> vectors;
 };
 
 /// @throws InputError, UsageError as load_vectors
 std::vector<AppliedSection> load_sections(const std::vector<SteeringSection>& sections);
-/// Holds them to the model, as resolve_vectors does.
+/// Resolves them for the model, as resolve_vectors does.
 void resolve_sections(std::vector<AppliedSection>& sections, const Manifest& manifest,
                       const OnWarning& on_warning);
-/// What a session makes of resolved sections.
+/// The session's form of resolved sections.
 std::vector<RequestSection> request_sections(std::span<const AppliedSection> sections,
                                              const Manifest& manifest);
 std::vector<RequestSection> without_steering(std::vector<RequestSection> sections);
-/// What is left to say of them where nothing is steered: prompts.
+/// The same without steering, for unsteered clips: only prompts are left.
 std::vector<SteeringSection> without_steering(std::vector<SteeringSection> sections);
 
 }  // namespace musicsteer

@@ -14,7 +14,7 @@ json setting_identity(const SteeringSetting& setting) {
     for (const SettingField& field : setting_fields()) {
         if (field.is_set(setting)) field.write(setting, identity, field.key);
     }
-    identity.erase("gate_file");  // its hash counts
+    identity.erase("gate_file");  // its hash is used
     return identity;
 }
 
@@ -74,7 +74,7 @@ std::string seen_from(const std::filesystem::path& folder, const std::string& fi
 }
 
 std::string reached_from(const std::filesystem::path& folder, const std::string& file) {
-    return (folder / file).lexically_normal().string();  // an absolute path stays as it is
+    return (folder / file).lexically_normal().string();  // an absolute path is unchanged
 }
 
 }  // namespace musicsteer

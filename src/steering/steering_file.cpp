@@ -103,10 +103,10 @@ SteeringFile SteeringFile::parse(const std::string& text, const std::string& ori
     const JsonDocument document(text, origin);
     const JsonView root = document.root();
     if (root.find("prompt") && root.find("steering"))
-        root.fail("this is a clip's record; how it was steered lies beside it, in CLIP.steering.json");
+        root.fail("this is a clip's record; its steering is beside it, in CLIP.steering.json");
     root.refuse_unknown_keys({"$schema", "format", "format_version", "oldest_reader", "musicsteer", "model",
                               "steering", "sections", "evidence"});
-    // A file that is written by hand need not say what it is.
+    // A file written by hand need not state its format.
     if (root.find("format")) kSteeringFile.check_name(root);
     if (root.find("oldest_reader")) kSteeringFile.check_reader(root);
     SteeringFile file;

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// JSON text begins with a bracket; a safetensors file with a number in binary, whose upper bytes are 0.
+/// JSON text begins with a bracket, a safetensors file with a binary number whose upper bytes are 0.
 bool is_steering_file(const fs::path& path) {
     std::error_code ignored;
     if (!fs::is_regular_file(path, ignored)) return false;

@@ -16,7 +16,7 @@ namespace musicsteer {
 std::vector<SteeringSetting> expand_steering(const SteeringSetting& typed,
                                              const std::filesystem::path& bundle);
 
-/// The same of a steering file that may have sections, and the file's sections.
+/// The same for a steering file that may have sections, with the file's sections.
 struct SectionedSteering {
     std::vector<SteeringSetting> settings;
     std::vector<SteeringSection> sections;

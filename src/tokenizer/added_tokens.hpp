@@ -11,11 +11,11 @@
 
 namespace musicsteer::tokenizer {
 
-/// A token such as `</s>`: where a text spells it out, it is not cut into pieces.
+/// A token such as `</s>`: where it appears in a text, it is not cut into pieces.
 struct AddedToken {
     std::string content;
     std::uint32_t id = 0;
-    bool lstrip = false;  ///< takes the white space to its left with it
+    bool lstrip = false;  ///< includes the white space to its left
     bool rstrip = false;  ///< the same to its right
 };
 
@@ -29,15 +29,15 @@ class AddedTokens {
   public:
     explicit AddedTokens(std::vector<AddedToken> tokens);
 
-    /// Cuts a text (valid UTF-8) at added tokens, of those that start at one place at the longest. No part is
-    /// empty.
+    /// Cuts a text (valid UTF-8) at added tokens; of several that start at the same place, at the longest. No
+    /// part is empty.
     std::vector<Part> split(std::string_view text) const;
 
     const std::vector<AddedToken>& tokens() const { return tokens_; }
 
   private:
     std::vector<AddedToken> tokens_;
-    PieceTrie spellings_;  ///< their places in tokens_
+    PieceTrie spellings_;  ///< numbers are indices in tokens_
 };
 
 }  // namespace musicsteer::tokenizer

@@ -59,7 +59,7 @@ bool joins_hangul(int before, int after) {
     }
 }
 
-/// What the rules that look further back than one character (GB9c, GB11, GB12) know of the cluster so far.
+/// State of the cluster so far for the rules that look back more than one character (GB9c, GB11, GB12).
 class ClusterState {
   public:
     explicit ClusterState(char32_t first) { add(first); }

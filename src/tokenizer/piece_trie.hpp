@@ -10,12 +10,12 @@
 
 namespace musicsteer::tokenizer {
 
-/// A set of byte strings with a number each, that finds all of them which start at one place of a text.
+/// A set of numbered byte strings that finds all of those that start at a place in a text.
 class PieceTrie {
   public:
     PieceTrie() = default;
 
-    /// Of equal strings the last one counts. Empty strings are left out.
+    /// The last of equal strings counts. Empty strings are ignored.
     explicit PieceTrie(const std::vector<std::pair<std::string, std::uint32_t>>& pieces);
 
     /// Calls `found(length_bytes, number)` for each string that starts at byte `at`, shortest first.
@@ -34,7 +34,7 @@ class PieceTrie {
     static constexpr std::uint32_t kRoot = 0;
     static constexpr std::uint32_t kNone = UINT32_MAX;
 
-    /// The edges of a node lie next to each other, in order of their bytes.
+    /// A node's edges are adjacent, in order of their bytes.
     struct Node {
         std::uint32_t first_edge = 0;
         std::uint32_t edges = 0;

@@ -16,13 +16,13 @@ namespace musicsteer::tokenizer {
 /// The file holds, in base64: the size of a trie in bytes (u32, little endian), the trie (a Darts double
 /// array of u32 units, whose values are offsets), and the replacements (UTF-8, each ended by a NUL).
 ///
-/// The map is applied to each grapheme cluster of less than 6 bytes: its shortest prefix that is in the map
-/// replaces the whole cluster, whose rest is lost ("ﬁ" + U+0301 becomes "fi"). Longer clusters, and those
-/// without such a prefix, are mapped character by character. SentencePiece itself does otherwise; the ids of
-/// T5 checkpoints that people load through transformers come from this.
+/// The map is applied to each grapheme cluster of less than 6 bytes: the replacement of its shortest prefix
+/// in the map replaces the whole cluster, and the rest is lost ("ﬁ" + U+0301 becomes "fi"). Longer clusters,
+/// and those without such a prefix, are mapped character by character. SentencePiece itself does it
+/// differently; T5 checkpoints loaded through transformers get their ids from this.
 class PrecompiledCharsmap {
   public:
-    /// @throws InputError if it is not base64, or the trie or a replacement leads out of the data.
+    /// @throws InputError if it is not base64, or the trie or a replacement points outside the data.
     explicit PrecompiledCharsmap(const JsonView& base64);
 
     /// `text` must be valid UTF-8.

@@ -47,7 +47,7 @@ Unigram read_model(const JsonView& view) {
     return {std::move(pieces), static_cast<std::uint32_t>(unk_id)};
 }
 
-/// The pre-tokenizer and the template have no settings: they are what words_of and encode do.
+/// The pre-tokenizer and the template are fixed: words_of and encode implement them.
 /// @returns the id of </s>
 std::uint32_t check_fixed_parts(const JsonView& root, const Unigram& model) {
     const JsonView pre_tokenizer = root.at("pre_tokenizer");
@@ -83,7 +83,7 @@ std::vector<AddedToken> read_added_tokens(const JsonView& view, const Unigram& m
     return tokens;
 }
 
-/// The words of a text, each with a mark in front; a mark within a word starts a new one.
+/// The words of a text, each with a mark in front. A mark inside a word starts a new word.
 std::vector<std::string> words_of(std::string_view text) {
     std::vector<std::string> words;
     const auto add = [&](std::string_view word) {
@@ -126,7 +126,8 @@ struct Tokenizer::Parts {
     Unigram model;
     tokenizer::AddedTokens added_tokens;
     std::int64_t end_id;
-    std::vector<std::string> beyond_model;  ///< added tokens that are no pieces; their ids follow the model's
+    std::vector<std::string>
+        beyond_model;  ///< added tokens that are not pieces; their ids follow the model's
 };
 
 Tokenizer::Tokenizer(std::shared_ptr<const Parts> parts) : parts_(std::move(parts)) {}

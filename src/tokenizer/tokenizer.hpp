@@ -10,25 +10,24 @@
 
 namespace musicsteer {
 
-/// Text -> T5 token ids, from a bundle's `tokenizer.json`; the same ids as Hugging Face `tokenizers` 0.23
-/// gives for the checkpoint's file.
+/// Text -> T5 token ids, from a bundle's `tokenizer.json`; gives the same ids as Hugging Face `tokenizers`
+/// 0.23 for the checkpoint's file.
 ///
 /// Added tokens such as `</s>` are cut out of the text; the rest is normalised by SentencePiece's precompiled
 /// character map and split at white space; each word gets a `▁` in front and is cut into the pieces of a
-/// Unigram model; `</s>` comes at the end. The exporter writes just such files, and any other is refused.
+/// Unigram model; `</s>` comes at the end. The exporter writes such files; others are refused.
 ///
-/// Copies share one immutable model, so copying and moving are cheap, and every member is safe to call from
-/// several threads at once.
+/// Copies share one immutable model, so copying is cheap, and all members are thread-safe.
 class Tokenizer {
   public:
-    /// @throws InputError if the file cannot be read, is damaged, or is not of the exporter's shape.
+    /// @throws InputError if the file cannot be read, is damaged, or does not have the exporter's form.
     static Tokenizer load(const std::filesystem::path& tokenizer_json);
 
     /// The same from the file's text; `origin` names it in messages.
     static Tokenizer parse(const std::string& text, const std::string& origin);
 
-    /// Ids of one text, `</s>` included: it is all that an empty text gives. Added tokens that are written in
-    /// the text are recognised as such.
+    /// Ids of one text, `</s>` included; an empty text gives only `</s>`. Added tokens in the text are
+    /// recognised.
     /// @throws InputError if the text is not UTF-8; the message has the offset of the first bad byte.
     std::vector<std::int64_t> encode(std::string_view utf8_text) const;
 

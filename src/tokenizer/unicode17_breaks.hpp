@@ -2,7 +2,8 @@
 
 // Data of grapheme_clusters.cpp, from Unicode 17's GraphemeBreakProperty.txt, emoji-data.txt and
 // DerivedCoreProperties.txt. utf8proc has the break classes of its own Unicode version (15.0 in version 2.8);
-// what changed since then is listed here and wins, so that any utf8proc from 2.8 on gives the same clusters.
+// later changes are listed here and take precedence, so that any utf8proc from 2.8 on gives the same
+// clusters.
 
 namespace musicsteer::tokenizer::unicode17 {
 
@@ -36,11 +37,11 @@ constexpr CodePointRange kNewControl[] = {{0x2065, 0x2065},   {0xFFF0, 0xFFF8}, 
 /// Grapheme_Cluster_Break=V since 16.0 (Kirat Rai).
 constexpr CodePointRange kNewHangulV[] = {{0x16D63, 0x16D63}, {0x16D67, 0x16D6A}};
 
-/// Grapheme_Cluster_Break=Prepend since 16.0, and one that no longer is.
+/// Grapheme_Cluster_Break=Prepend since 16.0, and one that is no longer.
 constexpr char32_t kNewPrepend = 0x113D1;
 constexpr char32_t kFormerPrepend = 0x11A3A;
 
-/// Extended_Pictographic, all of it: 17.0 took away as much as was added.
+/// Extended_Pictographic in full, since 17.0 also removed code points.
 constexpr CodePointRange kExtendedPictographic[] = {
     {0x00A9, 0x00A9},   {0x00AE, 0x00AE},   {0x203C, 0x203C},   {0x2049, 0x2049},   {0x2122, 0x2122},
     {0x2139, 0x2139},   {0x2194, 0x2199},   {0x21A9, 0x21AA},   {0x231A, 0x231B},   {0x2328, 0x2328},

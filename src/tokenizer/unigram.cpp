@@ -23,7 +23,7 @@ PieceTrie index_pieces(const std::vector<ScoredPiece>& pieces) {
 
 }  // namespace
 
-/// The last piece of the best cut of a word's first so many bytes.
+/// The last piece of the best segmentation of a prefix of a word.
 struct Unigram::Step {
     std::size_t begin = kUnreached;  ///< byte at which the piece starts
     double score = 0;                ///< of the whole cut so far
@@ -42,7 +42,7 @@ std::vector<Unigram::Step> Unigram::best_steps(std::string_view word) const {
     for (std::size_t at = 0; at < word.size();) {
         const std::size_t character_bytes = decode_utf8(word, at).bytes;
         const double score_here = best[at].score;
-        // Of equal scores the first one found stays, so the order of these calls is part of the result.
+        // Of equal scores the first one found wins, so the order of these calls matters.
         const auto offer = [&](std::size_t length, std::uint32_t id, double piece_score) {
             Step& step = best[at + length];
             const double score = piece_score + score_here;
@@ -82,7 +82,8 @@ void Unigram::encode(std::string_view word, std::vector<std::int64_t>& ids) cons
             ids.push_back(cut.id);
             continue;
         }
-        // Joined unknowns can spell a piece (where two characters together are one that scored too little).
+        // Joined unknown pieces can spell a piece (two characters that together are a piece with too low a
+        // score).
         ids.push_back(trie_.find(word.substr(cut.begin, cut.end - cut.begin)).value_or(unk_id_));
     }
 }

@@ -15,10 +15,11 @@ struct ScoredPiece {
     double score;  ///< natural logarithm of the piece's probability
 };
 
-/// The Unigram model: cuts a word into the pieces whose scores add up to most (Kudo 2018, arXiv 1804.10959).
+/// The Unigram model: cuts a word into the pieces with the largest sum of scores (Kudo 2018, arXiv
+/// 1804.10959).
 class Unigram {
   public:
-    /// Ids are places in `pieces`. What no piece covers gets `unk_id`, which must be less than their number.
+    /// Ids are indices in `pieces`. Text that no piece covers gets `unk_id`, which must be a valid index.
     Unigram(std::vector<ScoredPiece> pieces, std::uint32_t unk_id);
 
     /// Appends the ids of one word (valid UTF-8). Linear in its length.

@@ -28,6 +28,6 @@ Runner = Callable[..., Outcome]
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """With GOMP_SPINCOUNT given, the program does not start itself anew to set it."""
+    """With GOMP_SPINCOUNT set, the program does not restart itself."""
     fixed = {"OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "2000"}
     return {**os.environ, **fixed, "XDG_CACHE_HOME": str(cache)}

@@ -149,7 +149,7 @@ def test_an_extraction_that_was_stopped_goes_on(
 
     resumed = musicsteer(*base, "--out", "t.safetensors")
     assert resumed.code == 0, resumed.err
-    assert "going on after" in resumed.err
+    assert "resuming after" in resumed.err
     assert (tmp_path / "t.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     leftovers = {p.name for p in tmp_path.iterdir()} - {"t.safetensors", "whole.safetensors"}
     assert all(name.startswith(".t.safetensors.progress.tmp") for name in leftovers) or not leftovers
@@ -182,7 +182,7 @@ def test_one_output_is_made_by_one_process(
     wait_for(tmp_path / ".t.safetensors.progress", process)
     second = musicsteer(*base, "--out", "t.safetensors")
     assert process.poll() is None, "the first was to be at work still"
-    assert second.code == 1 and "t.safetensors: another process is making it" in second.errors[0]
+    assert second.code == 1 and "t.safetensors: another process is writing it" in second.errors[0]
     assert musicsteer(*base, "--seed", "1", "--layers", "1", "--out", "other.safetensors").code == 0
     process.communicate()
     assert process.returncode == 0

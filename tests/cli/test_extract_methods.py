@@ -30,7 +30,7 @@ def unit(vector: Array) -> Array:
 
 
 def scaled(rows: Array) -> Array:
-    """By one number, which docs/steering.md names: directions stay what they are."""
+    """By one number, as docs/directions.md says: directions stay what they are."""
     return rows / np.sqrt(np.mean(np.sum((rows - rows.mean(0)) ** 2, axis=1)))
 
 
@@ -258,7 +258,7 @@ def test_damaged_activation_files_are_refused(musicsteer: Runner, tmp_path: Path
         save_file(tensors, path, metadata | {key: text})
         fails(musicsteer, 1, f"metadata.{key}", "--method", "ridge")
     save_file(tensors, path, metadata | {"unfinished": "{}"})
-    fails(musicsteer, 1, "was stopped", "--method", "ridge")
+    fails(musicsteer, 1, "a stopped extraction", "--method", "ridge")
     name = f"positive.{POINT}"
     extra = {
         f"{side}.decoder.0.mlp_out{end}": tensors[f"{side}.{POINT}{end}"]

@@ -135,7 +135,7 @@ BAD = {
     "no folder": (["--positive-audio", "absent", "--negative-audio", "low"], 1, "absent"),
     "a file": (["--positive-audio", "high/0.wav", "--negative-audio", "low"], 1, "folder"),
     "with prompts": ([*SIDES, "--prompts", str(TEMPO)], 2, "more than one source"),
-    "audio and sides": (["--audio", "high", *SIDES, "--value", "tempo"], 2, "takes the place"),
+    "audio and sides": (["--audio", "high", *SIDES, "--value", "tempo"], 2, "give --audio, or"),
     "audio without value": (["--audio", "high"], 2, "--value"),
     "unknown value": (["--audio", "high", "--value", "loudness"], 2, "tempo or centroid"),
     "value of prompts": (["--prompts", str(TEMPO), "--value", "tempo"], 2, "--value has no effect"),

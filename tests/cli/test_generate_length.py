@@ -69,7 +69,7 @@ def test_a_stride_that_does_nothing_or_too_much(musicsteer: Runner, short: Path)
 
 
 def test_codes_are_continued(musicsteer: Runner, short: Path, tmp_path: Path) -> None:
-    """Cut at 0.15 s, the clip's own codes go on with the same noise; its sound begins with the same bytes."""
+    """Cut at 0.15 s, the clip's own codes continue with the same noise; the audio begins alike."""
     generate(musicsteer, short, "a.wav", 0.3, "--save-codes", "a.safetensors")
     more = ["--continue", "a.safetensors", "--continue-from", "0.15s", "--save-codes", "b.safetensors"]
     generate(musicsteer, short, "b.wav", 0.4, *more)
@@ -86,7 +86,7 @@ def test_codes_are_continued(musicsteer: Runner, short: Path, tmp_path: Path) ->
 
 
 def test_a_recording_is_continued(musicsteer: Runner, short: Path, tmp_path: Path) -> None:
-    """A recording at another rate, in stereo; several prompts and seeds go on from it."""
+    """A recording at another rate, in stereo; several prompts and seeds continue it."""
     noise = np.random.default_rng(0).normal(0, 0.1, (4800, 2))
     soundfile.write(tmp_path / "take.flac", noise, 48000)
     more = [
@@ -116,19 +116,22 @@ def test_a_recording_is_continued(musicsteer: Runner, short: Path, tmp_path: Pat
         "--save-codes",
         "d.safetensors",
     )
-    assert (codes(tmp_path, "d.safetensors")[:, :, :80] == made).all(), "each clip goes on from its own codes"
+    assert (codes(tmp_path, "d.safetensors")[:, :, :80] == made).all(), "each clip continues its own codes"
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["--continue-from", "4s"], "--continue-from needs a --continue FILE"),
-        (["--continue", "take.wav", "--continue-from", "soon"], "expected a time in seconds above 0, as 4s"),
+        (
+            ["--continue", "take.wav", "--continue-from", "soon"],
+            "expected a time in seconds above 0, such as 4s",
+        ),
         (["--continue", "take.wav", "--continue-from", "4s"], "it ends at 0.1 s, before --continue-from"),
         (["--continue", "take.wav", "--duration", "0.1"], "leaves nothing to add"),
         (["--continue", "missing.wav"], "missing.wav: cannot be read: No such file"),
         (["--continue", "text.wav"], "text.wav: cannot be read as audio"),
-        (["--continue", "two.safetensors"], "it has the codes of 2 clips, and this makes 1"),
+        (["--continue", "two.safetensors"], "it has the codes of 2 clips, and this call makes 1"),
         (["--continue", "narrow.safetensors"], "its codes have 3 codebooks, the model's 4"),
         (["--continue", "empty.safetensors"], "expected codes [clips, K, frames]"),
     ],
@@ -215,7 +218,7 @@ def test_a_stream_keeps_its_codes(musicsteer: Runner, short: Path, cache: Path, 
 )
 def test_what_a_stream_has_no_place_for(musicsteer: Runner, short: Path, arguments: list[str]) -> None:
     done = musicsteer("generate", "--model", short, "--prompt", "x", "--out", "-", *arguments)
-    assert done.code == 2 and "--out - does not go with" in done.err and done.out == ""
+    assert done.code == 2 and "--out - does not work with" in done.err and done.out == ""
 
 
 def test_an_interrupted_clip_is_kept(short: Path, cache: Path, tmp_path: Path) -> None:

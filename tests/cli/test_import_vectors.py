@@ -249,7 +249,7 @@ def test_generate_says_what_a_foreign_file_is(musicsteer: Runner, bundle: Path, 
     for name, words in (
         ("theirs", "'musicsteer import'"),
         ("gguf", "a GGUF file; 'musicsteer import'"),
-        ("lfs", "a Git LFS pointer in place of the file"),
+        ("lfs", "a Git LFS pointer; fetch the file"),
     ):
         done = musicsteer(*base, f"{name}.safetensors")
         assert done.code == 1 and words in done.err, done.err
@@ -353,17 +353,17 @@ def write(path: Path, what: str) -> None:
 
 
 REFUSED = [
-    ("lfs", "a Git LFS pointer in place of the file; fetch it by git lfs pull"),
+    ("lfs", "a Git LFS pointer; fetch the file with git lfs pull"),
     ("html", "a web page; download the file itself"),
     ("legacy", "PyTorch's format from before 1.6"),
     ("pickle", "a pickle"),
-    ("text", "no format that is known; expected .pt"),
+    ("text", "unknown format; expected .pt"),
     ("nothing", "empty"),
     ("cut", "a damaged zip archive"),
     ("missing", "cannot be read: No such file"),
     ("lying storage", "not as long as the file says"),
     ("lying array", "not as long as the header says"),
-    ("zip bomb", "more than vectors take"),
+    ("zip bomb", "more than vectors need"),
     ("objects", "Python objects, which are code"),
     ("ours", "needs no import"),
     ("expanded", "more than any model's vectors have"),
@@ -407,7 +407,7 @@ def test_the_model_and_the_result_are_checked(bundle: Path, tmp_path: Path) -> N
         (["v.pt", "x", "--model", bundle], "has a vector for layer 3; the model has layers 0 to 2"),
         (["v.pt", "x", "--num-layers", "3"], "the model has layers 0 to 2"),
         (["narrow.pt", "x", "--model", bundle], "vectors are 47 wide, the model 48"),
-        (["v.pt", "x", "--model", tmp_path], "no model bundle"),
+        (["v.pt", "x", "--model", tmp_path], "not a model bundle"),
         (["v.pt", "mine.safetensors"], "--force"),
         (["v.pt", "v.pt", "--force"], "is the file that is read"),
         (["v.pt", "nowhere/x"], "cannot be written"),

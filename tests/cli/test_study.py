@@ -1,4 +1,4 @@
-"""`musicsteer study` end to end: its files, going on after a kill, null vectors, bad input."""
+"""`musicsteer study` end to end: its files, resuming after a kill, null vectors, bad input."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_going_on_repeats_nothing(musicsteer: Runner, bundle: Path, vectors: Pat
         ["sweep", "--plan", "runs/plan.json", "--model", bundle, "--out", "runs"],
     ):
         done = musicsteer(*arguments)
-        assert done.code == 0 and "0 made, 12 were there" in done.out, done.err
+        assert done.code == 0 and "0 made, 12 existed" in done.out, done.err
     assert contents(tmp_path / "runs") == before
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "clips").iterdir()} == stamps
 
@@ -181,7 +181,7 @@ def test_shards_merge_to_a_single_run(
     lines = (tmp_path / "part1" / "runs.jsonl").read_text().replace(record["audio_sha256"], "0" * 64)
     (tmp_path / "part1" / "runs.jsonl").write_text(lines)
     done = musicsteer("sweep", "--merge", "part1", "part2", "part3", "--out", "merged")
-    assert done.code == 1 and wav.stem in done.err and "not the same" in done.err
+    assert done.code == 1 and wav.stem in done.err and "differs between" in done.err
 
 
 def test_a_plan_file_says_the_same(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_no_audio_keeps_the_records(musicsteer: Runner, bundle: Path, vectors: P
 def test_a_dry_run_does_nothing(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
     done = musicsteer(*grid(bundle, vectors, alphas="-2:2:1"), "--dry-run", "--out", "runs")
     assert done.code == 0 and "20 clips, 20 of them to make, in 5 batches of 4" in done.out
-    assert "not measured yet" in done.out
+    assert "not known before the first batch" in done.out
     assert list(tmp_path.iterdir()) == []
     assert musicsteer(*grid(bundle, vectors), "--out", "runs").code == 0
     before = contents(tmp_path)
@@ -363,7 +363,7 @@ def test_two_processes_on_one_folder(
     first.send_signal(signal.SIGCONT)
     _, err = first.communicate()
     assert first.returncode == 0, err
-    assert second.code == 1 and "another process is at work in this folder" in second.err
+    assert second.code == 1 and "another process is using this folder" in second.err
     check_folder(tmp_path / "runs", 12)
 
     # Started together, whoever comes first does the work, and the folder is whole.
@@ -372,7 +372,7 @@ def test_two_processes_on_one_folder(
     codes = [process.returncode for process in both]
     assert 0 in codes, errors
     for code, err in zip(codes, errors, strict=True):
-        assert code == 0 or "another process is at work" in err
+        assert code == 0 or "another process is using" in err
     assert contents(tmp_path / "race") == contents(tmp_path / "runs")
 
 
@@ -388,7 +388,7 @@ def test_ctrl_c_leaves_a_folder_to_go_on_with(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130, err
-    assert "the same command goes on from" in err
+    assert "the same command resumes from" in err
     assert 0 < len(records(tmp_path / "runs")) < 48
     assert musicsteer(*arguments).code == 0
     assert contents(tmp_path / "runs") == contents(tmp_path / "whole")

@@ -112,7 +112,7 @@ def test_clips_that_fail_are_left_out_and_listed(
             line.split()[1].rstrip(":") for line in done.out.splitlines() if line.startswith("missing")
         ]
         assert len(missing) == 4
-        assert ("12 made" if attempt == 0 else "0 made, 12 were there") in done.out
+        assert ("12 made" if attempt == 0 else "0 made, 12 existed") in done.out
         check_folder(tmp_path / "runs", 12)
     assert not {record["id"] for record in records(tmp_path / "runs")} & set(missing)
     good, runs = contents(tmp_path / "good"), contents(tmp_path / "runs")
@@ -154,7 +154,7 @@ def test_one_clip_that_cannot_be_written(
     assert done.code == 1 and f"missing {odd}" in done.out and "1 of 12 clips" in done.err
     in_the_way.rmdir()
     done = musicsteer(*arguments)
-    assert done.code == 0 and "1 made, 11 were there" in done.out
+    assert done.code == 0 and "1 made, 11 existed" in done.out
     check_folder(tmp_path / "runs", 12)
 
 
@@ -166,7 +166,7 @@ def test_a_torn_last_line(musicsteer: Runner, bundle: Path, vectors: Path, tmp_p
     log.write_bytes(log.read_bytes()[:-40])
     done = musicsteer(*arguments)
     assert done.code == 0 and "its last line was unfinished" in done.err
-    assert "1 made, 11 were there" in done.out
+    assert "1 made, 11 existed" in done.out
     assert contents(tmp_path / "runs") == before
     log.write_text("garbage\n" + log.read_text())
     done = musicsteer(*arguments)
@@ -174,7 +174,7 @@ def test_a_torn_last_line(musicsteer: Runner, bundle: Path, vectors: Path, tmp_p
 
 
 def test_a_vector_file_that_changed(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
-    """Between two runs it is another vector, so other clips; a stored plan holds it to its hash."""
+    """A vector that changes between two runs gives other clips; a stored plan checks its hash."""
     own = tmp_path / "own.safetensors"
     shutil.copy(vectors, own)
     assert musicsteer(*grid(bundle, own), "--out", "runs").code == 0

@@ -84,7 +84,7 @@ def whole_lines(log: Path) -> bytes:
 def kill_again_and_again(
     strike: Callable[[], int], finish: Callable[[], int], out: Path, kills: int, expected: dict[str, bytes]
 ) -> None:
-    """Strike until so many runs were killed; whenever the work got done all the same, look and start anew."""
+    """Kill until that many runs were killed. Whenever a run finished anyway, check it and start again."""
     struck = 0
     rounds = 0
     while struck < kills:

@@ -40,7 +40,7 @@ def test_a_batch_size_that_no_memory_holds(
 
 
 def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> None:
-    """Whatever gives out first under a limit, it is told in one line, or it works."""
+    """Whatever runs out first under a limit is reported in one line, or the run succeeds."""
     told = 0
     for megabytes in range(440, 640, 40):
 

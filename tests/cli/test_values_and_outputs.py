@@ -145,7 +145,7 @@ def test_a_command_of_minutes_keeps_its_output_to_itself(
     with (tmp_path / ".out.json.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         done = musicsteer(command, "--model", bundle, *arguments, "--out", "out.json")
-    assert done.code == 1 and "out.json: another process is making it" in done.err
+    assert done.code == 1 and "out.json: another process is writing it" in done.err
 
 
 def test_patch_warns_of_prompts_that_the_tokenizer_hardly_knows(

@@ -65,7 +65,7 @@ def test_a_shard_goes_on_when_its_worker_is_killed(toy: Toy, ray_folder: Path, t
     text, errors = process.communicate()
     assert process.returncode == 0, (text, errors)
     log = (out / "shards" / "2.log").read_text()
-    kept = int(log.rpartition(" were there")[0].split()[-1])
+    kept = int(log.rpartition(" existed")[0].split()[-1])
     assert 0 < kept < planned_clips(expected, 2), "it was not killed midway"
     assert "shard 2 is done" in errors and f"({SHARDS} of {SHARDS} ended)" in errors
     assert text == f"{out}: 24 clips, all there\n"

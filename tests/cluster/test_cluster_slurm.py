@@ -70,7 +70,7 @@ def test_a_killed_shard_goes_on_by_itself(toy: Toy, slurm: dict[str, str], tmp_p
     assert "(exit code 137): back into the queue" in log and "restart 1" in log
     kept = int(log.partition("shard 2 stopped with ")[2].split()[0])
     assert 0 < kept < planned_clips(expected, 2), "it was not killed midway"
-    assert f"{planned_clips(expected, 2) - kept} made, {kept} were there" in log
+    assert f"{planned_clips(expected, 2) - kept} made, {kept} existed" in log
     assert f"{out}: 24 clips, all there" in text and f"{SHARDS} shards" in text
     assert merged_contents(out) == expected
 

@@ -66,4 +66,4 @@ def test_a_device_that_is_not_here(bundle: Path, capsys: pytest.CaptureFixture[s
 
 def test_what_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_device.main([str(tmp_path)]) == 1
-    assert "is no bundle: it has no manifest.json" in capsys.readouterr().err
+    assert "is not a bundle: it has no manifest.json" in capsys.readouterr().err

@@ -98,7 +98,7 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 SPOILED = {
     "another kind": (config(peft_type="LOHA"), "peft_type is 'LOHA', which cannot be merged here"),
     "dora": (config(use_dora=True), "use_dora is True, which cannot be merged here"),
-    "no config": (lambda folder: (folder / "adapter_config.json").unlink(), "is no LoRA adapter"),
+    "no config": (lambda folder: (folder / "adapter_config.json").unlink(), "is not a LoRA adapter"),
     "no weights": (lambda folder: (folder / "adapter_model.safetensors").unlink(), "has no adapter_model"),
     "cut off": (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"1"), "cannot be read"),
     "half": (

@@ -238,4 +238,4 @@ def test_refuses_other_tokenizers(name: str, tmp_path: Path, capfd: pytest.Captu
 def test_refuses_what_is_no_tokenizer(text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert export(text, tmp_path) == 1
     error = capfd.readouterr().err
-    assert "tokenizer.json is no tokenizer" in error and error.count("\n") == 1
+    assert "tokenizer.json is not a tokenizer" in error and error.count("\n") == 1

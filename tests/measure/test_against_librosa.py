@@ -55,7 +55,7 @@ def test_spectrum_and_level(found: Measures, expected: Measures, measure: str, n
 
 
 def test_onset_rate(found: Measures, expected: Measures, note: Note):
-    """Where the envelope all but touches the threshold, rounding may decide: one onset, in a few clips."""
+    """If the envelope almost touches the threshold, rounding may decide: one onset, in a few clips."""
     found_differences = differences(found, expected, "onset_rate_hz")
     note("onset_rate_hz", found_differences, "share")
     for name, reference in expected.items():
@@ -65,7 +65,7 @@ def test_onset_rate(found: Measures, expected: Measures, note: Note):
 
 
 def test_tempo(found: Measures, expected: Measures, note: Note):
-    """Where two lags are all but equally good, rounding may decide."""
+    """If two lags are almost equally good, rounding may decide."""
     found_differences = differences(found, expected, "tempo_bpm")
     note("tempo_bpm", found_differences, "share")
     assert sum(d > 1e-9 for d in found_differences.values()) <= 0.05 * len(expected)

@@ -1,7 +1,7 @@
 """Small random MusicGen checkpoints that are lively: prompts, codes and every bias change what comes out.
 
 With transformers' own initialisation a prompt hardly moves the logits and all EnCodec codebooks are zero, so
-that parity would prove nothing. Here every weight is drawn anew with a gain, norms and biases included.
+that parity would prove nothing. Here every weight is redrawn with a gain, norms and biases included.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def configuration(shape: Shape, text_vocabulary: int) -> MusicgenConfig | Musicg
 
 @torch.no_grad()
 def enliven(model: Any, seed: int, gain: float) -> None:
-    """Draw every weight anew: matrices by fan-in with a gain, norms around 1, biases at random."""
+    """Redraw every weight: matrices by fan-in with a gain, norms around 1, biases at random."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(tensor: torch.Tensor, std: float, mean: float = 0.0) -> None:

@@ -77,7 +77,7 @@ def report(pytestconfig: pytest.Config) -> ParityReport:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """Print the largest errors and keep them beside the build."""
+    """Print the largest errors and store them in the build folder."""
     found = config.stash[REPORT]
     if not found.maxima:
         return

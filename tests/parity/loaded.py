@@ -31,7 +31,7 @@ class Loaded:
     manifest: dict[str, Any]
 
     def modules(self) -> Modules:
-        """Our modules on the model's weights, scripted anew."""
+        """Our modules on the model's weights, scripted again."""
         return Modules(*map(torch.jit.script, build_modules(self.model).values()), self.manifest)
 
 

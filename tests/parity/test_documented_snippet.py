@@ -1,4 +1,4 @@
-"""docs/steering.md's Python, run as it stands, sounds as the program's steering does."""
+"""The Python in docs/python.md sounds as the program's steering does."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ COMMON = ["--threads", "1", "--log-level", "warn"]
 
 
 def snippet() -> str:
-    """The Python of the section about it."""
-    document = (ROOT / "docs" / "steering.md").read_text(encoding="utf-8")
-    found = re.search(r"### The same vector in Python.*?```python\n(.*?)```", document, re.DOTALL)
+    """The Python of the section that uses no package of ours."""
+    document = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    found = re.search(r"## Without the package.*?```python\n(.*?)```", document, re.DOTALL)
     assert found
     return found.group(1)
 
@@ -35,7 +35,7 @@ def test_python_hooks_sound_the_same(tmp_path: Path) -> None:
     code = snippet().replace('"models/demo"', repr(str(ROOT / "models" / "demo")))
     code = code.replace('"out/demo/tempo.safetensors"', repr(str(vectors)))
     heard: dict[str, object] = {}
-    exec(compile(code, "docs/steering.md", "exec"), heard)
+    exec(compile(code, "docs/python.md", "exec"), heard)
     frames, samples = heard["frames"], heard["samples"]
 
     generate = [PROGRAM, "generate", "--model", bundle, "--prompt", "piano music", "--top-k", "1"]

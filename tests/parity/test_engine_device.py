@@ -14,7 +14,7 @@ FRAMES = 12
 
 
 def runs(sides: Sides) -> dict[str, Run]:
-    """Everything that puts tensors of its own beside the model's."""
+    """Everything that combines its own tensors with the model's."""
     vector = random_vector(sides.reference, 1)
     point = f"decoder.{sides.reference.layers - 1}.resid_post"
 

@@ -134,7 +134,7 @@ def test_given_codes_in_chunks(melody_sides: Sides) -> None:
 
 
 def test_companions_change_nothing(melody_sides: Sides) -> None:
-    """A clip has the same bits whatever its companions are told, sing, or how long their texts are."""
+    """A clip has the same bits whatever the other clips' prompts, melodies and text lengths."""
     run = Run(batch(), 20, text_length=32).dumping("logits", "samples")
     first = melody_sides.engine.run(run)
     others = (batch()[0], *(Request(PROMPTS[3], seed=s, melody=melody(5, s)) for s in range(4)))
@@ -215,7 +215,7 @@ def test_chroma_of_other_rates_and_channels(tiny_melody: Sides, tmp_path: Path) 
 
 
 def test_a_melody_goes_on_in_every_window(melody_sides: Sides) -> None:
-    """The second window is the clip that goes on from its codes, with the melody from its own start on."""
+    """The second window equals the clip that continues its codes, with the melody from its own start on."""
     first, tune = PROMPTS[0], melody(9)
     stride = round(0.2 * melody_sides.reference.frame_rate)
     length = stride + 20

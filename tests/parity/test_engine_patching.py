@@ -65,7 +65,7 @@ def recorded(reference: Reference, prompt: str, codes: Tensor) -> dict[str, Tens
 def replaced(
     reference: Reference, prompt: str, codes: Tensor, values: dict[str, Tensor], columns: slice
 ) -> float:
-    """log p with these activations in the place of the run's own."""
+    """log p with these activations instead of the run's own."""
 
     def edit(value: Tensor) -> object:
         def put(x: Tensor) -> Tensor:

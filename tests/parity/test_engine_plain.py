@@ -73,7 +73,7 @@ def test_greedy_codes(sides: Sides, report: ParityReport, run: Run) -> None:
 
 
 def test_continuation(sides: Sides, report: ParityReport) -> None:
-    """Generation goes on from given codes, delays and all."""
+    """Generation continues given codes, with their delays."""
     given = sides.reference.run(Run(batch(), 40, guidance=2.0))["codes"]
     run = Run(batch(), 60).given(given[:, :, :33])
     result = compare_greedy(sides.engine, sides.reference, run)

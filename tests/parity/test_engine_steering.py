@@ -337,7 +337,7 @@ def test_steering_files(sides: Sides, report: ParityReport, tmp_path: Path) -> N
 
 
 def test_rows_do_not_mix(tiny: Sides) -> None:
-    """A clip keeps its bits whatever is done to its companions, with every mode, heads and gates."""
+    """A clip keeps its bits whatever is done to the other clips, with every mode, heads and gates."""
     frames = 12
     for batch in (modes_batch(tiny, frames), heads_batch(tiny), gated_batch(tiny, frames)):
         requests = teacher_forced(tiny.reference, batch, frames).requests

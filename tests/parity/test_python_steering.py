@@ -119,7 +119,7 @@ REFUSED = {
     "rows": ({"rows": "null"}, "rows 'null': expected both or conditional"),
     "strategy": ({"strategy": "best"}, "strategy 'best': expected per-layer"),
     "layer": ({"layers": [9]}, "layer 9: the model has layers 0 to 2"),
-    "source": ({"source_layer": 1}, "makes sense with strategy one-to-all or single"),
+    "source": ({"source_layer": 1}, "source_layer needs strategy one-to-all or single"),
     "single": ({"strategy": "single", "layers": [0, 1]}, "steers one layer, but there are 2"),
 }
 

@@ -186,7 +186,7 @@ def cpp_ids(probe: Path, tokenizer: Path, texts: list[str]) -> list[list[int]]:
 
 @pytest.fixture(scope="session")
 def exported(tokenizer_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What a bundle has in the place of each of them."""
+    """What a bundle has instead of each of them."""
     folder = tmp_path_factory.mktemp("exported")
     files = {}
     for number, (name, path) in enumerate(tokenizer_files.items()):

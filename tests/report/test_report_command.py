@@ -13,8 +13,11 @@ import pytest
 import soundfile
 from example_sweeps import grid, plan_of, record, steering, write_audio, write_sweep
 
-from musicsteer.report.audio import UnreadableAudio, encode_clip
+from musicsteer.report import build
+from musicsteer.report.audio import CODECS, UnreadableAudio, encode_clip
+from musicsteer.report.cli import main
 from musicsteer.report.command_line import command_line
+from musicsteer.report.loading import read_sweeps
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
@@ -129,15 +132,51 @@ def test_bad_runs_end_in_one_sentence(tmp_path, run):
     assert not (tmp_path / "report").exists()
 
 
-def test_flac_keeps_every_sample_and_vorbis_every_length(tmp_path, sweep):
+def test_a_table_has_means_changes_and_intervals_and_makes_no_page(tmp_path):
+    records = [record(seed=seed, values={"tempo_bpm": 100.0 + seed}) for seed in range(3)]
+    for seed, bpm in enumerate((110.0, 121.0, 99.0)):
+        records.append(record(seed=seed, applied=[steering(0.5)], values={"tempo_bpm": bpm}))
+    done = report(write_sweep(tmp_path / "sweep", records), "--table")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == "tempo: slow ↔ fast".split()
+    assert lines[2] == "Tempo (BPM): 2 of 3 pairs rise from 0 to +0.5".split()
+    assert lines[4] == ["0", "3", "101.0", "[98.5,", "103.5]"]  # 101 +- 4.303 / sqrt(3)
+    assert lines[5][:3] == ["+0.5", "3", "110.0"] and lines[5][5] == "+8.9"
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+
+
+def test_neither_page_nor_table_is_wrong_usage(sweep):
+    done = report(sweep)
+    assert done.returncode == 2 and "--out" in done.stderr and "--table" in done.stderr
+
+
+def test_a_small_page_has_whole_pairs_and_no_plots(tmp_path, sweep, monkeypatch):
+    records = read_sweeps([sweep]).clips
+    one_pair = sum(1 for clip in records if clip.pair == records[0].pair)
+    monkeypatch.setattr(build, "SMALL_BYTES", 230_000)
+    assert main([str(sweep), "--small", "--out", str(tmp_path / "page.html")]) == 0
+    page = tmp_path / "page.html"
+    assert page.stat().st_size <= 230_000
+    assert "plotly.js v" not in page.read_text(encoding="utf-8")
+    audible = [clip for clip in data_of(page)["clips"] if clip["audio"]]
+    heard = {(clip["prompt"], clip["seed"]) for clip in audible}
+    assert 1 <= len(heard) < 4 and len(audible) == one_pair * len(heard)
+    assert f"the clips of {len(heard)} of 4 pairs" in page.read_text(encoding="utf-8")
+    monkeypatch.setattr(build, "SMALL_BYTES", 140_000)
+    assert main([str(sweep), "--small", "--out", str(tmp_path / "none.html")]) == 1
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_flac_keeps_every_sample_and_the_others_every_length(tmp_path, sweep):
     path = next((sweep / "clips").iterdir())
     samples, rate = soundfile.read(path, dtype="int16")
-    for codec in ("flac", "vorbis"):
+    for codec in CODECS:
         clip = encode_clip(path, codec)
         (tmp_path / codec).write_bytes(clip.data)
         decoded, decoded_rate = soundfile.read(tmp_path / codec, dtype="int16")
         assert (decoded_rate, len(decoded)) == (rate, len(samples))
-        assert codec == "vorbis" or (decoded == samples).all()
+        assert codec != "flac" or (decoded == samples).all()
     with pytest.raises(UnreadableAudio, match="no such file"):
         encode_clip(tmp_path / "none.wav", "flac")
 

@@ -209,7 +209,7 @@ def test_a_small_demo_makes_all_it_names_goes_on_and_repeats_nothing(tmp_path, m
     again = capsys.readouterr().out
     assert "[" not in again and again.strip() in first
 
-    # As if it had been stopped while it made clips: what is there stays, the rest comes to the same bytes.
+    # As if it had been stopped while making clips: existing clips stay, and the others get the same bytes.
     stamp = out / ".steps" / "sweep.json"
     stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"finished": False}))
     (out / "sweep" / "runs.jsonl").write_bytes(b"".join(runs.splitlines(keepends=True)[:4]))

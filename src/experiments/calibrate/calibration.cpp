@@ -15,15 +15,15 @@ namespace {
 
 using Strengths = std::vector<double>;
 
-constexpr double kRungs[] = {0.25, 0.5, 1.0};  // of the way to an edge
+constexpr double kRungs[] = {0.25, 0.5, 1.0};  // share of the way to an edge
 constexpr double kConverged = 0.2;             // of the tolerance
-constexpr double kCapForSearch = 0.95;         // the rest is for other clips to cost more
+constexpr double kCapForSearch = 0.95;         // leaves room for other clips to cost more
 constexpr int kUsualEdgeTries = 4;
-constexpr int kUsualRounds = 2;  // once there are pairs enough
-// Search and check miss by chance, each by as much: together they stay within the tolerance 19 times in 20.
-constexpr double kNoiseShare = 0.7;     // of the tolerance: half the width of a 95 % interval
+constexpr int kUsualRounds = 2;  // when there are enough pairs
+// Search and check both miss by chance. Together they stay within the tolerance 19 times in 20.
+constexpr double kNoiseShare = 0.7;     // half the width of a 95 % interval, as a share of the tolerance
 constexpr double kWorthGrowing = 1.25;  // times as many pairs
-constexpr std::size_t kPairStep = 16;   // batches are that large, or a part of it
+constexpr std::size_t kPairStep = 16;   // a multiple of the batch size
 
 double mean_kl(const Observation& observation) {
     return mean(observation.kl);
@@ -77,7 +77,7 @@ class Calibrator {
         return strengths;
     }
 
-    /// Makes the unsteered clips of the search, those that are missing.
+    /// Makes the missing unsteered clips of the search.
     void take_pairs(std::size_t count) {
         if (pairs_ > 0) {
             const std::size_t check = std::clamp(count, options_.check_pairs, options_.max_check_pairs);
@@ -94,7 +94,7 @@ class Calibrator {
         result_.searched = keep("unsteered", zero_, unsteered_, unsteered_, {0, pairs_});
     }
 
-    /// Where the targets lie for the unsteered clips, as changes.
+    /// The targets as changes of the unsteered clips.
     std::vector<double> wanted_changes() const {
         const Observation& plain = unsteered_;
         std::vector<double> changes;
@@ -105,7 +105,7 @@ class Calibrator {
         return changes;
     }
 
-    /// Compares with the unsteered clips of the same pairs, which are the first ones of `plain`.
+    /// Compares with the unsteered clips of the same pairs, the first ones in `plain`.
     const CalibrationStep& keep(const std::string& stage, const Strengths& strengths,
                                 const Observation& plain, const Observation& steered, PairRange pairs) {
         CalibrationStep step{stage, strengths, {}, mean_kl(steered), pairs};
@@ -208,7 +208,7 @@ class Calibrator {
         return gap;
     }
 
-    /// The same direction, as far as the cap and what is known of each vector go.
+    /// The same direction, as far as the cap and the known range of each vector allow.
     Strengths outermost(const ResponseModel& model, const Strengths& strengths, double cap) const {
         const auto times = [&](double factor) {
             Strengths result = strengths;
@@ -230,8 +230,8 @@ class Calibrator {
         return times(factor);
     }
 
-    /// Where the ladder, noisy as it is, holds the targets for out of reach, the farthest point has to be
-    /// seen before that is believed.
+    /// If the noisy ladder says that the targets are out of reach, the farthest point is tried before that is
+    /// accepted.
     Strengths next_try(const ResponseModel& model, const std::vector<double>& changes, double cap) const {
         const Strengths solved = model.solve(changes, cap);
         if (expected_gap(model, solved, changes) > options_.tolerance) {
@@ -259,14 +259,14 @@ class Calibrator {
                 result_.searched = step;
             }
             if (min_gap <= options_.tolerance * kConverged) break;
-            // More rounds on these pairs would chase chance.
+            // More rounds on these pairs would only follow noise.
             const bool is_within_noise = min_gap <= gap_noise(result_.searched.outcomes);
             if (is_within_noise && pairs_needed() > pairs_) break;
         }
         decide(model, changes, cap, min_gap);
     }
 
-    /// The best that was seen, or what follows from all that was seen if that promises more.
+    /// The best result so far, or the model's optimum if that promises more.
     void decide(const ResponseModel& model, const std::vector<double>& changes, double cap, double min_gap) {
         result_.strengths = result_.searched.strengths;
         result_.reachable = min_gap <= options_.tolerance;
@@ -278,8 +278,8 @@ class Calibrator {
         result_.reachable = true;
     }
 
-    /// As many as make chance small beside the tolerance; no more than there are where that is so already, or
-    /// where a target is further away than chance could explain.
+    /// As many as make chance small compared with the tolerance. No more than there are if that is already
+    /// so, or if a target is further away than chance could explain.
     std::size_t pairs_needed() const {
         const double noise = gap_noise(result_.searched.outcomes);
         if (!result_.reachable && max_gap(result_.searched.outcomes) > options_.tolerance + noise)

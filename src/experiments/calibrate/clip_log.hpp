@@ -12,26 +12,26 @@
 
 namespace musicsteer {
 
-/// What was measured on one clip of a calibration.
+/// Measurements of one clip of a calibration.
 struct ClipFigures {
-    std::vector<double> values;  ///< [target]; NaN where the measure is not defined
-    double kl = 0.0;             ///< nats a code; infinite where the clip failed
+    std::vector<double> values;  ///< [target]; NaN if the measure is undefined
+    double kl = 0.0;             ///< nats a code; infinite if the clip failed
 };
 
-/// The figures of a calibration's clips in a file that grows while it runs, so that a killed one is resumed:
-/// the search asks for the same clips again. Gone when the calibration is done.
+/// Measurements of a calibration's clips, in a file that grows while it runs, so that a killed calibration
+/// can be resumed: the search asks for the same clips again. Removed at the end.
 class ClipLog {
   public:
-    /// Reads the file, or begins it. @param identity  all that determines the figures
-    /// @throws InputError if the file is another calibration's; @throws OutputError
+    /// Reads or creates the file. @param identity  everything that determines the measurements
+    /// @throws InputError if the file belongs to another calibration; @throws OutputError
     ClipLog(std::filesystem::path path, const nlohmann::json& identity);
     ~ClipLog();
 
     std::size_t size() const { return figures_.size(); }
-    /// Null if the clip has not been made. @param strengths  of each vector
+    /// Null if the clip was not made yet. @param strengths  of each vector
     const ClipFigures* find(const std::vector<double>& strengths, std::size_t pair) const;
     void append(const std::vector<double>& strengths, std::size_t pair, const ClipFigures& figures);
-    /// Removes the file: nothing is left to resume.
+    /// Removes the file.
     void remove();
 
   private:

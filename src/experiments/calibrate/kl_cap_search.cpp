@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kMaxTries = 12;
 constexpr double kNearEnough = 0.75;  // of the cap
-constexpr double kAimedAt = 0.88;     // of the cap, so as to land between the two
+constexpr double kAimedAt = 0.88;     // of the cap, to land between the two
 
 }  // namespace
 
@@ -39,7 +39,7 @@ void KlCapSearch::take(double kl) {
     next_ = rounded_to_digits(next_, kStrengthDigits);
 }
 
-/// Where the root of KL, taken as straight, crosses the aim.
+/// Where the root of KL, assumed linear, reaches the aim.
 double KlCapSearch::between() const {
     double share = 0.5;
     if (std::isfinite(beyond_kl_)) {

@@ -4,11 +4,11 @@
 
 namespace musicsteer {
 
-/// Digits of the strengths that a search tries, so that what is tried is what is written down.
+/// Digits of the strengths that a search tries, so that the strength tried is the one written down.
 inline constexpr int kStrengthDigits = 4;
 
-/// Finds the strength on one side of 0 that costs nearly, but not more than, a given KL, in a few tries:
-/// next() is to be tried, take() tells what it cost. KL grows about as the square of strength.
+/// Finds, in a few tries, the strength on one side of 0 that costs almost a given KL, but not more: try
+/// next(), then report its cost to take(). KL grows about as the square of strength.
 class KlCapSearch {
   public:
     /// @param first_strength  its sign is the side
@@ -16,9 +16,9 @@ class KlCapSearch {
 
     bool done() const { return done_; }
     double next() const { return next_; }
-    /// @param kl  at next(); infinite where clips failed
+    /// @param kl  at next(); infinite if clips failed
     void take(double kl);
-    /// The strongest that was within the cap; 0 if none was.
+    /// The strongest within the cap; 0 if none.
     double edge() const { return within_; }
 
   private:

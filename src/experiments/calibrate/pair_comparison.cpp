@@ -9,7 +9,7 @@
 namespace musicsteer {
 namespace {
 
-/// The pairs on which a measure is defined both ways.
+/// The pairs on whose clips the measure is defined.
 struct PairedValues {
     std::vector<double> plain;
     std::vector<double> steered;
@@ -29,7 +29,7 @@ PairedValues paired(std::span<const double> plain, std::span<const double> steer
     return result;
 }
 
-/// (steered - reference) / scale, where the scale is the unsteered mean or, where there is none, fixed.
+/// (steered - reference) / scale, where the scale is the unsteered mean or, if there is none, fixed.
 Estimate share(const PairedValues& values, const std::vector<double>& above, const MeasureTarget& target,
                double unsteered) {
     if (!target.is_in_decibels() && unsteered > 0.0) return ratio_interval_t(above, values.plain);
@@ -55,7 +55,7 @@ TargetOutcome compare_pairs(const MeasureTarget& target, std::span<const double>
     const double scale = target.scale(outcome.unsteered);
     if (scale <= 0.0)
         throw InputError(target.text + ": the unsteered clips' " + short_measure_name(target.measure) +
-                         " is 0, which has no percentages; give a value to reach");
+                         " is 0, so a change in percent is impossible; give a value to reach");
     outcome.value = mean_interval_t(values.steered);
     outcome.change =
         share(values, paired_differences(values.steered, values.plain), target, outcome.unsteered);

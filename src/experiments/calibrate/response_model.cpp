@@ -10,14 +10,14 @@
 namespace musicsteer {
 namespace {
 
-// A observation counts in full where it was learnt and fades over this share of the strengths' range.
+// An observation counts in full at its strengths and fades over this share of the range.
 constexpr double kObservationReach = 0.1;
 constexpr double kMinObservationWeight = 1e-6;
-// Grid points for each vector, by how many there are; each finer grid spans two steps to either side.
+// Grid points for each vector, by the number of vectors. Each finer grid spans two steps to either side.
 constexpr std::array<int, 4> kGridPoints = {201, 61, 25, 15};
 constexpr int kGrids = 5;
 constexpr double kWeakestFirst = 1e-7;
-constexpr double kMaxKlRatio = 1e3;  // where clips failed, and KL is infinite
+constexpr double kMaxKlRatio = 1e3;  // where clips failed and KL is infinite
 
 struct Pool {
     double value;
@@ -96,7 +96,7 @@ ResponseModel::ResponseModel(std::vector<std::vector<Curve>> effects, std::vecto
     if (root_kl_.empty() || root_kl_.size() > kGridPoints.size())
         throw UsageError("from 1 to " + std::to_string(kGridPoints.size()) +
                          " vectors can be calibrated together, not " + std::to_string(root_kl_.size()));
-    constexpr double kCertain = 1e6;  // no steering changes nothing: the curve passes there
+    constexpr double kCertain = 1e6;  // the curve passes through zero: no steering, no change
     for (std::size_t i = 0; i < effects_.size(); ++i) {
         Curve& own = effects_[i].at(i);
         std::vector<double> weights;
@@ -188,7 +188,7 @@ std::vector<double> ResponseModel::solve(std::span<const double> targets, double
         high.push_back(curve.x.back());
     }
     const std::vector<double> lowest = low, highest = high;
-    std::vector<double> best(vectors(), 0.0);  // unsteered costs nothing, so it is always allowed
+    std::vector<double> best(vectors(), 0.0);  // unsteered costs nothing and is always allowed
     double least = cost(best, targets, std::numeric_limits<double>::infinity());
     for (int grid = 0; grid < kGrids; ++grid) {
         for_each_grid_point(low, high, points, [&](const std::vector<double>& position) {

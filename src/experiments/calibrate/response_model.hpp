@@ -7,7 +7,7 @@
 
 namespace musicsteer {
 
-/// A curve through points with straight lines between them, flat beyond the outermost.
+/// A piecewise linear curve, flat beyond the outermost points.
 struct Curve {
     std::vector<double> x;  ///< increasing
     std::vector<double> y;
@@ -15,16 +15,16 @@ struct Curve {
     double at(double position) const;
 };
 
-/// The curve that rises, or falls, throughout and comes nearest to the points (weighted least squares, by
-/// pooling neighbours that are out of order); the direction is whichever comes nearer.
+/// The monotone curve nearest to the points (weighted least squares, pool adjacent violators), rising or
+/// falling, whichever fits better.
 Curve monotone_fit(const Curve& points, std::span<const double> weights);
 
-/// What steering with several vectors does to several measures: the effects of each vector alone, added up,
-/// and corrected where joint observations say otherwise. Strengths are one for each vector.
+/// Model of the effects of several vectors on several measures: the sum of each vector's effect alone,
+/// corrected by joint observations. There is one strength for each vector.
 class ResponseModel {
   public:
     /// @param effects  [measure][vector]: change of the measure over the vector's strength; 0 at strength 0.
-    /// Where measure and vector have the same index, the curve is made monotone.
+    /// If measure and vector have the same index, the curve is made monotone.
     /// @param kl  [vector]: nats a code over the strength
     ResponseModel(std::vector<std::vector<Curve>> effects, std::vector<Curve> kl);
 
@@ -34,21 +34,21 @@ class ResponseModel {
     std::vector<double> predict(std::span<const double> strengths) const;
     double predict_kl(std::span<const double> strengths) const;
 
-    /// Takes in what was seen: near these strengths the model then says this.
-    /// @param weight  against that of other observations nearby
+    /// Adds an observation: near these strengths the model then predicts it.
+    /// @param weight  relative to that of other observations nearby
     void update(std::span<const double> strengths, std::span<const double> effects, double kl,
                 double weight = 1.0);
 
-    /// The strengths within the curves' ends and the cap whose predicted effects come nearest to the targets
+    /// The strengths within the curves' ends and the cap whose predicted effects are nearest to the targets
     /// (least squares); of equally near ones the weakest. Searches a grid that is refined around its best
-    /// point, up to four vectors.
+    /// point, for up to four vectors.
     std::vector<double> solve(std::span<const double> targets, double max_kl) const;
 
   private:
     struct Observation {
         std::vector<double> strengths;
-        std::vector<double> residuals;  ///< seen - sum of curves
-        double kl_ratio = 1.0;          ///< seen / sum of curves
+        std::vector<double> residuals;  ///< observed - sum of curves
+        double kl_ratio = 1.0;          ///< observed / sum of curves
         double weight = 1.0;
     };
 

@@ -45,7 +45,7 @@ const char* method_name(PatchMethod method) {
     return "";
 }
 
-/// What an estimate is.
+/// Name of the estimated quantity.
 const char* quantity(const PatchReport& report) {
     return report.method == PatchMethod::kReplace ? "recovered" : "cost_nats";
 }

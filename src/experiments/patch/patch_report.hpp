@@ -11,13 +11,13 @@
 
 namespace musicsteer {
 
-/// What came out for one variant.
+/// The result of one variant.
 struct PatchResult {
     PatchVariant variant;
-    Estimate estimate;  ///< recovered_share, or of ablations ablation_cost
+    Estimate estimate;  ///< recovered_share, or ablation_cost for ablations
 };
 
-/// What `patch` found.
+/// The result of `patch`.
 struct PatchReport {
     PatchMethod method = PatchMethod::kReplace;
     std::optional<std::string> window;
@@ -31,12 +31,12 @@ struct PatchReport {
 struct PatchTable {
     std::vector<std::string> layers;
     std::vector<std::string> sites;
-    std::vector<std::vector<double>> values;  ///< [site][layer]; NaN where there is none
+    std::vector<std::vector<double>> values;  ///< [site][layer]; NaN if there is none
 };
 
-/// What --out holds (docs/formats.md). What is not known is null.
+/// The content of --out (docs/formats.md). Unknown values are null.
 nlohmann::json patch_json(const PatchReport& report);
-/// layer,site,QUANTITY,low,high with a header; layer is `all` for all at once.
+/// layer,site,QUANTITY,low,high with a header; layer is `all` for all layers at once.
 std::string patch_csv(const PatchReport& report);
 PatchTable patch_table(const PatchReport& report);
 

@@ -27,7 +27,7 @@ ClipRunOptions playing_options(const PatchRequest& request, const Manifest& mani
     return run;
 }
 
-/// Plays the clips' codes. @return what they were played with
+/// Generates the clips' codes. @return their settings
 ExecutionShape play(const Model& model, PatchRequest& request, const PatchRunOptions& options) {
     std::vector<SessionRequest> requests;
     for (const PatchClip& clip : request.clips) {
@@ -63,7 +63,7 @@ void warn_of_nothing_to_recover(const PatchReport& report,
             "the source prompts make their own codes no likelier than the target prompts do: there is "
             "nothing to recover; use more pairs or longer clips");
     }
-    const Estimate& any = report.results.front().estimate;  // what is divided by is the same for all
+    const Estimate& any = report.results.front().estimate;  // all have the same denominator
     if (std::isfinite(any.value) && any.units > 1 && !any.has_interval()) {
         warn(
             "no intervals: that there is anything to recover can't be told from chance; use more pairs or "

@@ -11,10 +11,10 @@
 
 namespace musicsteer {
 
-/// What `patch` is asked for.
+/// A request to `patch`.
 struct PatchRequest {
     PatchMethod method = PatchMethod::kReplace;
-    std::vector<PatchClip> clips;  ///< whose codes are not known yet
+    std::vector<PatchClip> clips;  ///< whose codes are not generated yet
     std::string layers = "all";    ///< as parse_layers reads it
     std::vector<Site> sites;
     std::optional<std::string> window;  ///< "0-2", in seconds; default: the whole clip
@@ -23,18 +23,18 @@ struct PatchRequest {
     std::int64_t batch_size = 0;  ///< default 16
     std::string device = "cpu";
 
-    /// What can be said before a model is loaded. @throws UsageError
+    /// Checks that need no model. @throws UsageError
     void validate(const Manifest& manifest) const;
 };
 
 struct PatchRunOptions {
-    /// @param stage  "playing", "patching" or "ablating"; @param clips  that are done, parts included
+    /// @param stage  "playing", "patching" or "ablating"; @param clips  done, including fractions
     std::function<void(const std::string& stage, double clips, std::size_t total)> on_progress;
     std::function<void(const std::string&)> on_warning;
     std::stop_token stop;
 };
 
-/// Plays the codes of each source prompt and scores them with every variant's activations replaced.
+/// Generates codes from each source prompt and scores them with every variant's activations replaced.
 /// @throws UsageError, ModelError, ResourceError, Interrupted
 PatchReport run_patch(const Model& model, PatchRequest request, const PatchRunOptions& options);
 

@@ -24,7 +24,7 @@ SessionRequest teacher_forced(const std::string& prompt, const at::Tensor& codes
     return request;
 }
 
-/// log p(codes) of each row of a session, added up step by step.
+/// log p(codes) of each row of a session, summed step by step.
 class RowScores {
   public:
     RowScores(const GenerationSession& session, const DecoderDims& dims)
@@ -68,7 +68,7 @@ class PatchScorer {
             all.insert(all.end(), prompts.begin(), prompts.end());
         }
         text_length_ = text_length_for(model.tokenizer, all);
-        // Only conditional rows are run: what is scored is what the model says with the prompt, without
+        // Only conditional rows are run: scores are of the model's predictions with the prompt, without
         // guidance.
         run_.num_frames = clips.front().codes.size(1);
         run_.sampling.guidance_scale = 1.0;
@@ -135,8 +135,8 @@ class PatchScorer {
         return handles;
     }
 
-    /// One clip under its prompts and all variants of the last of these. Every batch has the same rows: the
-    /// prompts, then variants.
+    /// One clip under its prompts and all variants of the last one. Every batch has the same rows: prompts,
+    /// then variants.
     PatchScores score(const std::vector<SessionRequest>& references, double clips_before) {
         ClipRunOptions run = run_;
         run.references = references;

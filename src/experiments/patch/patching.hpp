@@ -17,7 +17,7 @@
 
 namespace musicsteer {
 
-/// Hook points that are replaced together: one site of one layer, or of all layers that were asked for.
+/// Hook points that are replaced together: one site of one layer, or of all requested layers.
 struct PatchVariant {
     Site site = Site::kResidPost;
     std::vector<std::int64_t> layers;
@@ -25,19 +25,18 @@ struct PatchVariant {
     std::vector<HookPoint> points() const;
 };
 
-/// Every site of every layer by itself, and then, if there are several layers, each site of all of them at
-/// once.
+/// Every site of every layer alone and, if there are several layers, each site of all of them at once.
 std::vector<PatchVariant> patch_variants(const std::vector<std::int64_t>& layers,
                                          const std::vector<Site>& sites);
 
-/// What takes an activation's place.
+/// What replaces an activation.
 enum class PatchMethod {
-    kReplace,     ///< what the source prompt's run has there
+    kReplace,     ///< the activation of the source prompt's run
     kAblateZero,  ///< zeros
     kAblateMean,  ///< its mean over the frames of all clips
 };
 
-/// Codes that the model played from a prompt.
+/// Codes that the model generated from a prompt.
 struct PatchClip {
     std::string source;
     std::string target;  ///< the prompt whose run is patched; ablations have none
@@ -54,7 +53,7 @@ struct PatchOptions {
     std::stop_token stop;
 };
 
-/// log p(codes), summed over frames and codebooks, in nats; of the conditional row, at temperature 1.
+/// log p(codes) of the conditional row at temperature 1, summed over frames and codebooks, in nats.
 struct PatchScores {
     double source = 0.0;          ///< under the source prompt
     double target = 0.0;          ///< under the target prompt
@@ -68,13 +67,13 @@ struct PatchScores {
 std::vector<PatchScores> score_patches(const Model& model, std::span<const PatchClip> clips,
                                        const PatchOptions& options);
 
-/// What one variant's activations bring back of the difference between the prompts:
-/// sum over clips of (patched - target) / sum of (source - target); 1 is all of it. Its interval is over
-/// clips. Undefined if the sources' prompts make their own codes no likelier; without an interval if that
-/// can't be told from chance.
+/// Share of the difference between the prompts that a variant's activations recover:
+/// sum over clips of (patched - target) / sum of (source - target); 1 is all of it. The interval is over
+/// clips. Undefined if the source prompts do not make their own codes likelier; without an interval if that
+/// cannot be told from chance.
 Estimate recovered_share(std::span<const PatchScores> scores, std::size_t variant);
 
-/// What ablating a variant costs: mean over clips of (source - patched) / codes, in nats a code, with an
+/// The cost of ablating a variant: mean over clips of (source - patched) / codes, in nats a code, with an
 /// interval over clips. @param codes  of one clip, K N
 Estimate ablation_cost(std::span<const PatchScores> scores, std::size_t variant, std::int64_t codes);
 

@@ -22,7 +22,7 @@ std::vector<double> cluster_means(const ByPair& values) {
     return unit_means(numbers, units);
 }
 
-/// Whether going on from `from` moves the measure back by more than its noise.
+/// Whether the step from `from` moves the measure back by more than its noise.
 bool turns_back(const DosePoint& from, const DosePoint& to, double towards) {
     ByPair moved;
     for (const auto& [pair, change] : to.change)
@@ -32,7 +32,7 @@ bool turns_back(const DosePoint& from, const DosePoint& to, double towards) {
     return towards > 0.0 ? step.high < 0.0 : step.low > 0.0;
 }
 
-/// How far the points on one side of 0 are usable. @param outwards  their order @param sign  of the slope
+/// The farthest usable point on one side of 0. @param outwards  their order @param sign  of the slope
 double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl, double sign) {
     double end = 0.0;
     double moved = 0.0;

@@ -21,9 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::ptrdiff_t kMaxStrengths = 7;  // on either side of 0
-constexpr double kFirstPush = 0.25;          // of the mean residual norm: before anything is known
+constexpr double kFirstPush = 0.25;          // of the mean residual norm, as a first guess
 constexpr double kWidening = 1.5;
-constexpr int kDigits = 2;  // enough to choose by, and can be typed
+constexpr int kDigits = 2;  // enough to choose by, and short enough to type
 
 std::vector<double> both_signs(double alpha) {
     const double rounded = rounded_to_digits(alpha, kDigits);
@@ -75,7 +75,7 @@ class StudyRun {
         }
     }
 
-    /// Those that are tried alone: with a vector that is not zero.
+    /// Layers tried alone: those with a vector that is not zero.
     void find_layers() {
         AppliedVector& vector = vectors_.front();
         vector.resolve(model_.manifest());
@@ -114,7 +114,7 @@ class StudyRun {
         return {name, split_.screening_prompts, split_.screening_seeds, {}};
     }
 
-    /// Each layer alone, pushed by the same share of its residual norm.
+    /// Each layer alone, with the same share of its residual norm.
     StagePlan layer_stage() const {
         StagePlan plan = screening_stage("layers");
         for (std::size_t i = 0; i < vectors_.size(); ++i) {
@@ -129,8 +129,8 @@ class StudyRun {
         return plan;
     }
 
-    /// What a way adds at alpha 1, as a share of the norms of the activations that it is added to; guidance
-    /// makes more of what is added to the conditional rows alone.
+    /// The norm that a way adds at alpha 1, as a share of the activations' norms. Guidance multiplies what is
+    /// added to the conditional rows alone.
     double push_of(const SteeringSetting& way) const {
         double squares = 0.0;
         for (const std::int64_t layer : way.layers->numbers) {
@@ -153,8 +153,8 @@ class StudyRun {
         return result;
     }
 
-    /// The layer in which each vector does most at the cap, its vector in all layers, and each layer's own
-    /// vector, all of them at about the cap.
+    /// The layer where each vector has the largest effect at the cap, its vector in all layers, and each
+    /// layer's own vector, all at about the cap.
     StagePlan strategy_stage() const {
         StagePlan plan = screening_stage("strategies");
         const std::vector<std::vector<WayResponse>> of_layers = responses(*study_.layers);
@@ -211,8 +211,8 @@ class StudyRun {
                          "vectors move the measure too");
     }
 
-    /// A ladder of the vector alone, around the strength that should come to the cap, longer as long as its
-    /// ends are usable. False: clips failed.
+    /// A ladder of strengths of the vector alone, around the one that should reach the cap, extended while
+    /// its ends are usable. False: clips failed.
     bool find_range(AlphaRange& range) {
         std::set<double> alphas = strengths_begun();
         for (const double share : {0.25, 0.5, 1.0})
@@ -234,7 +234,7 @@ class StudyRun {
         }
     }
 
-    /// Those of an interrupted run, which a sweep's plan may not lose.
+    /// Strengths of an interrupted run, which a sweep's plan must keep.
     std::set<double> strengths_begun() const {
         const fs::path file = folder_ / "strength" / "plan.json";
         std::error_code error;
@@ -245,8 +245,8 @@ class StudyRun {
         return alphas;
     }
 
-    /// Every vector in the way and at the strength that were chosen for it, on clips that had no part in any
-    /// choice; the studied one also at the ends of its range, and half way.
+    /// Every vector in the way and at the strength chosen for it, on held-out clips; the studied one also at
+    /// the ends of its range and halfway.
     StagePlan confirm_stage(const AlphaRange& range) const {
         StagePlan plan{"confirm", split_.confirming_prompts, split_.confirming_seeds, {}};
         for (std::size_t i = 0; i < vectors_.size(); ++i) {
@@ -265,7 +265,7 @@ class StudyRun {
             const StudyWay& way = study_.confirm->vectors[i].front();
             HeldOutResponse of_vector{way.response.at(both_signs(choices_[i].alpha)), push_of(way.steering),
                                       choices_[i]};
-            of_vector.choice.alpha = rounded_to_digits(choices_[i].alpha, kDigits);  // as it was played
+            of_vector.choice.alpha = rounded_to_digits(choices_[i].alpha, kDigits);  // as used
             held_out.push_back(std::move(of_vector));
         }
         study_.verdict = judge(held_out.front(), std::span(held_out).subspan(1));

@@ -18,9 +18,9 @@
 
 namespace musicsteer {
 
-/// What is asked about a vector: where, how and how strongly it moves a measure.
+/// A question about a vector: where, how and how strongly it moves a measure.
 struct StudyRequest {
-    SweepRequest clips;  ///< model, prompts, sampling and execution of every clip; all else is decided here
+    SweepRequest clips;  ///< model, prompts, sampling and execution of every clip; the study decides the rest
     std::string vector;
     std::string measure;               ///< as parse_measure_name gives it
     std::vector<std::uint64_t> seeds;  ///< the first half chooses, the second confirms
@@ -34,14 +34,14 @@ struct StudyRequest {
 
 struct StudyOptions {
     std::function<void(const std::string& stage, const SweepProgress&)> on_progress;
-    std::function<void(const std::string&)> on_message;  ///< what went wrong
-    std::function<void(const std::string&)> on_note;     ///< what is known by now
+    std::function<void(const std::string&)> on_message;  ///< errors
+    std::function<void(const std::string&)> on_note;     ///< intermediate findings
     std::stop_token stop;
 };
 
-/// A way of steering with what it did.
+/// A way of steering and its effect.
 struct StudyWay {
-    SteeringSetting steering;  ///< resolved; its alpha means nothing
+    SteeringSetting steering;  ///< resolved; its alpha is meaningless
     DoseResponse response;
 };
 
@@ -60,11 +60,11 @@ struct StudyStage {
     std::vector<std::uint64_t> seeds;
     double unsteered_mean = 0.0;  ///< of the measure; NaN if it is defined on no clip
     StageClips clips;
-    std::string failure;                         ///< why the first of those that failed did
+    std::string failure;                         ///< why the first failed clip failed
     std::vector<std::vector<StudyWay>> vectors;  ///< [vector][way], the studied vector first
 };
 
-/// What the vector file says of a layer.
+/// The vector file's data on a layer.
 struct StudiedLayer {
     std::int64_t layer = 0;
     DirectionStats stats;
@@ -78,16 +78,16 @@ enum class StudyEnd {
     kClipsFailed,       ///< nothing is judged
 };
 
-/// What a study came to.
+/// The result of a study.
 struct Study {
     StudyRequest request;
     std::string model_name;
     std::string weights_sha256;
     std::string vector_sha256;
     std::vector<StudiedLayer> tried_layers;
-    std::optional<StudyStage> layers, strategies, strength, confirm;  ///< those that were reached
+    std::optional<StudyStage> layers, strategies, strength, confirm;  ///< the stages that were reached
     std::optional<Verdict> verdict;
-    /// With alpha and alpha_range; only where it steers.
+    /// With alpha and alpha_range; only if it steers.
     std::optional<SteeringSetting> recommendation;
     StudyEnd end = StudyEnd::kNullVector;
 
@@ -97,19 +97,20 @@ struct Study {
 
 /// The most clips that a study makes with a model of so many layers.
 std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers, bool guided);
-/// Pairs of clips that the verdict rests on.
+/// Pairs of clips that the verdict is based on.
 std::size_t held_out_pairs(const StudyRequest& request);
-/// The prompts or, where there are few, the seeds that its intervals are over.
+/// Number of prompts (or seeds, if prompts are few) that its intervals are over.
 std::size_t held_out_units(const StudyRequest& request);
 /// The layers that are tried alone: all, or 12 of them, evenly spaced.
 std::vector<std::int64_t> layers_to_try(const std::vector<std::int64_t>& layers);
 
-/// Makes the folder a study's, or finds it the same study's. @throws InputError if it is another study's;
-/// @throws OutputError if it holds something else
+/// Creates the study's folder, or checks that it belongs to the same study. @throws InputError if it belongs
+/// to another study; @throws OutputError if it holds something else
 void claim_study_folder(const StudyRequest& request, const Manifest& manifest,
                         const std::filesystem::path& folder);
 
-/// Layers, strategies, strength and the verdict, each a sweep in a folder of its own; what is there is kept.
+/// Runs the stages layers, strategies, strength and confirm, each a sweep in a folder of its own. Existing
+/// clips are kept.
 /// @throws Interrupted; what sweeps throw
 Study run_study(const Model& model, const StudyRequest& request, const std::filesystem::path& folder,
                 const StudyOptions& options);

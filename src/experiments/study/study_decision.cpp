@@ -11,19 +11,19 @@ namespace musicsteer {
 namespace {
 
 constexpr double kConfidence = 0.95;  // of the intervals
-constexpr double kMaxTimes = 16.0;    // worth proposing in place of what was done
+constexpr double kMaxTimes = 16.0;    // more than this is not worth proposing
 
-/// How far from 0, in standard errors of so many units, an interval has to be to exclude it.
+/// How far from 0 an interval's centre must be to exclude 0, in standard errors.
 double interval_quantile(std::size_t units) {
     return student_t_quantile(0.5 + kConfidence / 2.0, static_cast<double>(units) - 1.0);
 }
 
-/// By how many standard errors an effect has to exceed a threshold to be found with probability kStudyPower.
+/// By how many standard errors an effect must exceed a threshold to be found with probability kStudyPower.
 double power_quantile(std::size_t units) {
     return student_t_quantile(kStudyPower, static_cast<double>(units) - 1.0);
 }
 
-/// The standard error that an interval was made from.
+/// The standard error of an interval.
 double standard_error(const Estimate& estimate) {
     return 0.5 * (estimate.high - estimate.low) / interval_quantile(estimate.units);
 }
@@ -34,13 +34,13 @@ double standard_deviation(std::span<const double> values) {
     return std::sqrt(squares / (static_cast<double>(values.size()) - 1.0));
 }
 
-/// How far beyond their mean one more of m values lies at kStudyLevel, in standard deviations.
+/// How far above the mean of m values one more value may lie at kStudyLevel, in standard deviations.
 double prediction_quantile(std::size_t m) {
     const auto count = static_cast<double>(m);
     return student_t_quantile(1.0 - kStudyLevel, count - 1.0) * std::sqrt(1.0 + 1.0 / count);
 }
 
-/// A vector's effect at push 1, in the direction that was chosen, with its standard error.
+/// A vector's effect at push 1 in the chosen direction, with its standard error.
 struct PushEffect {
     double effect = 0.0;
     double error = 0.0;
@@ -53,7 +53,7 @@ PushEffect push_effect(const HeldOutResponse& held_out, const Estimate& slope) {
             held_out.choice.usual, slope.units};
 }
 
-/// Slopes of responses whose points are all usable.
+/// Slopes of responses with only usable points.
 Estimate usable_slope(const DoseResponse& response) {
     return response.is_usable() ? response.slope() : Estimate{};
 }
@@ -64,13 +64,13 @@ double mean_square(std::span<const double> values) {
     return values.empty() ? 0.0 : sum / static_cast<double>(values.size());
 }
 
-/// How far a vector stands out from the others: skewed as it is, on a scale where it is about normal.
+/// How far a vector stands out from the others, on a scale on which this skewed quantity is about normal.
 double standing(const PushEffect& vector) {
     return std::asinh(vector.effect / vector.usual);
 }
 
-/// How many times as many clips would find an effect of this size: of a random vector's spread, the part
-/// that is noise gets smaller.
+/// How many times as many clips would find an effect of this size. More clips reduce the part of the random
+/// vectors' spread that is noise.
 std::optional<double> times_to_decide(const PushEffect& vector, const std::vector<PushEffect>& controls) {
     std::vector<double> multiples, errors;
     for (const PushEffect& control : controls) {
@@ -94,7 +94,7 @@ struct WayEffects {
     std::vector<double> effects;
     double noise = 0.0;  ///< standard error, pooled
 
-    /// Root mean square of the others' effects, no less than their noise.
+    /// Root mean square of the others' effects, at least their noise.
     double usual_beside(std::size_t vector) const {
         const double all = mean_square(effects) * static_cast<double>(effects.size());
         const double others =

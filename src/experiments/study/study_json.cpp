@@ -126,7 +126,7 @@ std::string effect_text(const Study& study) {
            signed_change(study, effect.high) + "] at alpha " + short_text(study.verdict->alpha);
 }
 
-/// What a vector has to exceed, in its direction.
+/// The bound that a vector must exceed, in its direction.
 std::string bound_text(const Study& study) {
     return signed_change(study, study.verdict->sign * *study.verdict->bound);
 }
@@ -135,14 +135,12 @@ std::string unconfirmed_reason(const Study& study) {
     const Verdict& verdict = *study.verdict;
     switch (verdict.reason) {
         case VerdictReason::kHoldsZero:
-            return "the interval of its effect, " + effect_text(study) + ", holds zero";
+            return "the interval of its effect, " + effect_text(study) + ", includes zero";
         case VerdictReason::kLikeRandom:
             return "its effect is " + effect_text(study) +
-                   ", and a random vector that stands out as far as chance lets it would come to " +
-                   bound_text(study);
+                   ", and by chance alone a random vector could reach " + bound_text(study);
         default:
-            return "on held-out clips it moves the measure the other way than when it was chosen: " +
-                   effect_text(study);
+            return "on held-out clips it moves the measure in the opposite direction: " + effect_text(study);
     }
 }
 
@@ -151,7 +149,7 @@ std::string not_judged(const Study& study) {
         const StudyStage& stage = *study.stages().back();
         return std::to_string(stage.clips.failed) + " of " + std::to_string(stage.clips.planned) +
                " clips of " + stage.name + " could not be made (" + stage.failure +
-               "); the same command tries them again";
+               "); run the same command to try again";
     }
     if (study.verdict->reason == VerdictReason::kFewControls) {
         return "held-out clips of " + std::to_string(study.verdict->controls_left_out) + " of " +
@@ -175,7 +173,7 @@ std::string study_sentence(const Study& study) {
     switch (study.end) {
         case StudyEnd::kSteers:
             return "it steers " + measure + ": " + effect_text(study) + ", beyond the " + bound_text(study) +
-                   " of a random vector that stands out as far as chance lets it";
+                   " that a random vector could reach by chance";
         case StudyEnd::kNoSteadyStrength:
             return "it moves " + measure + ", " + effect_text(study) +
                    ", but on held-out clips no strength does so steadily within the KL cap";
@@ -190,17 +188,16 @@ std::string study_advice(const Study& study) {
     if (study.end == StudyEnd::kSteers || study.end == StudyEnd::kNullVector || !study.verdict) return "";
     const Verdict& verdict = *study.verdict;
     if (!is_judged(study))
-        return "a lower --max-kl keeps clips from overflowing; longer ones can be measured";
-    if (study.end == StudyEnd::kNoSteadyStrength)
-        return "more seeds or prompts show smaller steps; or try a higher --max-kl";
+        return "use a lower --max-kl if clips overflow, longer clips if they cannot be measured";
+    if (study.end == StudyEnd::kNoSteadyStrength) return "use more seeds or prompts, or a higher --max-kl";
     const std::string found = "an effect of " + change_text(*verdict.detectable, study.request.measure) +
                               " would have been found 4 times in 5";
     if (verdict.more_clips) {
         const auto seeds = static_cast<std::size_t>(
             std::ceil(*verdict.more_clips * static_cast<double>(study.request.seeds.size())));
-        return found + "; if the effect is what was seen, about " + std::to_string(seeds) +
+        return found + "; if the effect is as large as it looked, about " + std::to_string(seeds) +
                " seeds in place of " + std::to_string(study.request.seeds.size()) +
-               " would decide, or as many times more prompts";
+               " would decide, or more prompts in proportion";
     }
     return found +
            "; more seeds would not change this verdict: try another vector (extract --method), "

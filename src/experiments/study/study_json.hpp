@@ -8,9 +8,9 @@
 
 namespace musicsteer {
 
-/// What a study came to, in a sentence.
+/// A study's result in a sentence.
 std::string study_sentence(const Study& study);
-/// What to do next where it does not steer; empty where it does.
+/// What to do next if it does not steer; empty if it does.
 std::string study_advice(const Study& study);
 /// study.json (docs/formats.md).
 nlohmann::json study_json(const Study& study);

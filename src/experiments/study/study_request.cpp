@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t kMinSeeds = 8;         // four to choose on and four to confirm on: intervals need them
+constexpr std::size_t kMinSeeds = 8;         // intervals need four to choose on and four to confirm on
 constexpr std::size_t kMaxLayers = 12;       // neighbours do nearly the same
 constexpr std::int64_t kStrengths = 14;      // of the strength stage, at most
 constexpr std::int64_t kRangeStrengths = 4;  // of the recommendation's check
@@ -72,7 +72,7 @@ void StudyRequest::validate() const {
     for (const std::string& prompt : clips.prompts) {
         if (!seen.insert(prompt).second)
             throw UsageError("the prompt " + in_quotes(prompt) +
-                             " is given twice: it would choose a setting and confirm it");
+                             " is given twice, and would both choose a setting and confirm it");
     }
 }
 
@@ -119,7 +119,7 @@ void claim_study_folder(const StudyRequest& request, const Manifest& manifest, c
             const std::string name = entry.path().filename().string();
             if (name.starts_with('.')) continue;
             throw OutputError(folder.string() + ": holds " + in_quotes(name) +
-                              " but no request.json, so no study of ours: choose another --out");
+                              " but no request.json, so it is not a study: choose another --out");
         }
         write_file_atomically(file, wanted.dump(2) + "\n", Overwrite::kRefuse);
         return;

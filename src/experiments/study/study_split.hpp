@@ -16,7 +16,7 @@ namespace musicsteer {
 struct StudySplit {
     std::vector<std::string> choosing_prompts, confirming_prompts;
     std::vector<std::uint64_t> choosing_seeds, confirming_seeds;
-    /// Of the choosing ones, for layers and strategies: about eight pairs, of as many prompts as that allows.
+    /// For layers and strategies: about eight of the choosing pairs, from as many prompts as possible.
     std::vector<std::string> screening_prompts;
     std::vector<std::uint64_t> screening_seeds;
 

@@ -35,21 +35,21 @@ SweepPlan sweep_plan(const Model& model, const StudyRequest& request, const Stag
     return plan;
 }
 
-/// A way of steering whatever its strength, with its vector.
+/// A way of steering with its vector, without the strength.
 std::string key_of(const SteeringSetting& steering) {
     json entry = setting_json(steering);
     for (const char* name : {"alpha", "file", "concept", "labels"}) entry.erase(name);
     return entry.dump();
 }
 
-/// What the clips of one strength came to.
+/// Results of the clips of one strength.
 struct MeasuredPoint {
-    std::map<ClipPair, double> values;  ///< of the measure, where it is defined
+    std::map<ClipPair, double> values;  ///< of the measure, if it is defined
     std::vector<double> kl;             ///< of all that were made
     std::size_t overflowed = 0;
 };
 
-/// What a stage's folder says about one measure.
+/// A stage folder's data on one measure.
 class Measured {
   public:
     Measured(const SweepFolder& folder, const SweepOutcome& outcome, const std::string& measure,
@@ -101,7 +101,7 @@ class Measured {
     void take(const SweepClip& clip, const std::string& line, const std::string& measure) {
         const json record = json::parse(line);
         const json& value = record.at("measures").at(measure);
-        // A ratio to or from nothing is none.
+        // A ratio with 0 is undefined.
         const bool is_defined =
             value.is_number() && (scale_ == ChangeScale::kDifference || value.get<double>() > 0.0);
         const ClipPair pair{prompts_.at(clip.spec.prompt.value_or("")), clip.spec.seed};

@@ -10,7 +10,7 @@
 
 namespace musicsteer {
 
-/// What a stage tries on which clips.
+/// A stage's ways and clips.
 struct StagePlan {
     std::string name;
     std::vector<std::string> prompts;
@@ -19,7 +19,7 @@ struct StagePlan {
     std::vector<std::vector<SweepCondition>> vectors;
 };
 
-/// Sweeps what the stage's folder lacks, and reads what came of it.
+/// Makes the missing clips of the stage's folder, and reads the results.
 StudyStage run_stage(const Model& model, const StudyRequest& request, const std::filesystem::path& folder,
                      const StagePlan& plan, const StudyOptions& options);
 

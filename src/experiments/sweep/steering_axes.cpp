@@ -32,7 +32,7 @@ std::vector<double> read_alphas(const JsonView& view) {
     return alphas;
 }
 
-/// One value: "one-to-all", 4, "2-5", or [0, 2, 4] for layers that are steered together.
+/// One value: "one-to-all", 4, "2-5", or [0, 2, 4] for layers steered together.
 std::string read_value(const SteeringAxis& axis, const JsonView& view) {
     if (view.is_text()) {
         const std::vector<std::string> values = parse_axis(axis, view.text());

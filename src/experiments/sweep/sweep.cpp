@@ -22,13 +22,13 @@ using nlohmann::json;
 constexpr std::uint64_t kRecordBytes = 2'000;
 constexpr std::uint64_t kWavHeaderBytes = 44;
 
-/// Clips of one text length, and so of one shape.
+/// Clips of the same text length, and so of the same shape.
 struct Group {
     std::int64_t text_length = 0;
     std::vector<const SweepClip*> clips;
 };
 
-/// The clips that are not there yet.
+/// The missing clips.
 std::vector<Group> groups_of(const std::vector<SweepClip>& clips,
                              const std::map<std::string, std::string>& records) {
     std::vector<Group> groups;
@@ -41,7 +41,7 @@ std::vector<Group> groups_of(const std::vector<SweepClip>& clips,
     return groups;
 }
 
-/// The plan's vector files, each read once and held to its hash.
+/// The plan's vector files, each read once and checked against its hash.
 class VectorFiles {
   public:
     explicit VectorFiles(const Manifest& manifest) : manifest_(manifest) {}
@@ -110,7 +110,7 @@ class Runner {
     }
 
   private:
-    /// Ends the run: of a whole batch nothing could be written.
+    /// Ends the run: nothing of a whole batch could be written.
     struct DiskFull {};
 
     ClipRunOptions run_options() const {

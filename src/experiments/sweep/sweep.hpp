@@ -13,9 +13,9 @@
 namespace musicsteer {
 
 struct SweepProgress {
-    std::int64_t clips_done = 0;  ///< those that were there before included
+    std::int64_t clips_done = 0;  ///< including earlier ones
     std::int64_t clips_total = 0;
-    double begun = 0.0;  ///< parts of those that are being made
+    double begun = 0.0;  ///< fractions of clips being made
 
     double clips_done_and_begun() const { return static_cast<double>(clips_done) + begun; }
 };
@@ -26,23 +26,23 @@ struct SweepOptions {
     std::stop_token stop;
 };
 
-/// What is left to do, and what it takes.
+/// What is left to do, and its cost.
 struct SweepEstimate {
     std::int64_t clips = 0;
     std::int64_t clips_left = 0;
     std::int64_t batches_left = 0;
     std::uint64_t bytes = 0;    ///< of all clips with their records
-    double seconds_left = 0.0;  ///< 0: not measured yet
+    double seconds_left = 0.0;  ///< 0 if not measured yet
 };
 
-/// @param records  of the clips that are there, by ID
+/// @param records  of existing clips, by ID
 /// @param seconds_per_clip  0: not measured
 SweepEstimate estimate_sweep(const SweepPlan& plan, const Manifest& manifest,
                              const std::map<std::string, std::string>& records, double seconds_per_clip);
 
-/// Makes the clips that the folder lacks, batch by batch, in the plan's order. Every batch has the plan's
-/// size and the text length of its prompts, so a clip's bytes do not depend on its companions. A clip that
-/// fails is left out and listed, the rest goes on; it stops where a whole batch could not be written.
+/// Makes the missing clips batch by batch, in the plan's order. Every batch has the plan's size and the text
+/// length of its prompts, so a clip's bytes do not depend on the others. A clip that fails is left out and
+/// listed. The run stops if a whole batch cannot be written.
 /// @throws Interrupted; @throws InputError if a vector file changed since the plan was made; @throws
 /// ResourceError, ModelError
 SweepOutcome run_sweep(const Model& model, SweepFolder& folder, const SweepOptions& options);

@@ -63,8 +63,7 @@ class ConditionGrid {
             settings = std::move(varied);
         }
         if (any_source && !source_used) {
-            throw UsageError(
-                "source layers make sense with strategy one-to-all or single, not with per-layer");
+            throw UsageError("source layers need strategy one-to-all or single, not per-layer");
         }
         return settings;
     }
@@ -82,8 +81,8 @@ class ConditionGrid {
         }
     }
 
-    /// Strategy single steers one layer: a list stands for one setting each. All layers are the strategy's
-    /// own default.
+    /// Strategy single steers one layer, so a list gives one setting for each. All layers is the strategy's
+    /// default.
     void append_layers(SteeringSetting setting, std::vector<SteeringSetting>& varied) {
         const LayerList chosen = *setting.layers;
         if (chosen.all) setting.layers.reset();
@@ -111,7 +110,7 @@ class ConditionGrid {
         return resolved(setting).layers->numbers;
     }
 
-    /// Alphas of a condition that is there already go to it.
+    /// Alphas of an existing condition are added to it.
     void append(SweepCondition condition, std::vector<SweepCondition>& conditions) const {
         const nlohmann::json key = setting_json(condition.steering);
         auto place = std::find_if(conditions.begin(), conditions.end(), [&](const SweepCondition& other) {

@@ -25,7 +25,7 @@ bool is_temporary(const fs::path& path) {
     return name.starts_with('.') && name.find(".tmp-") != std::string::npos;
 }
 
-/// Whether it holds all that a sweep writes of a clip.
+/// Whether a record has everything that a sweep writes for a clip.
 bool is_record(const json& record) {
     if (!record.is_object()) return false;
     for (const char* key :
@@ -36,7 +36,7 @@ bool is_record(const json& record) {
     return id != record.end() && id->is_string();
 }
 
-/// Only the holder of the lock may: nobody else's temporary files can be there.
+/// Call it only with the lock held: then no other process has temporary files there.
 void remove_temporaries(const fs::path& folder) {
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
@@ -44,7 +44,7 @@ void remove_temporaries(const fs::path& folder) {
     }
 }
 
-/// A folder without a plan may hold what a start that was killed left, and nothing else.
+/// A folder without a plan may only contain the remains of a start that was killed.
 void refuse_foreign_folder(const SweepPaths& paths) {
     std::error_code error;
     if (fs::exists(paths.plan(), error) || !fs::exists(paths.folder, error)) return;
@@ -54,16 +54,16 @@ void refuse_foreign_folder(const SweepPaths& paths) {
         const std::string name = entry.path().filename().string();
         if (name == ".lock" || is_temporary(name)) continue;
         if (name == "clips" && fs::is_directory(entry, error) && fs::is_empty(entry, error)) continue;
-        if (name == "shards" && fs::is_directory(entry, error)) continue;  // made before what merges them
+        if (name == "shards" && fs::is_directory(entry, error)) continue;  // exists before the merge
         throw OutputError(paths.folder.string() + ": holds " + in_quotes(name) +
-                          " but no plan.json, so no sweep of ours: choose another --out");
+                          " but no plan.json, so it is not a sweep: choose another --out");
     }
 }
 
 fs::path made(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
-    if (error) throw OutputError(folder.string() + ": cannot be made: " + error.message());
+    if (error) throw OutputError(folder.string() + ": cannot be created: " + error.message());
     return folder;
 }
 
@@ -85,11 +85,11 @@ std::map<std::string, std::string> read_sweep_records(const SweepPaths& paths) {
         const std::string where = paths.records().string() + ": line " + std::to_string(++number);
         if (!is_record(record)) {
             throw InputError(where + ": expected the record of a clip, found " + in_quotes(line) +
-                             "; remove that line to have its clip made again");
+                             "; remove that line to make its clip again");
         }
         const auto [place, is_new] = records.try_emplace(record.at("id").get<std::string>(), std::move(line));
-        if (!is_new && place->second != line)  // not moved then
-            throw InputError(where + ": another record of clip " + place->first + " is there already");
+        if (!is_new && place->second != line)  // not moved in this case
+            throw InputError(where + ": another record of clip " + place->first + " already exists");
     });
     return records;
 }
@@ -126,14 +126,14 @@ SweepFolder::SweepFolder(const fs::path& folder, const SweepPlan& plan, const Sa
 
 SweepFolder::~SweepFolder() = default;
 
-/// With the lock held: from whatever an earlier process left to a folder that agrees with the plan.
+/// With the lock held: turns what an earlier process left into a folder that agrees with the plan.
 void SweepFolder::take_over(const Say& say) {
     const std::string text = plan_.to_json();
     if (fs::exists(paths_.plan())) {
         const SweepPlan earlier = SweepPlan::load(paths_.plan());
         if (const std::string obstacle = plan_.obstacle_to_extending(earlier); !obstacle.empty()) {
             throw InputError(paths_.folder.string() + ": belongs to another plan: " + obstacle +
-                             "; a plan may only gain clips, so choose another --out");
+                             "; an existing sweep can only gain clips, so choose another --out");
         }
         if (earlier.to_json() != text) write_file_atomically(paths_.plan(), text, Overwrite::kAllow);
     } else {
@@ -146,7 +146,7 @@ void SweepFolder::take_over(const Say& say) {
     logs_->timings = std::make_unique<RecordLog>(paths_.timings(), RecordLog::Sync::kNever);
     if (const std::size_t bytes = logs_->records->repaired_bytes(); bytes > 0) {
         say(paths_.records().string() + ": its last line was unfinished (" + std::to_string(bytes) +
-            " bytes) and is removed; that clip is made again");
+            " bytes) and was removed; that clip is made again");
     }
     records_ = read_sweep_records(paths_);
 
@@ -164,7 +164,7 @@ void SweepFolder::take_over(const Say& say) {
     }
     if (lost == 0) return;
     say(paths_.clips().string() + ": " + std::to_string(lost) +
-        " WAV files of finished clips are gone or cut short; they are made again");
+        " WAV files of finished clips are missing or truncated; they are made again");
     sort_records();
 }
 
@@ -197,7 +197,7 @@ void SweepFolder::store(const std::string& id, const json& record) {
 void SweepFolder::log_timing(const json& timing) {
     try {
         logs_->timings->append(timing.dump());
-    } catch (const OutputError&) {  // a full disk is told by the clips
+    } catch (const OutputError&) {  // a full disk shows with the clips
     }
 }
 

@@ -13,7 +13,7 @@
 
 namespace musicsteer {
 
-/// Where the parts of a sweep's folder lie (docs/formats.md).
+/// Paths in a sweep's folder (docs/formats.md).
 struct SweepPaths {
     std::filesystem::path folder;
 
@@ -26,24 +26,24 @@ struct SweepPaths {
     std::filesystem::path lock() const { return folder / ".lock"; }
 };
 
-/// The records of a folder's finished clips, as lines of JSON by clip ID. Only reads: a torn last line is
-/// left out. @throws InputError naming the line that is no record, or an ID that is there twice
+/// The records of a folder's finished clips, as lines of JSON by clip ID. Read-only: a torn last line is
+/// skipped. @throws InputError naming the line that is not a record, or an ID that appears twice
 std::map<std::string, std::string> read_sweep_records(const SweepPaths& paths);
 
-/// The plan's clips as a run makes them, one text length after the other.
+/// The plan's clips in the order of a run, one text length after the other.
 std::vector<const SweepClip*> in_run_order(const std::vector<SweepClip>& clips);
 
-/// Seconds a clip took in the folder's earlier batches; 0 if none is measured.
+/// Seconds for each clip in the folder's earlier batches; 0 if none was measured.
 double measured_seconds_per_clip(const SweepPaths& paths);
 
-/// A sweep's folder that is open for writing, by one process at a time. What is stored survives a kill at any
-/// moment: a clip is there when its line is in runs.jsonl, and its WAV was complete before.
+/// A sweep's folder open for writing, by one process at a time. It survives a kill at any moment: a clip
+/// counts as done when its line is in runs.jsonl, which is written after its WAV is complete.
 class SweepFolder {
   public:
-    /// Makes the folder, or goes on with one whose plan is the same or only gains clips; removes what a kill
+    /// Creates the folder, or resumes one whose plan is the same or only gains clips. Removes what a kill
     /// left half done, and says so.
-    /// @throws OutputError if another process works on the folder, it holds something else, or it cannot be
-    /// written; @throws InputError if its plan is another one or its files are damaged
+    /// @throws OutputError if another process uses the folder, it holds something else, or it cannot be
+    /// written; @throws InputError if its plan differs or its files are damaged
     SweepFolder(const std::filesystem::path& folder, const SweepPlan& plan,
                 const std::function<void(const std::string&)>& on_message);
     ~SweepFolder();
@@ -57,11 +57,11 @@ class SweepFolder {
     /// Clip ID -> record, a line of JSON.
     const std::map<std::string, std::string>& records() const { return records_; }
 
-    /// Appends the record of a clip whose WAV, if there is to be one, is in its place. @throws OutputError
+    /// Appends the record of a clip whose WAV, if any, is in place. @throws OutputError
     void store(const std::string& id, const nlohmann::json& record);
     /// Appends to the log of timings, the one file that depends on the clock. Losing it does no harm.
     void log_timing(const nlohmann::json& timing);
-    /// Puts runs.jsonl into the order of a run that was never disturbed, if it is not. @throws OutputError
+    /// Sorts runs.jsonl into the order of an uninterrupted run, if necessary. @throws OutputError
     void sort_records();
     /// Writes runs.csv from the records, in the plan's order. @throws OutputError
     void write_table() const;

@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr std::uint64_t kMaxWav = 4'300'000'000;
 
-/// A folder to copy from. Its writer, if there is one, is asked to finish first.
+/// A folder to copy from. A process that writes there must finish first.
 struct MergedFolder {
     SweepPaths paths;
     std::unique_ptr<FolderLock> lock;
@@ -45,7 +45,7 @@ void check_folders(const std::vector<fs::path>& sources, const fs::path& target)
     }
 }
 
-/// Where a vector lay does not count; what it was does.
+/// The path of a vector does not matter; its content does.
 json without_places(const std::string& line) {
     json record = json::parse(line);
     for (json& steering : record["steering"]) {
@@ -65,11 +65,11 @@ class Merger {
         outcome_.found = std::ssize(target_.records());
         std::int64_t done = 0;
         for (const SweepClip* clip : in_run_order(target_.clips())) {
-            if (options_.stop.stop_requested()) throw Interrupted("interrupted; the same command goes on");
+            if (options_.stop.stop_requested()) throw Interrupted("interrupted; the same command resumes it");
             merge_clip(clip->id);
             if (options_.on_progress) options_.on_progress(++done, outcome_.planned);
         }
-        target_.sort_records();  // clips that an earlier merge did not find stand at the end
+        target_.sort_records();  // clips that an earlier merge did not find are at the end
         target_.write_table();
         return std::move(outcome_);
     }
@@ -100,8 +100,7 @@ class Merger {
                              const MergedFolder& b, const std::string& record_b) {
         if (without_places(record_a) == without_places(record_b)) return;
         throw InputError(
-            "clip " + id + " is not the same in " + a.paths.folder.string() + " and " +
-            b.paths.folder.string() +
+            "clip " + id + " differs between " + a.paths.folder.string() + " and " + b.paths.folder.string() +
             ": they were made by different builds or processors, or one was changed; make one of "
             "them again");
     }
@@ -113,7 +112,7 @@ class Merger {
             const std::string bytes = read_text_file(wav, kMaxWav);
             if (!record.contains("audio_sha256") || record.at("audio_sha256") != sha256_of(bytes)) {
                 throw InputError(wav.string() + ": clip " + id +
-                                 " is not what runs.jsonl says (its SHA-256 differs); remove it and repeat "
+                                 " does not match runs.jsonl (its SHA-256 differs); remove it and repeat "
                                  "that folder's sweep");
             }
             write_file_atomically(target_.paths().clip(id), bytes, Overwrite::kAllow);

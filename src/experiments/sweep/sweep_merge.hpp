@@ -16,11 +16,11 @@ struct MergeOptions {
     std::stop_token stop;
 };
 
-/// Joins folders of one plan, or of its shards, into another by copying, in the plan's order; the result is
-/// the folder that one process would have made. Each WAV is held to its record's hash. A merge that was
-/// killed goes on when it is called again.
-/// @param target  is made, or is what an earlier merge left
-/// @return what was copied, and which of the plan's clips are in none of the folders
+/// Copies folders of one plan, or of its shards, into another, in the plan's order. The result is the folder
+/// that one process would have made. Each WAV is checked against its record's hash. A merge that was killed
+/// is resumed when it is called again.
+/// @param target  is created, or left by an earlier merge
+/// @return the number of copied clips, and the plan's clips that are in none of the folders
 /// @throws UsageError without two folders; @throws InputError if the plans differ in more than the shard, a
 /// WAV is missing or damaged, or one ID has different content in two folders; @throws OutputError; @throws
 /// Interrupted

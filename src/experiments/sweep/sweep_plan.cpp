@@ -45,7 +45,7 @@ std::int64_t count_clips(const SweepPlan& plan) {
     return std::ssize(plan.prompts) * std::ssize(plan.seeds) * of_a_seed;
 }
 
-/// Of generating its clips and scoring them.
+/// Memory for generating and scoring its clips.
 ClipNeeds needs_of(const SweepPlan& plan) {
     ClipNeeds needs;
     needs.frames = plan.settings.num_frames;
@@ -63,7 +63,7 @@ void check_axes(const SweepRequest& request) {
         throw UsageError("alphas, layers and the like need a vector: --steer FILE");
 }
 
-/// What is done to a prompt and seed: nothing, or one condition at one strength.
+/// Steering of a clip: none, or one condition at one strength.
 struct Way {
     std::vector<SteeringSetting> steering;
     std::string identity;
@@ -126,7 +126,7 @@ Shard Shard::parse(const std::string& text) {
 }
 
 bool Shard::holds(const std::string& clip_id) const {
-    constexpr std::size_t kDigits = 15;  // what fits into 60 bits
+    constexpr std::size_t kDigits = 15;  // fits into 60 bits
     std::uint64_t number = 0;
     std::from_chars(clip_id.data(), clip_id.data() + std::min(kDigits, clip_id.size()), number, 16);
     return number % static_cast<std::uint64_t>(count) == static_cast<std::uint64_t>(index - 1);

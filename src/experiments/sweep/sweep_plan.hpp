@@ -16,15 +16,14 @@
 
 namespace musicsteer {
 
-/// A way of steering (its own alpha means nothing) and the strengths at which it is tried. Alpha 0 is the
-/// unsteered clip, whatever the way.
+/// A way of steering (its own alpha is meaningless) and its strengths. Alpha 0 is the unsteered clip.
 struct SweepCondition {
     SteeringSetting steering;
     std::vector<double> alphas;
 };
 
-/// A text with the length that it is padded to: its own, rounded up to a multiple of kTextBucket, so that
-/// other prompts never change a clip.
+/// A text with its padded length: its own, rounded up to a multiple of kTextBucket, so that other prompts
+/// never change a clip.
 struct SweepPrompt {
     std::string text;
     std::int64_t text_length = 0;
@@ -32,7 +31,7 @@ struct SweepPrompt {
     auto operator<=>(const SweepPrompt&) const = default;
 };
 
-/// Part `index` (from 1) of `count` parts that the clips are dealt into by their IDs.
+/// Part `index` (from 1) of `count` parts into which clips are divided by their IDs.
 struct Shard {
     std::int64_t index = 1;
     std::int64_t count = 1;
@@ -49,9 +48,9 @@ struct SweepClip {
 };
 
 /// A sweep with everything decided: prompts x seeds x (the unsteered clip, and every condition at each of its
-/// alphas). plan.json of a sweep's folder holds it (docs/formats.md), and IDs follow from it alone.
+/// alphas). It is stored in plan.json (docs/formats.md) and determines the IDs.
 struct SweepPlan {
-    std::string model_path;  ///< as typed; not part of what is compared
+    std::string model_path;  ///< as typed; not compared
     ClipSettings settings;
     std::vector<SweepPrompt> prompts;
     std::optional<std::string> negative_prompt;
@@ -60,13 +59,13 @@ struct SweepPlan {
     TempoPrior tempo_prior;       ///< of the measures
     std::string measure_command;  ///< own measures; empty: none
     bool audio = true;
-    bool kl = false;  ///< records hold `kl_nats`; clips and IDs are the same without
+    bool kl = false;  ///< records have `kl_nats`; does not affect clips and IDs
     Shard shard;
 
     /// The clips of this shard, each once, in the order prompts, seeds, conditions, alphas; the unsteered
     /// clip first. @throws UsageError for more than a million
     std::vector<SweepClip> clips() const;
-    /// Goes through the same clips without keeping them. @throws UsageError
+    /// Visits the same clips without keeping them. @throws UsageError
     void for_each_clip(const std::function<void(std::string id, const ClipSpec& spec)>& visit) const;
 
     std::string to_json() const;
@@ -74,33 +73,32 @@ struct SweepPlan {
     static SweepPlan parse(const std::string& json, const std::string& origin);
     static SweepPlan load(const std::filesystem::path& path);
 
-    /// What keeps this plan from taking the place of `earlier` without losing a clip, as one sentence; empty
-    /// if nothing does: the two are the same, or this one only adds.
+    /// Why this plan cannot replace `earlier` without losing a clip, as one sentence. Empty if it can: the
+    /// two are the same, or this one only adds clips.
     std::string obstacle_to_extending(const SweepPlan& earlier) const;
-    /// The same but for the shard and for where model and vectors lie.
+    /// Whether they are the same except for the shard and the paths of model and vectors.
     bool same_but_for_shard(const SweepPlan& other) const;
 };
 
-/// How its clips are sampled: what the request leaves open is the model's.
+/// Sampling of the clips: from the request, else the model's.
 SamplingOptions sampling_of(const SweepRequest& request, const Manifest& manifest);
 
-/// What a plan depends on beside the request.
+/// What a plan depends on besides the request.
 struct PlanOptions {
     std::string device = "cpu";
-    std::uint64_t memory = 0;  ///< bytes that batches may take beside the model's weights; see default_memory
+    std::uint64_t memory = 0;  ///< bytes that batches may use besides the model's weights; see default_memory
     std::function<void(const std::string&)> on_warning;
 };
 
-/// What a batch of this plan needs at most.
+/// The most memory that a batch of this plan needs.
 MemoryEstimate batch_memory(const SweepPlan& plan, const Manifest& manifest);
 
-/// Half of what is free once the model's files are loaded.
+/// Half of what is free after the model's files are loaded.
 std::uint64_t default_memory(const Manifest& manifest, std::uint64_t available);
 
-/// Decides everything: reads prompts and vectors, resolves layers, chooses threads and batch size where they
-/// are not given.
-/// @throws UsageError for an empty or senseless grid; @throws InputError for unusable files; @throws
-/// ResourceError if not one clip fits into the memory
+/// Decides everything: reads prompts and vectors, resolves layers, and chooses threads and batch size if they
+/// are not given. @throws UsageError for an empty or invalid grid; @throws InputError for unusable files;
+/// @throws ResourceError if not one clip fits into the memory
 SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest, const Tokenizer& tokenizer,
                           const PlanOptions& options);
 

@@ -1,4 +1,4 @@
-// plan.json of a sweep's folder: SweepPlan <-> JSON, and what two plans differ in.
+// plan.json of a sweep's folder: SweepPlan <-> JSON, and the differences of two plans.
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -26,8 +26,8 @@ json condition_json(const SweepCondition& condition) {
     return entry;
 }
 
-/// What must stay as it is in a folder: everything but prompts, seeds and conditions, which may grow, and
-/// places of files.
+/// What must not change in a folder: everything except prompts, seeds and conditions, which may grow, and
+/// paths of files.
 json fixed_json(const SweepPlan& plan) {
     const ClipSettings& settings = plan.settings;
     json result = kPlanFormat.stamp();
@@ -96,7 +96,7 @@ SweepCondition read_condition(const JsonView& view) {
     SweepCondition condition;
     condition.steering = read_setting(view, "");
     for (const char* key : {"sha256", "concept", "labels", "strategy", "layers", "site", "rows", "unit"})
-        view.at(key);  // a stored plan has decided them
+        view.at(key);  // a stored plan has these
     for (const JsonView& alpha : view.at("alphas").items()) condition.alphas.push_back(alpha.number());
     return condition;
 }

@@ -31,7 +31,7 @@ std::string path_from(const fs::path& folder, const JsonView& view) {
     return reached_from(folder, text);
 }
 
-/// What a vector of a plan file may have: its file, axes, and the settings that are no axis.
+/// Keys of a vector in a plan file: its file, axes, and the settings that are not axes.
 bool is_plain_setting(const SettingField& field) {
     const auto axes = steering_axes();
     return field.key != std::string_view("alpha") &&

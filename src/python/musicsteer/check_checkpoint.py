@@ -1,4 +1,4 @@
-"""Check that a checkpoint, exported, computes what transformers does: this is how you prove yours.
+"""Check that an exported checkpoint computes the same as transformers.
 
     musicsteer check facebook/musicgen-small
     musicsteer check demo --bundle out/demo
@@ -278,10 +278,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     if options.frames < 1:
-        parser.error("--frames has to be at least 1")
+        parser.error("--frames must be at least 1")
     try:
         if options.bundle is not None and not (options.bundle / "manifest.json").is_file():
-            raise BundleError(f"{options.bundle} is no bundle: it has no manifest.json")
+            raise BundleError(f"{options.bundle} is not a bundle: it has no manifest.json")
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle or export(
                 options.checkpoint, Path(folder) / "bundle", extras=Extras(options.lora), verify=False

@@ -1,4 +1,4 @@
-"""Check that a bundle computes on a GPU what it does on the CPU, and how fast: a page to send back.
+"""Check that a bundle computes the same on a GPU as on the CPU, and time it.
 
     musicsteer check-device bundles/small --device cuda
 
@@ -44,7 +44,7 @@ from musicsteer.vector_import.vector_file import encode, metadata_of, model_of_b
 BOUND = 1e-4
 BATCH = 8  # clips made together and alone
 SIZES = (1, 16, 64)  # clips whose steps are timed
-TIMED_FRAMES = (50, 150)  # what the longer clip takes more is its steps
+TIMED_FRAMES = (50, 150)  # the extra time of the longer clip is its steps
 
 
 def on_device(case: Case, device: torch.device) -> Case:
@@ -247,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="musicsteer check-device",
-        description="Check that a bundle computes on a GPU what it computes on the CPU, and time it.",
+        description="Check that a bundle computes the same on a GPU as on the CPU, and time it.",
     )
     parser.add_argument("bundle", type=Path, help="a bundle that musicsteer export wrote")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
@@ -259,10 +259,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     if options.frames < 1:
-        parser.error("--frames has to be at least 1")
+        parser.error("--frames must be at least 1")
     try:
         if not (options.bundle / "manifest.json").is_file():
-            raise BundleError(f"{options.bundle} is no bundle: it has no manifest.json")
+            raise BundleError(f"{options.bundle} is not a bundle: it has no manifest.json")
         return 0 if check(options, parse_device(options.device)) else 1
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)

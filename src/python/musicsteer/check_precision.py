@@ -1,10 +1,10 @@
-"""Measure what a precision costs: a bundle of lowered weights against the same checkpoint's float32 bundle.
+"""Measure what a precision costs: compare a bundle with the float32 bundle of the same checkpoint.
 
     musicsteer check-precision out/model-f32 out/model-int8
 
 Clips are drawn from the float32 bundle and given to both (teacher forcing), plainly and with the rows of one
 batch steered differently. Prints the KL divergence of the predicted codes in nats a code, how often the
-likeliest code agrees, and whether any row depends on its place in the batch or on its companions. Exits with
+likeliest code agrees, and whether any row depends on its place in the batch or on the other rows. Exits with
 1 if the mean KL exceeds the bound anywhere, or a row does.
 """
 
@@ -79,7 +79,7 @@ def text_states(modules: Modules, case: Case) -> Tensor:
 
 
 def mean_residual_norms(modules: Modules, case: Case) -> list[float]:
-    """Of each layer's output: the scale on which a vector is small or large."""
+    """Norm of each layer's output: the scale for vectors."""
     loop = LayerLoop(modules, case, columns=1)
     with torch.inference_mode():
         states = text_states(modules, case)
@@ -126,7 +126,7 @@ def permuted(case: Case, order: Tensor) -> Case:
 
 
 def rows_are_independent(modules: Modules, case: Case) -> bool:
-    """Bit-equal in another order, and beside companions that are steered a hundred times as strongly.
+    """Bit-equal in another order, and beside rows that are steered a hundred times as strongly.
 
     On one thread: on several, LibTorch's attention depends on a row's place. The program's own does not.
     """
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for folder in (options.reference, options.lowered):
         if not (folder / "manifest.json").is_file():
-            print(f"error: {folder}: no manifest.json, so this is no model bundle", file=sys.stderr)
+            print(f"error: {folder}: no manifest.json, so this is not a model bundle", file=sys.stderr)
             return 1
     hashes = [
         json.loads((folder / "manifest.json").read_text("utf-8"))["model"]["weights_sha256"]

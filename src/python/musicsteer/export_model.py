@@ -125,7 +125,7 @@ def codec_section(model: Any) -> dict[str, Any]:
 
 
 def conditioning_section(checkpoint: Checkpoint) -> dict[str, Any]:
-    """How the model is told its text, and a melody where it hears one."""
+    """How the model gets its text, and a melody if it takes one."""
     config = checkpoint.model.config
     width = {"text_hidden_size": config.text_encoder.d_model}
     if config.model_type == "musicgen":
@@ -251,8 +251,8 @@ def export(
     Options: `force` (replace a bundle) and `verify` (on).
 
     Holds most weights once: the modules share the loaded model's tensors, and what transformers computes for
-    the verification is computed before they are let go. In bf16 and int8 the modules are held to transformers
-    before they are lowered, and the written bundle to the lowered modules.
+    the verification is computed before they are let go. In bf16 and int8 the modules are compared with
+    transformers before they are lowered, and the written bundle with the lowered modules.
 
     Raises:
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
@@ -294,9 +294,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
         "id such as facebook/musicgen-melody, which is downloaded, or demo, the model that comes along",
     )
-    parser.add_argument("out", type=Path, help="the bundle's folder, made by this program")
+    parser.add_argument("out", type=Path, help="the bundle's folder, which is created")
     parser.add_argument(
-        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter that peft saved, merged into the weights"
+        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter saved by peft, merged into the weights"
     )
     parser.add_argument(
         "--text-encoder",
@@ -324,7 +324,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def interrupt(*_: object) -> None:
-    """Let a polite kill clean up as Ctrl-C does."""
+    """Clean up on SIGTERM as on Ctrl-C."""
     raise KeyboardInterrupt
 
 

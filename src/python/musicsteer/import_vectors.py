@@ -1,4 +1,4 @@
-"""Make a vector file for musicsteer of steering vectors from another tool.
+"""Make a vector file for musicsteer from steering vectors of another tool.
 
     musicsteer import theirs.pt mood.safetensors
     musicsteer import sae/ feature.safetensors --feature 123 --layer 8
@@ -51,7 +51,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="musicsteer import",
-        description="Make a vector file for musicsteer of steering vectors from another tool.",
+        description="Make a vector file for musicsteer from steering vectors of another tool.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,17 +59,26 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "file", type=Path, help=".pt, .safetensors, .npz, .npy, .gguf, or a folder of SAELens"
     )
     parser.add_argument("out", type=Path, help="vector file to write (safetensors)")
-    parser.add_argument("--layer", type=whole_number, help="of a file of one vector; layers count from 0")
-    parser.add_argument("--feature", type=whole_number, help="which feature of a sparse autoencoder")
     parser.add_argument(
-        "--site", choices=SITES, default="resid_post", help="where in its layer a vector belongs (resid_post)"
+        "--layer", type=whole_number, help="layer of a file with one vector; layers count from 0"
+    )
+    parser.add_argument("--feature", type=whole_number, help="feature of a sparse autoencoder")
+    parser.add_argument(
+        "--site",
+        choices=SITES,
+        default="resid_post",
+        help="where in the layer the vector belongs (default: resid_post)",
     )
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--model", type=Path, help="bundle of the model that they are for: sizes are checked")
-    model.add_argument("--num-layers", type=whole_number, help="of the model (the highest layer there is)")
-    parser.add_argument("--concept", help="what the direction is of (imported)")
-    parser.add_argument("--positive", help="what a positive alpha moves towards (positive)")
-    parser.add_argument("--negative", help="what a negative alpha moves towards (negative)")
+    model.add_argument("--model", type=Path, help="bundle of the model they are for; sizes are checked")
+    model.add_argument(
+        "--num-layers", type=whole_number, help="layers of the model (default: up to the highest in the file)"
+    )
+    parser.add_argument("--concept", help="name of the concept (default: imported)")
+    parser.add_argument(
+        "--positive", help="label of the side that a positive alpha moves towards (default: positive)"
+    )
+    parser.add_argument("--negative", help="label of the other side (default: negative)")
     parser.add_argument("--force", action="store_true", help="replace OUT")
     options = parser.parse_args(arguments)
     if options.feature is not None and options.layer is None:
@@ -121,7 +130,7 @@ def import_vectors(options: argparse.Namespace) -> str:
 
 
 def interrupt(*_: object) -> None:
-    """Let a polite kill clean up as Ctrl-C does."""
+    """Clean up on SIGTERM as on Ctrl-C."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""The C++ program: where it is, and the command `musicsteer` of an installation, which becomes it.
+"""The C++ program: where it is, and an installation's command `musicsteer`, which starts it.
 
 Nothing here imports LibTorch or anything large, because every command starts with this.
 """
@@ -29,8 +29,8 @@ def shipped_checkpoint(name: str) -> str | None:
 
 
 def main() -> int:
-    """Run the program in place of this process; returns only if it cannot be run."""
-    # Where it finds the commands that are Python, such as musicsteer-export.
+    """Replace this process by the program; returns only if it cannot be run."""
+    # Where it finds commands written in Python, such as musicsteer-export.
     os.environ["MUSICSTEER_EXEC_PATH"] = os.path.dirname(os.path.abspath(sys.argv[0]))
     program = program_path()
     try:

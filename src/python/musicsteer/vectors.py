@@ -1,4 +1,4 @@
-"""Vector files in Python, and a MusicGen of transformers that is steered by them."""
+"""Vector files in Python, and steering MusicGen in transformers with them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SITE = "resid_post"
 
 @dataclass(frozen=True)
 class Vectors:
-    """A vector file: a direction for each layer that it has.
+    """A vector file: a direction for each of its layers.
 
     directions: [D] float32 by layer, of the layers' outputs (hook point resid_post).
-    effect_sizes: Cohen's d of the two sides along a layer's direction; 0 where nobody measured it.
+    effect_sizes: Cohen's d of the two sides along a layer's direction; 0 if it was not measured.
     """
 
     concept: str
@@ -39,9 +39,7 @@ class Vectors:
             ValueError: no effect size is known.
         """
         if len(self.directions) > 1 and not any(self.effect_sizes.values()):
-            raise ValueError(
-                "no effect size is known, so no layer is known to be the best: give source_layer"
-            )
+            raise ValueError("the file has no effect sizes to choose a layer by: give source_layer")
         return max(self.directions, key=lambda layer: (self.effect_sizes[layer], -layer))
 
 
@@ -58,7 +56,7 @@ def load_vectors(file: str | Path) -> Vectors:
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{file}: cannot be read: {error}") from error
     if json.loads(metadata.get("musicsteer", "{}")).get("format") != "musicsteer-vectors":
-        raise ValueError(f"{file}: no vector file; 'musicsteer import' makes one of other tools' vectors")
+        raise ValueError(f"{file}: not a vector file; 'musicsteer import' converts vectors of other tools")
     directions = {}
     for name, tensor in tensors.items():
         _, layer, site = name.split(".")
@@ -96,7 +94,7 @@ def routes_of(
             raise ValueError(f"layer {layer}: the model has layers 0 to {vectors.num_layers - 1}")
     if strategy == "per-layer":
         if source_layer is not None:
-            raise ValueError("a source layer makes sense with strategy one-to-all or single")
+            raise ValueError("source_layer needs strategy one-to-all or single")
         return {layer: direction(layer) for layer in (vectors.directions if layers is None else layers)}
     if strategy == "one-to-all":
         vector = direction(vectors.best_layer if source_layer is None else source_layer)
@@ -122,10 +120,10 @@ def steered(
     rows: str = "both",
     **others: Any,
 ) -> Iterator[None]:
-    """While it lasts, alpha times the vectors is added in `model.generate`, as `musicsteer generate` does.
+    """Within this context, `model.generate` adds alpha times the vectors, as `musicsteer generate` does.
 
     model: a MusicgenForConditionalGeneration. layers, strategy, source_layer and rows mean what the flags of
-    `musicsteer generate` do (docs/steering.md). Contexts can be nested: what they add adds up.
+    `musicsteer generate` do (docs/reference-steering.md). Contexts can be nested, and their effects add up.
 
     Raises:
         ValueError: a setting that makes no sense, or that only `musicsteer generate` has.
@@ -136,7 +134,7 @@ def steered(
         raise ValueError(f"rows {rows!r}: expected both or conditional")
     decoder = getattr(getattr(getattr(model, "decoder", None), "model", None), "decoder", None)
     if decoder is None or not hasattr(model, "text_encoder"):
-        raise ValueError(f"{type(model).__name__} is no MusicgenForConditionalGeneration")
+        raise ValueError(f"{type(model).__name__} is not a MusicgenForConditionalGeneration")
     config = model.config.decoder
     if (config.num_hidden_layers, config.hidden_size) != (vectors.num_layers, vectors.hidden_size):
         raise ValueError(

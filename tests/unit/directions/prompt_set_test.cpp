@@ -105,7 +105,7 @@ const std::vector<BadSet> kBadSets = {
     {"{\"concept\": \"\xC0\xAF\"}",
      "x.json: not UTF-8 at byte offset 13; save the file as UTF-8 text"},  // overlong
     {"3", "x.json: expected an object, found a number"},
-    {R"({"concept":"a","concept":"b"})", "x.json: the key 'concept' is there twice in one object"},
+    {R"({"concept":"a","concept":"b"})", "x.json: the key 'concept' appears twice in one object"},
     {R"(["a"])",
      "x.json: a plain list of prompts, expected a concept set with a positive and a negative side"},
     {R"({"concept":"c","prompts":["a"]})",
@@ -248,7 +248,7 @@ TEST(PromptSet, SaysWhatASetIsWhereThereIsNone) {
         return "nothing was thrown";
     };
     EXPECT_THAT(refusal("x.txt", "fast piano\n"),
-                HasSubstr("no prompt set; a prompt set is JSON with two sides"));
+                HasSubstr("not a prompt set; a prompt set is JSON with two sides"));
     EXPECT_THAT(refusal("x.yaml", "positive:\n  - a\n"), HasSubstr("a prompt set is JSON with two sides"));
     EXPECT_THAT(refusal("x.csv", "ID;test_prompt\n1;a\n"),
                 HasSubstr("expected a column 'positive', found 'ID', 'test_prompt'; a prompt set is"));
@@ -325,7 +325,7 @@ TEST(PromptList, RefusesWhatIsNone) {
         "line");
     for (const char* name : {"a.yaml", "a.yml", "a.txt"})
         refused(name, "prompts:\n  - piano\n",
-                "YAML is not read; give one prompt a line, JSON, or a table with a column 'prompt'");
+                "YAML is not supported; give one prompt a line, JSON, or a table with a column 'prompt'");
     refused("latin1.txt", "caf\xE9\n", "not UTF-8 at byte offset 3; save the file as UTF-8 text");
 }
 

@@ -75,8 +75,8 @@ TEST_F(Recordings, WhatCannotBeUsedIsNamedAndCounted) {
     EXPECT_THAT(messages_, ElementsAre(HasSubstr("quiet.wav: silent"), HasSubstr("short.wav: too short"),
                                        HasSubstr("text.wav: cannot be read")));
     std::filesystem::remove(folder_ / "b.wav");
-    EXPECT_THAT([&] { load(); }, ThrowsMessage<InputError>(
-                                     HasSubstr("at least 2 recordings that can be used, found 1 (and 3")));
+    EXPECT_THAT([&] { load(); },
+                ThrowsMessage<InputError>(HasSubstr("at least 2 usable recordings, found 1 (and 3")));
 }
 
 TEST_F(Recordings, ThatEndBeforeTheWindowAreSkipped) {

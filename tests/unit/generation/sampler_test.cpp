@@ -75,7 +75,7 @@ TEST(SamplingOptions, EachOptionIsChecked) {
     }
     message([](auto& o) { o.top_k = -1; }, "top-k must be 0 (off) or more, not -1");
     for (const double bad : {-0.1, 1.1, kNan}) {
-        message([&](auto& o) { o.top_p = bad; }, "top-p must lie in [0, 1] (0 turns it off)");
+        message([&](auto& o) { o.top_p = bad; }, "top-p must be in [0, 1] (0 turns it off)");
     }
     for (const double bad : {0.0, -1.0, 1e-7, kNan, kInfinity}) {
         message([&](auto& o) { o.temperature = bad; },

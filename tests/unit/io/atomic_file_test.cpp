@@ -119,7 +119,7 @@ TEST(AtomicFile, RefusesWhatIsNoFile) {
                 ThrowsMessage<OutputError>("'': expected the name of a file"));
     write_bytes(folder / "file", "");
     EXPECT_THAT([&] { AtomicFile(folder / "file/clip.wav", Overwrite::kAllow); },
-                ThrowsMessage<OutputError>(HasSubstr(": its folder cannot be made: Not a directory")));
+                ThrowsMessage<OutputError>(HasSubstr(": its folder cannot be created: Not a directory")));
     EXPECT_EQ(folder.names(), Names{"file"});
 }
 

@@ -53,23 +53,23 @@ TEST_P(CorruptSafetensors, IsRefusedWithASentence) {
 }
 
 const std::vector<CorruptFile> kOthers = {
-    {"gguf", "GGUF\x03\0\0\0\0\0"s, "no safetensors file but a GGUF file; 'musicsteer import'"},
+    {"gguf", "GGUF\x03\0\0\0\0\0"s, "not a safetensors file but a GGUF file; 'musicsteer import'"},
     {"lfs_pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
-     "no safetensors file but a Git LFS pointer in place of the file; fetch it by git lfs pull"},
-    {"zip", "PK\x03\x04 and more", "no safetensors file but a zip archive such as torch.save"},
-    {"web_page", "<!DOCTYPE html><html>", "no safetensors file but a web page"},
+     "not a safetensors file but a Git LFS pointer; fetch the file with git lfs pull"},
+    {"zip", "PK\x03\x04 and more", "not a safetensors file but a zip archive such as torch.save"},
+    {"web_page", "<!DOCTYPE html><html>", "not a safetensors file but a web page"},
 };
 
 const std::vector<CorruptFile> kLengths = {
     {"empty", "", "expected a safetensors file, found only 0 bytes"},
     {"seven_bytes", "1234567", "expected a safetensors file, found only 7 bytes"},
     {"length_2_to_63", little_endian(std::uint64_t{1} << 63) + "{}",
-     "no safetensors file, or a damaged one: its header claims 9223372036854775808 bytes, and at most "
+     "not a safetensors file, or damaged: its header claims 9223372036854775808 bytes, and at most "
      "100000000"},
     {"length_all_ones", std::string(8, '\xFF') + "{}",
-     "no safetensors file, or a damaged one: its header claims 18446744073709551615 bytes"},
+     "not a safetensors file, or damaged: its header claims 18446744073709551615 bytes"},
     {"length_over_limit", little_endian(100'000'001) + "{}",
-     "no safetensors file, or a damaged one: its header claims 100000001 bytes"},
+     "not a safetensors file, or damaged: its header claims 100000001 bytes"},
     {"length_beyond_file", little_endian(3) + "{}",
      "expected a header of 3 bytes, found 2; is the file truncated?"},
     {"length_0", little_endian(0), "header: expected a JSON object"},
@@ -77,7 +77,7 @@ const std::vector<CorruptFile> kLengths = {
 
 const std::vector<CorruptFile> kHeaders = {
     {"list", file_of("[]", ""), "header: expected a JSON object"},
-    {"text_file", "This is no safetensors file at all", "no safetensors file, or a damaged one"},
+    {"text_file", "This is no safetensors file at all", "not a safetensors file, or damaged"},
     {"cut_json", file_of(R"({"a":)", ""), "header: not JSON: line 1, column 6: syntax error"},
     {"trailing_garbage", file_of("{}x", ""), "header: not JSON: line 1, column 3"},
     {"not_utf8", file_of("{\"\xFF\":1}", ""), "header: not UTF-8 at byte offset 2"},
@@ -85,7 +85,7 @@ const std::vector<CorruptFile> kHeaders = {
     {"duplicate",
      file_of(R"({"a":)" + tensor("F32", "[1]", "[0,4]") + R"(,"a":)" + tensor("F32", "[1]", "[4,8]") + "}",
              kEight),
-     "header: the key 'a' is there twice in one object"},
+     "header: the key 'a' appears twice in one object"},
     {"metadata_number", file_of(R"({"__metadata__":{"k":1}})", ""),
      "header: __metadata__.k: expected text, found a number"},
     {"metadata_list", file_of(R"({"__metadata__":[]})", ""),

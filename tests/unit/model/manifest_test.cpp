@@ -280,7 +280,7 @@ TEST(ManifestLoad, SaysWhatIsThereInsteadOfABundle) {
     const TempFolder folder;
     const std::string path = folder.path().string();
     EXPECT_THAT([&] { Manifest::load(folder.path()); },
-                ThrowsMessage<InputError>(path + ": no manifest.json, so this is no model bundle"));
+                ThrowsMessage<InputError>(path + ": no manifest.json, so this is not a model bundle"));
     write_bytes(folder / "config.json", "{}");
     EXPECT_THAT([&] { Manifest::load(folder.path()); },
                 ThrowsMessage<InputError>(

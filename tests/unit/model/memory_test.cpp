@@ -127,7 +127,7 @@ TEST(RequireMemory, SaysWhatIsNeededWhatIsFreeAndWhatToDo) {
     const MemoryEstimate estimate{28'000'000'000, 900'000'000, 100'000'000, 2'000'000'000};
     EXPECT_THAT([&] { require_memory(estimate, 22'400'000'000); },
                 ThrowsMessage<ResourceError>(StrEq(
-                    "this batch needs about 31.0 GB of memory (cache 28.0 GB, codec 2.0 GB) and may take "
+                    "this batch needs about 31.0 GB of memory (cache 28.0 GB, codec 2.0 GB) and may use "
                     "22.4 GB: use a smaller --batch-size or a shorter --duration")));
 }
 

@@ -43,8 +43,9 @@ TEST(Gate, Malformed) {
                     ThrowsMessage<UsageError>(HasSubstr("expected FILE@HOOK_POINT<COSINE")))
             << text;
     }
-    EXPECT_THAT([] { GateSetting::parse("t@decoder.embed<1.5"); },
-                ThrowsMessage<UsageError>(StrEq("gate 'decoder.embed<1.5': a cosine lies between -1 and 1")));
+    EXPECT_THAT(
+        [] { GateSetting::parse("t@decoder.embed<1.5"); },
+        ThrowsMessage<UsageError>(StrEq("gate 'decoder.embed<1.5': the cosine must be between -1 and 1")));
 }
 
 TEST(Gate, TakesItsDirection) {

@@ -165,7 +165,7 @@ TEST(ResolvePerLayer, ChosenLayersMustHaveVectors) {
 TEST(ResolvePerLayer, HasNoSourceLayer) {
     SteeringSetting spec = spec_of(Strategy::kPerLayer);
     spec.source_layer = 1;
-    expect_error(spec, "a source layer makes sense with strategy one-to-all or single, not with per-layer");
+    expect_error(spec, "a source layer needs strategy one-to-all or single, not per-layer");
 }
 
 TEST(ResolvePerLayer, UnitsOfAlpha) {
@@ -258,7 +258,7 @@ VectorFile without_effect_sizes() {
 
 TEST(ResolveWithoutEffectSizes, TheSourceLayerMustBeNamed) {
     const std::string message =
-        "tempo.safetensors: no effect size is known, so no layer is known to be the best; name the source "
+        "tempo.safetensors: the file has no effect sizes to choose a layer by; name the source "
         "layer (--source-layer)";
     for (const Strategy strategy : {Strategy::kSingle, Strategy::kOneToAll}) {
         SteeringSetting spec = spec_of(strategy);
@@ -280,7 +280,7 @@ TEST(ResolveWithoutEffectSizes, WeightsMustBeUniform) {
     SteeringSetting spec = spec_of(Strategy::kPerLayer);
     spec.weights = LayerWeights::parse("top-2");
     expect_error(spec,
-                 "tempo.safetensors: no effect size is known, so no layer is known to be the best; use "
+                 "tempo.safetensors: the file has no effect sizes to choose a layer by; use "
                  "weights uniform",
                  without_effect_sizes());
 }
@@ -333,34 +333,34 @@ TEST(ResolveSteering, ModesThatProjectTakeAlphaAsAShare) {
 TEST(ResolveSteering, EffectsThatContradictThemselves) {
     SteeringSetting spec = spec_of(Strategy::kPerLayer);
     spec.value = 1.0;
-    expect_error(spec, "a value makes sense with mode clamp only");
+    expect_error(spec, "value needs mode clamp");
     spec.value.reset();
     spec.mode = SteeringMode::kClamp;
     spec.alpha.reset();
-    expect_error(spec, "mode clamp needs a value: where the projection on the vector goes");
+    expect_error(spec, "mode clamp needs a value, the resulting projection on the vector");
     spec.value = std::nan("");
     expect_error(spec, "value must be a finite number");
     spec = spec_of(Strategy::kPerLayer);
     spec.probability = 1.5;
-    expect_error(spec, "a probability lies between 0 and 1");
+    expect_error(spec, "probability must be between 0 and 1");
     spec.probability = std::nan("");
-    expect_error(spec, "a probability lies between 0 and 1");
+    expect_error(spec, "probability must be between 0 and 1");
     spec = spec_of(Strategy::kPerLayer, AlphaUnit::kUnit);
     spec.mode = SteeringMode::kAblate;
-    expect_error(spec, "unit unit has no meaning with mode ablate, which takes the vector's direction alone");
+    expect_error(spec, "unit unit has no meaning with mode ablate, which uses only the vector's direction");
 }
 
 TEST(ResolveSteering, MoreThatContradicts) {
     SteeringSetting spec = spec_of(Strategy::kPerLayer);
     spec.frame_seed = 3;
-    expect_error(spec, "a frame seed makes sense with a probability");
+    expect_error(spec, "frame-seed needs probability");
     spec = spec_of(Strategy::kPerLayer);
     spec.ramp_in_s = -1.0;
     expect_error(spec, "ramp-in-s must be 0 or a positive number of seconds");
     spec = spec_of(Strategy::kPerLayer);
     spec.mode = SteeringMode::kClamp;
     spec.value = 1.0;
-    expect_error(spec, "mode clamp has no alpha: value says where the projection on the vector goes");
+    expect_error(spec, "mode clamp has no alpha: set value, the resulting projection on the vector");
     spec = spec_of(Strategy::kOneToAll);
     spec.source_layer = 4;
     expect_error(spec, "source layer 4: the model has layers 0 to 3");

@@ -12,9 +12,9 @@ Run the sweep of a plan file in shards on several machines, and merge them into 
 
   slurm  as a job array of SLURM
   ray    as tasks of Ray
-  merge  what has been made so far, without making more
+  merge  what exists so far, without making more
 
-`musicsteer cluster slurm --help` has the rest."""
+See `musicsteer cluster slurm --help` for options."""
 MODULES = {"slurm": "slurm_sweep", "ray": "ray_sweep", "merge": "merge_shards"}
 
 

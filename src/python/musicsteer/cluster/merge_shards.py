@@ -1,4 +1,4 @@
-"""Merge the shards of a sweep that ran on a cluster: what the last job of slurm_sweep.py does."""
+"""Merge the shards of a sweep that ran on a cluster, as the last job of slurm_sweep.py does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Merge, and name the shards that are not complete."""
     parser = argparse.ArgumentParser(prog="musicsteer cluster merge", description=__doc__)
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the sweep, which holds shards/")
-    parser.add_argument("--shards", metavar="N", type=positive, required=True, help="how many there are")
+    parser.add_argument("--shards", metavar="N", type=positive, required=True, help="number of shards")
     options = parser.parse_args(arguments)
     try:
         print(merge(find_program(), options.out, options.shards))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a sweep on Ray, a task a shard, and merge the shards into OUT."""
+"""Run a sweep on Ray, one task for each shard, and merge the shards into OUT."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024  # about the least that Ray takes; only ex
 PROGRESS_EVERY_S = 10.0
 
 EXAMPLES = """
-PLAN has to say batch_size and threads; each task asks for as many CPUs. PLAN, OUT, the model, the vectors and
-this repository have to lie where every machine finds them. A shard whose worker or machine dies is started
-again and goes on where it stopped; the same command goes on with a sweep that is not complete.
+PLAN must state batch_size and threads; each task asks for that many CPUs. PLAN, OUT, the model, the vectors
+and this installation must be on paths that all machines share. A shard whose worker or machine dies is
+started again and resumes where it stopped. The same command resumes an incomplete sweep.
 
 examples:
   musicsteer cluster ray plan.json runs/tempo --shards 16 --address auto
@@ -80,19 +80,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add_arguments(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--address", help="a running Ray: auto, or HOST:PORT [RAY_ADDRESS, or else one of our own, here]"
+        "--address", help="a running Ray: auto, or HOST:PORT [RAY_ADDRESS, else a new one on this machine]"
     )
-    where.add_argument(
-        "--cpus", metavar="M", type=positive, help="CPUs of a Ray of our own [all of this machine]"
-    )
+    where.add_argument("--cpus", metavar="M", type=positive, help="CPUs of a new Ray [all of this machine]")
     parser.add_argument(
-        "--retries", metavar="R", type=positive, default=3, help="new starts of a killed shard [%(default)s]"
+        "--retries", metavar="R", type=positive, default=3, help="restarts of a killed shard [%(default)s]"
     )
     return parser.parse_args(arguments)
 
 
 def connect(address: str | None, cpus: int | None) -> None:
-    """Join a Ray, or start one of our own that ends with us."""
+    """Join a Ray, or start one that ends with this process."""
     address = address or (None if cpus else os.environ.get("RAY_ADDRESS"))
     own: dict[str, Any] = {
         "address": "local",
@@ -108,7 +106,7 @@ def connect(address: str | None, cpus: int | None) -> None:
 
 
 def check_room(threads: int) -> None:
-    """Refuse tasks that no machine could ever take; Ray would wait for one."""
+    """Refuse tasks too large for every machine; Ray would wait forever."""
     largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
     if largest < threads:
         raise ClusterError(
@@ -118,7 +116,7 @@ def check_room(threads: int) -> None:
 
 @dataclass
 class Progress:
-    """Lines on stderr: when a shard ends, and how many clips there are every few seconds."""
+    """Lines on stderr: when a shard ends, and every few seconds the number of clips."""
 
     sweep: ShardedSweep
     ended: int = 0
@@ -135,7 +133,7 @@ class Progress:
         self.say(f"shard {shard} {how} ({self.ended} of {self.sweep.count} ended)")
 
     def tick(self) -> None:
-        """Tell of clips, if it is time and there are new ones."""
+        """Report clips, if it is time and there are new ones."""
         if time.monotonic() - self.told_s < PROGRESS_EVERY_S:
             return
         self.told_s = time.monotonic()
@@ -157,7 +155,7 @@ def outcome(reference: Any) -> str:
 
 
 def run_shards(sweep: ShardedSweep, retries: int) -> None:
-    """Run every shard to its end, well or not; what is missing shows in the merge."""
+    """Run every shard to its end. The merge shows what is missing."""
     task = ray.remote(run_shard).options(
         num_cpus=sweep.threads, max_retries=retries, retry_exceptions=[ShardKilled], name="musicsteer shard"
     )
@@ -190,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on with what is there", file=sys.stderr)
+        print("interrupted; the same command resumes it", file=sys.stderr)
         return 130
     finally:
         ray.shutdown()

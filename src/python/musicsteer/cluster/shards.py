@@ -1,7 +1,7 @@
 """A sweep in shards: OUT/shards/1 ... OUT/shards/N, each a sweep of its own, merged into OUT.
 
-What slurm_sweep.py and ray_sweep.py share. Nothing here knows an engine, and all that is remembered lies in
-the sweeps' own folders, so every command can be repeated.
+What slurm_sweep.py and ray_sweep.py share. Nothing here depends on an engine, and all state is in the sweeps'
+own folders, so every command can be repeated.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class ShardedSweep:
         return shard_folder(self.out, shard)
 
     def log(self, shard: int) -> Path:
-        """Where what a shard's runs print goes."""
+        """The log of a shard's runs."""
         return shard_log(self.out, shard)
 
     def command(self, shard: int) -> list[str]:
-        """What makes a shard, or goes on with it."""
+        """The command that makes or resumes a shard."""
         return [
             str(self.program), "sweep", "--plan", self.plan,
             "--shard", f"{shard}/{self.count}", "--out", str(self.folder(shard)),
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find_program() -> Path:
-    """The program, which has to lie on a path that all machines share."""
+    """The program, which must be on a path that all machines share."""
     program = Path(program_path()).resolve()
     if not os.access(program, os.X_OK):
         raise ClusterError(f"the program is missing: run scripts/setup.sh (looked for {program})")
@@ -89,7 +89,7 @@ def find_program() -> Path:
 
 
 def open_sweep(plan: str, out: Path, count: int) -> ShardedSweep:
-    """The sweep, held to everything that would make each of its shards fail.
+    """The sweep, checked for everything that would make each of its shards fail.
 
     Raises:
         ClusterError: the plan cannot be run as it is, or what is in `out` belongs to another one.
@@ -169,7 +169,7 @@ def last_error(text: str) -> str:
 
 
 def count_clips(out: Path, count: int) -> int:
-    """How many clips the shards hold by now."""
+    """Number of clips that the shards have so far."""
     clips = 0
     for shard in range(1, count + 1):
         try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a sweep as a SLURM job array, a task a shard, and a job after it that merges the shards into OUT."""
+"""Run a sweep as a SLURM job array, one task for each shard, then merge the shards into OUT."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from musicsteer.cluster.shards import ClusterError, ShardedSweep, add_arguments,
 HERE = Path(__file__).resolve().parent
 
 EXAMPLES = """
-PLAN has to say batch_size and threads; each task asks for as many CPUs. What follows -- goes to sbatch, for
-both jobs. PLAN, OUT, the model, the vectors and this repository have to lie where every machine finds them. A
-shard that is killed, or reaches its time limit, is queued again and goes on where it stopped; the same
-command goes on with a sweep that is not complete.
+PLAN must state batch_size and threads; each task asks for that many CPUs. Options after -- go to sbatch, for
+both jobs. PLAN, OUT, the model, the vectors and this installation must be on paths that all machines share. A
+shard that is killed, or reaches its time limit, is queued again and resumes where it stopped. The same
+command resumes an incomplete sweep.
 
 examples:
   musicsteer cluster slurm plan.json runs/tempo --shards 16
@@ -43,7 +43,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     parser.add_argument(
         "--wait",
         action="store_true",
-        help="return when all is done; the exit code says whether it is complete",
+        help="wait until everything is done; the exit code says whether the sweep is complete",
     )
     return parser.parse_args(arguments[:end]), arguments[end + 1 :]
 
@@ -76,7 +76,7 @@ def merge_command(sweep: ShardedSweep, array: str, wait: bool, extra: list[str])
 
 
 def merge_log(sweep: ShardedSweep) -> Path:
-    """Where the merge says what came of it."""
+    """The log of the merge."""
     return sweep.out / "shards" / "merge.log"
 
 
@@ -86,16 +86,16 @@ def job_id(process: subprocess.Popen[str]) -> str:
     identifier = process.stdout.readline().strip().split(";")[0]
     if not identifier:
         process.wait()
-        raise ClusterError("sbatch submitted nothing; what it says is above")
+        raise ClusterError("sbatch submitted nothing; see its messages above")
     return identifier
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    """Start sbatch; what it complains of goes to our own stderr."""
+    """Start sbatch; its errors go to our stderr."""
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise ClusterError("sbatch is not here: run this on a machine that submits jobs") from None
+        raise ClusterError("sbatch not found: run this on a machine that can submit jobs") from None
 
 
 def submit(sweep: ShardedSweep, at_once: int | None, wait: bool, extra: list[str]) -> int:
@@ -112,7 +112,7 @@ def submit(sweep: ShardedSweep, at_once: int | None, wait: bool, extra: list[str
     print(f"job {merge_id}: merges them into {sweep.out}; log in {merge_log(sweep)}", flush=True)
     if not wait:
         print(f"look: squeue --jobs {array},{merge_id}    stop: scancel {array} {merge_id}")
-        print("if something is missing in the end, the merge's log names it, and the same command goes on")
+        print("if clips are missing at the end, the merge's log says which, and the same command makes them")
     code = merging.wait()
     if wait:
         print(merge_log(sweep).read_text(encoding="utf-8"), end="")
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: jobs that were submitted go on without this", file=sys.stderr)
+        print("interrupted; submitted jobs keep running", file=sys.stderr)
         return 130
 
 

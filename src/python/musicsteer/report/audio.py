@@ -13,10 +13,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
-# FLAC loses nothing. Vorbis is about a fifth of its size, at any sample rate, for pages to be sent around.
-CODECS = {"flac": "audio/flac", "vorbis": "audio/ogg"}
+# FLAC loses nothing. Vorbis is about a fifth of its size, at any sample rate, but not played by Safari before
+# 18.4. MP3 plays everywhere, and is for pages that are to be small.
+CODECS = ("flac", "mp3", "vorbis")
+_MP3_QUALITY = {"bitrate_mode": "VARIABLE", "compression_level": 0.6}
 _VORBIS_BLOCK = 65536  # libsndfile overflows its stack when it encodes long Vorbis files in one call
 
 
@@ -26,10 +30,10 @@ class UnreadableAudio(Exception):
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip's bytes in the page's codec."""
+    """A clip's bytes in the page's codec; frames: how many samples it has, without an encoder's padding."""
 
     data: bytes
-    duration_s: float
+    frames: int
     sample_rate_hz: int
 
     def base64(self) -> str:
@@ -54,17 +58,34 @@ def encode_clip(path: Path, codec: str) -> EncodedClip:
         raise UnreadableAudio(f"it can't be read as audio ({error})") from error
     if len(samples) == 0:
         raise UnreadableAudio("it holds no samples")
+    return EncodedClip(encode(samples, rate, codec, subtype), len(samples), rate)
+
+
+def encode(samples: NDArray[np.float64], rate: int, codec: str, subtype: str = "PCM_16") -> bytes:
+    """Samples as a file's bytes. samples: [frames, channels]; subtype: what FLAC has to keep.
+
+    Raises:
+        UnreadableAudio: MP3 knows no such sample rate.
+    """
     buffer = io.BytesIO()
     channels = samples.shape[1]
     if codec == "flac":
         bits = "PCM_16" if subtype == "PCM_16" else "PCM_24"
         with soundfile.SoundFile(buffer, "w", rate, channels, subtype=bits, format="FLAC") as file:
             file.write(samples)
-    else:
+    elif codec == "vorbis":
         with soundfile.SoundFile(buffer, "w", rate, channels, subtype="VORBIS", format="OGG") as file:
             for start in range(0, len(samples), _VORBIS_BLOCK):
                 file.write(samples[start : start + _VORBIS_BLOCK])
-    return EncodedClip(buffer.getvalue(), len(samples) / rate, rate)
+    else:
+        try:
+            with soundfile.SoundFile(
+                buffer, "w", rate, channels, subtype="MPEG_LAYER_III", format="MP3", **_MP3_QUALITY
+            ) as file:
+                file.write(samples)
+        except soundfile.SoundFileError as error:
+            raise UnreadableAudio(f"it can't be written as MP3 at {rate} Hz ({error})") from error
+    return buffer.getvalue()
 
 
 def check_whole(path: Path) -> None:
@@ -82,4 +103,10 @@ def check_whole(path: Path) -> None:
 
 def clip_script(clip_id: str, clip: EncodedClip) -> str:
     """The script that hands a clip over to the page."""
-    return f"receiveClip({json.dumps(clip_id)},{json.dumps(clip.base64())});\n"
+    return f"receiveClip({json.dumps(clip_id)},{json.dumps(clip.base64())},{clip.frames});\n"
+
+
+def clip_element(clip_id: str, clip: EncodedClip) -> str:
+    """The same as an element of a single file."""
+    text = clip.base64()
+    return f'<script type="text/plain" data-clip="{clip_id}" data-frames="{clip.frames}">{text}</script>\n'

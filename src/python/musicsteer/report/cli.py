@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from plotly.offline import get_plotlyjs
-
-from musicsteer.report.audio import CODECS, EncodedClip, UnreadableAudio, clip_script, encode_clip
+from musicsteer.report.audio import CODECS
+from musicsteer.report.build import Weight, build_folder, build_single_file, build_small_file
 from musicsteer.report.errors import ReportError
-from musicsteer.report.loading import Clip, Sweep, check_one_model, read_sweeps
+from musicsteer.report.loading import Sweep, check_one_model, read_sweeps
 from musicsteer.report.output import check_replaceable, replacing
-from musicsteer.report.page import render
 from musicsteer.report.patches import Patch, read_patches
+from musicsteer.report.terminal import format_tables
 
-PLOTLY = "plotly.min.js"
 LARGE_PAGE_BYTES = 100_000_000
 
 EXAMPLES = """
@@ -25,29 +22,23 @@ examples:
   musicsteer report runs/tempo --out report/
   musicsteer report runs/tempo runs/brightness --out report/ --force
   musicsteer report runs/tempo --single-file --out tempo.html
+  musicsteer report runs/tempo --small --out listen.html
+  musicsteer report runs/tempo --table
   musicsteer report tempo-patch.json runs/tempo --out report/
 """
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for. codec: "flac" or "vorbis"."""
+    """What was asked for. out: None for a table without a page; codec: one of CODECS."""
 
     runs: list[Path]
-    out: Path
+    out: Path | None
+    table: bool
     single_file: bool
+    small: bool
     codec: str
     force: bool
-
-
-@dataclass(frozen=True)
-class Weight:
-    """What a report weighs, in bytes."""
-
-    html: int
-    plotly: int
-    audio: int
-    clips: int
 
 
 def parse_arguments(arguments: list[str] | None) -> Options:
@@ -68,91 +59,48 @@ def parse_arguments(arguments: list[str] | None) -> Options:
         help="folders that `musicsteer sweep` wrote, and JSON files of `musicsteer patch`, of one model",
     )
     parser.add_argument(
+        "-o",
         "--out",
         type=Path,
-        required=True,
-        help="folder to make, with index.html in it; with --single-file also a file that ends in .html",
+        help="folder to make, with index.html in it; with --single-file or --small also a file, .html",
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print means and changes with their intervals; needs no --out"
     )
     parser.add_argument(
         "--single-file", action="store_true", help="everything in one HTML file, the clips included"
     )
     parser.add_argument(
+        "--small",
+        action="store_true",
+        help="one HTML file of at most 3 MB, without the large plots, and with the clips of as many prompts "
+        "and seeds as fit",
+    )
+    parser.add_argument(
         "--audio",
-        choices=sorted(CODECS),
-        help="flac loses nothing; vorbis is about a fifth of its size, and no longer the very same samples "
-        "[flac; vorbis with --single-file]",
+        choices=CODECS,
+        help="flac loses nothing; vorbis is about a fifth of its size, and no longer the very same samples; "
+        "mp3 also plays in old versions of Safari [flac; vorbis with --single-file; mp3 with --small]",
     )
     parser.add_argument("--force", action="store_true", help="replace an older report at --out")
     given = parser.parse_args(arguments)
-    codec = given.audio or ("vorbis" if given.single_file else "flac")
-    return Options(given.runs, Path(given.out.absolute()), given.single_file, codec, given.force)
+    if given.out is None and not given.table:
+        parser.error("give --out for a page, or --table for a table")
+    codec = given.audio or ("mp3" if given.small else "vorbis" if given.single_file else "flac")
+    out = None if given.out is None else Path(given.out.absolute())
+    single_file = given.single_file or given.small
+    return Options(given.runs, out, given.table, single_file, given.small, codec, given.force)
 
 
-def check_options(options: Options) -> None:
+def check_out(out: Path, options: Options) -> None:
     """Raises ReportError if `--out` can't be what it is, before any work is done."""
-    if options.out.suffix.lower() in (".html", ".htm") and not options.single_file:
-        raise ReportError(f"{options.out} names a file: give a folder, or --single-file")
-    for run in options.runs:
-        run, out = run.resolve(), options.out.resolve()
-        if out == run or out in run.parents:
+    if out.suffix.lower() in (".html", ".htm") and not options.single_file:
+        raise ReportError(f"{out} names a file: give a folder, or --single-file")
+    for run in map(Path.resolve, options.runs):
+        if out.resolve() == run or out.resolve() in run.parents:
             kind = "the file" if run.is_file() else "the sweep"
-            raise ReportError(f"--out {options.out} holds {kind} {run}: give another folder")
-    check_replaceable(options.out, options.force)
-
-
-def encode_all(sweep: Sweep, codec: str, keep: Callable[[Clip, EncodedClip], None]) -> dict[str, str]:
-    """Encode every clip and hand it to `keep`; returns the ids of those without audio, and why."""
-    unreadable: dict[str, str] = {}
-    show = sys.stderr.isatty()
-    for number, clip in enumerate(sweep.clips, start=1):
-        path = clip.audio_path
-        try:
-            if path is None:
-                raise UnreadableAudio("the sweep kept no audio")
-            keep(clip, encode_clip(path, codec))
-        except UnreadableAudio as error:
-            unreadable[clip.id] = str(error)
-        if show:
-            print(f"\rencoding clips: {number} of {len(sweep.clips)}", end="", file=sys.stderr, flush=True)
-    if show:
-        print("\r\033[K", end="", file=sys.stderr)
-    return unreadable
-
-
-def build_folder(sweep: Sweep, patches: list[Patch], folder: Path, codec: str) -> Weight:
-    """index.html, the plotting script, and a script for each clip under audio/."""
-    audio = folder / "audio"
-    (audio if sweep.clips else folder).mkdir(parents=True)
-    sizes: list[int] = []
-
-    def keep(clip: Clip, encoded: EncodedClip) -> None:
-        script = clip_script(clip.id, encoded)
-        (audio / f"{clip.id}.js").write_text(script, encoding="ascii")
-        sizes.append(len(script))
-
-    unreadable = encode_all(sweep, codec, keep)
-    plotly = get_plotlyjs().encode()
-    (folder / PLOTLY).write_bytes(plotly)
-    html = render(sweep, patches, unreadable, CODECS[codec], PLOTLY).encode()
-    (folder / "index.html").write_bytes(html)
-    return Weight(len(html), len(plotly), sum(sizes), len(sizes))
-
-
-def build_single_file(sweep: Sweep, patches: list[Patch], file: Path, codec: str) -> Weight:
-    """The page with everything inside, the clips at its end, so that it shows before they have arrived."""
-    clips: list[str] = []
-
-    def keep(clip: Clip, encoded: EncodedClip) -> None:
-        clips.append(f'<script type="text/plain" data-clip="{clip.id}">{encoded.base64()}</script>\n')
-
-    unreadable = encode_all(sweep, codec, keep)
-    plotly = get_plotlyjs()
-    html = render(sweep, patches, unreadable, CODECS[codec], plotly, clips)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8") as out:
-        out.write(html)
-    audio, script = sum(map(len, clips)), len(plotly.encode())
-    return Weight(file.stat().st_size - audio - script, script, audio, len(clips))
+            raise ReportError(f"--out {out} holds {kind} {run}: give another folder")
+    check_replaceable(out, options.force)
 
 
 def megabytes(size: int) -> str:
@@ -160,32 +108,49 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.0f} kB"
 
 
-def make_report(options: Options) -> None:
+def run(options: Options) -> None:
     """Everything, in order.
 
     Raises:
         ReportError: one sentence.
     """
-    check_options(options)
+    if options.out is not None:
+        check_out(options.out, options)
     sweep = read_sweeps([run for run in options.runs if not run.is_file()])
     patches = read_patches([run for run in options.runs if run.is_file()])
     check_one_model(sweep, patches)
-    page = options.out
-    with replacing(options.out, options.force) as place:
-        if not options.single_file:
-            weight = build_folder(sweep, patches, place, options.codec)
-            page = options.out / "index.html"
-        elif options.out.suffix.lower() in (".html", ".htm"):
-            weight = build_single_file(sweep, patches, place, options.codec)
-        else:
-            weight = build_single_file(sweep, patches, place / "index.html", options.codec)
-            page = options.out / "index.html"
+    if options.table:
+        if not any(clip.condition for clip in sweep.clips):
+            raise ReportError("no clip is steered: there is nothing to tabulate")
+        print(format_tables(sweep), end="")
+    if options.out is not None:
+        make_page(sweep, patches, options.out, options)
     for remark in sweep.remarks:
         print(f"note: {remark}", file=sys.stderr)
+
+
+def make_page(sweep: Sweep, patches: list[Patch], out: Path, options: Options) -> None:
+    """The page, and on stdout where it is and what it weighs."""
+    is_file = out.suffix.lower() in (".html", ".htm")
+    page = out if is_file else out / "index.html"
+    with replacing(out, options.force) as place:
+        if options.single_file:
+            build = build_small_file if options.small else build_single_file
+            weight = build(sweep, patches, place if is_file else place / "index.html", options.codec)
+        else:
+            weight = build_folder(sweep, patches, place, options.codec)
+    report_weight(sweep, patches, page, weight, options)
+
+
+def report_weight(sweep: Sweep, patches: list[Patch], page: Path, weight: Weight, options: Options) -> None:
+    """Where the page is and what it weighs, and what is missing or too large."""
     if weight.clips < len(sweep.clips):
-        print(
-            f"note: {len(sweep.clips) - weight.clips} clips have no audio that can be read", file=sys.stderr
+        why = (
+            "are left out, so that the page stays small"
+            if options.small
+            else "have no audio that can be read"
         )
+        print(f"note: {len(sweep.clips) - weight.clips} clips {why}", file=sys.stderr)
     if options.single_file and page.stat().st_size > LARGE_PAGE_BYTES:
         print(
             f"note: {page} is {megabytes(page.stat().st_size)}: browsers take long to open it; "
@@ -205,12 +170,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parse_arguments(arguments)
     try:
-        make_report(options)
+        run(options)
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {error.filename or options.out}: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"error: {error.filename or options.out or options.runs[0]}: {error.strerror or error}",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; nothing was left behind", file=sys.stderr)

@@ -205,15 +205,22 @@ def layers_text(layers: tuple[int, ...]) -> str:
 
 
 def labels_of(conditions: list[Condition]) -> list[str]:
-    """Short names: vector, strategy, layers, and what else tells conditions of one concept apart."""
+    """Short names: the vector; if it is steered in several ways, also strategy, layers, and what differs."""
     all_parts = [condition.parts() for condition in conditions]
 
     def label(parts: dict[str, str]) -> str:
         siblings = [other for other in all_parts if other["vector"] == parts["vector"]]
-        shown = {"vector", "strategy", "layers"}
+        shown = {"vector", "strategy", "layers"} if len(siblings) > 1 else {"vector"}
         for name in dict.fromkeys(name for other in siblings for name in other):
             if len({other.get(name) for other in siblings}) > 1:
                 shown.add(name)
         return " · ".join(text for name, text in parts.items() if name in shown)
 
     return [label(parts) for parts in all_parts]
+
+
+def with_sides(label: str, term: Term) -> str:
+    """ "tempo · single" -> "tempo: slow ↔ fast · single"."""
+    if not (term.negative and term.positive):
+        return label
+    return f"{term.concept}: {term.negative} ↔ {term.positive}{label.removeprefix(term.concept)}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from musicsteer.report.conditions import Condition, Settings, Term, labels_of
 from musicsteer.report.loading import Clip, Sweep
-from musicsteer.report.measures import KL, MEASURES
+from musicsteer.report.measures import BY_KEY
 from musicsteer.report.statistics import Estimate, Floats, estimate_change, estimate_mean
 
 Pair = tuple[str | None, int]
@@ -27,11 +27,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A condition with its points in rising order of alpha."""
+    """A condition with its points in rising order of alpha.
+
+    values: [points, pairs, M], what each pair has; NaN where there is no clip or no value.
+    """
 
     condition: Condition
     label: str
     points: list[Point]
+    pairs: list[Pair]
+    values: Floats
 
 
 def settings_of(sweep: Sweep) -> list[Settings]:
@@ -56,17 +61,15 @@ def conditions_of(sweep: Sweep) -> list[Condition]:
 def _values(clips: list[Clip], pairs: list[Pair], keys: list[str]) -> Floats:
     """[pairs, M], NaN where there is no clip or no value."""
     row_of = {pair: row for row, pair in enumerate(pairs)}
-    scales = {measure.key: measure.scale for measure in (*MEASURES, KL)}
     values = np.full((len(pairs), len(keys)), np.nan)
     for clip in clips:
-        values[row_of[clip.pair]] = [clip.measure(key) * scales[key] for key in keys]
+        values[row_of[clip.pair]] = [clip.measure(key) * BY_KEY[key].scale for key in keys]
     return values
 
 
 def curves_of(sweep: Sweep, keys: list[str]) -> list[Curve]:
     """The curve of each condition, over all its prompts and seeds; keys: the M measures."""
-    ratio_of = {measure.key: measure.change == "ratio" for measure in (*MEASURES, KL)}
-    ratio = np.array([ratio_of[key] for key in keys])
+    ratio = np.array([BY_KEY[key].change == "ratio" for key in keys])
     unsteered: dict[Settings, list[Clip]] = {}
     steered: dict[Condition, dict[float, list[Clip]]] = {}
     for clip in sweep.clips:
@@ -93,7 +96,8 @@ def curves_of(sweep: Sweep, keys: list[str]) -> list[Curve]:
             )
             for alpha in sorted(values)
         ]
-        curves.append(Curve(condition, label, points))
+        every = np.stack([values[alpha] for alpha in sorted(values)])
+        curves.append(Curve(condition, label, points, pairs, every))
     return curves
 
 

@@ -75,6 +75,26 @@ def title_of(sweep: Sweep) -> str:
     return text[:1].upper() + text[1:]
 
 
+def sentence_of(sweep: Sweep) -> str:
+    """What the page is, in one sentence."""
+    terms = {term.concept: term for term in terms_of(sweep)}
+    if not sweep.clips:
+        return "Which layers of the model carry a difference between prompts."
+    if not terms:
+        return "Clips of a music model, with nothing steered."
+    sides = [
+        f"{term.concept}, from {term.negative} to {term.positive}"
+        if term.negative and term.positive
+        else term.concept
+        for term in terms.values()
+    ]
+    directions = "a direction" if len(sides) == 1 else "one direction at a time"
+    return (
+        f"Takes of a music model with the same prompt and the same random numbers, in which {directions} "
+        f"inside the model is turned up or down: {'; '.join(sides)}."
+    )
+
+
 def vector_facts(sweep: Sweep) -> list[Line]:
     """A line for each vector file."""
     files = {

@@ -13,16 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicsteer.report.command_line import command_line
-from musicsteer.report.conditions import layers_text
-from musicsteer.report.curves import Curve, count_missing, curves_of
-from musicsteer.report.facts import bundle_path, facts_of, title_of
+from musicsteer.report.conditions import layers_text, with_sides
+from musicsteer.report.curves import Curve, Pair, count_missing, curves_of
+from musicsteer.report.facts import bundle_path, facts_of, sentence_of, title_of
 from musicsteer.report.loading import Clip, Sweep
-from musicsteer.report.measures import KL, MEASURES, default_measure
+from musicsteer.report.measures import BY_KEY, KL, MAIN
 from musicsteer.report.output import GENERATOR
+from musicsteer.report.pairs import agreement_of, by_steadiness, moved_most
 from musicsteer.report.patches import Patch, patch_data
 from musicsteer.report.statistics import FEW_PAIRS, Estimate
 
-SCRIPTS = ("data", "theme", "audio", "levels", "spectrogram", "listen", "charts", "tables", "patches", "main")
+SCRIPTS = (
+    "data", "save", "theme", "view", "clips", "audio", "levels", "spectrogram", "listen", "curve", "charts",
+    "tables", "patches", "main",
+)  # fmt: skip
+
+# Ids of clips that cannot be played, and why.
+Unheard = dict[str, str]
+LEFT_OUT = "left out, so that the page stays small"
 
 
 def _numbers(values: NDArray[Any]) -> list[float | None]:
@@ -44,7 +52,8 @@ def curve_data(curve: Curve, keys: list[str]) -> dict[str, Any]:
     """A curve as the page's script reads it."""
     condition, term = curve.condition, curve.condition.term
     return {
-        "label": curve.label,
+        "name": curve.label,
+        "label": with_sides(curve.label, term),
         "detail": " · ".join(condition.parts().values()),
         "concept": term.concept,
         "negative": term.negative,
@@ -56,11 +65,28 @@ def curve_data(curve: Curve, keys: list[str]) -> dict[str, Any]:
         "exceptLayers": _without(condition.parts(), "layers", "source"),
         "exceptStrategy": _without(condition.parts(), "strategy", "source"),
         "alphas": [point.alpha for point in curve.points],
+        "opens": moved_most(curve, keys),
+        "agreement": {key: vars(agreement_of(curve, index)) for index, key in enumerate(keys)},
         "mean": {key: _estimates([point.mean for point in curve.points], i) for i, key in enumerate(keys)},
         "change": {
             key: _estimates([point.change for point in curve.points], i) for i, key in enumerate(keys)
         },
     }
+
+
+def first_pair(curve: Curve, keys: list[str], heard: set[Pair]) -> Pair | None:
+    """The pair that a curve's clips are first played of; heard: the pairs that can be."""
+    order = by_steadiness(curve, keys.index(moved_most(curve, keys)))
+    return next((pair for pair in order if pair in heard), None)
+
+
+def pairs_to_hear(sweep: Sweep) -> list[Pair]:
+    """All pairs: first those that each curve is first played of, then seed by seed."""
+    keys = sweep.measure_keys()
+    pairs = list(dict.fromkeys(clip.pair for clip in sweep.clips))
+    firsts = [first_pair(curve, keys, set(pairs)) for curve in curves_of(sweep, keys)]
+    rest = sorted(pairs, key=lambda pair: pair[1])
+    return list(dict.fromkeys(pair for pair in [*firsts, *rest] if pair is not None))
 
 
 def _without(parts: dict[str, str], *names: str) -> str:
@@ -71,7 +97,6 @@ def clip_data(
     clip: Clip, indices: Mapping[str, Mapping[Any, int]], keys: list[str], model: str
 ) -> dict[str, Any]:
     """A clip as the page's script reads it; indices: the places of prompts, conditions and settings."""
-    scales = {measure.key: measure.scale for measure in (*MEASURES, KL)}
     prompt, seed = clip.pair
     return {
         "id": clip.id,
@@ -81,15 +106,15 @@ def clip_data(
         "settings": indices["settings"][clip.settings],
         "alpha": clip.alpha,
         "rate": clip.record.get("sample_rate_hz"),
-        "measures": _numbers(np.array([clip.measure(key) * scales[key] for key in keys], dtype=np.float64)),
+        "measures": _numbers(
+            np.array([clip.measure(key) * BY_KEY[key].scale for key in keys], dtype=np.float64)
+        ),
         "command": command_line(clip.record, model, "clip.wav"),
     }
 
 
-def page_data(
-    sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str], codec_type: str
-) -> dict[str, Any]:
-    """Everything that the page shows; unreadable: ids of clips without audio, and why."""
+def page_data(sweep: Sweep, patches: list[Patch], unheard: Unheard) -> dict[str, Any]:
+    """Everything that the page shows; unheard: ids of clips without audio, and why."""
     keys = sweep.measure_keys()
     curves = curves_of(sweep, keys)
     prompts = list(dict.fromkeys(clip.record["prompt"] for clip in sweep.clips))
@@ -100,39 +125,40 @@ def page_data(
         "settings": {entry: index for index, entry in enumerate(settings)},
     }
     conditions = [curve_data(curve, keys) for curve in curves]
+    heard = {clip.pair for clip in sweep.clips if clip.id not in unheard}
     for data, curve in zip(conditions, curves, strict=True):
+        if first := first_pair(curve, keys, heard):
+            data["first"] = {"prompt": indices["prompt"][first[0]], "seed": str(first[1])}
         data["settings"] = indices["settings"][curve.condition.settings]
         data["others"] = bool(curve.condition.others)
     clips = [clip_data(clip, indices, keys, bundle_path(sweep, clip.folder)) for clip in sweep.clips]
     for clip in clips:
-        clip["audio"] = clip["id"] not in unreadable
-    measures = {measure.key: measure for measure in (*MEASURES, KL)}
-    concepts = [curve.condition.term.concept for curve in curves]
+        clip["audio"] = clip["id"] not in unheard
     return {
         "prompts": ["(no prompt)" if prompt is None else prompt for prompt in prompts],
         "measures": [
             {
                 "key": key,
-                "label": measures[key].label,
-                "unit": measures[key].unit,
-                "digits": measures[key].digits,
-                "change": measures[key].change,
-                "changeUnit": measures[key].change_unit,
+                "name": BY_KEY[key].name,
+                "label": BY_KEY[key].label,
+                "unit": BY_KEY[key].unit,
+                "digits": BY_KEY[key].digits,
+                "change": BY_KEY[key].change,
+                "changeUnit": BY_KEY[key].change_unit,
+                "main": key in MAIN,
             }
             for key in keys
         ],
-        "defaultMeasure": default_measure(concepts, keys),
         "hasKl": any(
             math.isfinite(clip.measure(KL.key)) for clip in sweep.clips if clip.condition is not None
         ),
         "conditions": conditions,
         "clips": clips,
         "patches": [patch_data(patch) for patch in patches],
-        "codecType": codec_type,
     }
 
 
-def remarks_of(sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str]) -> list[str]:
+def remarks_of(sweep: Sweep, patches: list[Patch], unheard: Unheard) -> list[str]:
     """What is missing or was skipped, a sentence each."""
     of_patches = [remark for patch in patches for remark in patch.remarks()]
     if not sweep.clips:
@@ -146,7 +172,15 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str]
             f"{missing} clips of the plan are missing{which}: "
             "not every prompt and seed is there at every strength."
         )
-    silent = [clip for clip in sweep.clips if clip.id in unreadable]
+    left_out = {clip.pair for clip in sweep.clips if unheard.get(clip.id) == LEFT_OUT}
+    pairs = {clip.pair for clip in sweep.clips}
+    if left_out:
+        there = f"{len(pairs) - len(left_out)} of {len(pairs)}"
+        remarks.append(
+            f"To stay small, this page has the clips of {there} pairs of prompt and seed: of each direction "
+            "the pair played first, then as many others as fit, seed by seed. The numbers are of all pairs."
+        )
+    silent = [clip for clip in sweep.clips if unheard.get(clip.id, LEFT_OUT) != LEFT_OUT]
     if silent and len(silent) == len(sweep.clips):
         remarks.append("No clip has audio here, so there is nothing to listen to; the numbers are complete.")
     elif silent:
@@ -154,11 +188,10 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unreadable: Mapping[str, str]
         remarks.append(
             f"{len(silent)} clips have no audio that can be read, "
             f"such as {first.record.get('file') or first.id}: "
-            f"{unreadable[first.id]}. Their numbers are shown."
+            f"{unheard[first.id]}. Their numbers are shown."
         )
     if not any(math.isfinite(clip.measure(KL.key)) for clip in sweep.clips if clip.condition is not None):
         remarks.append("The runs hold no KL divergence, so the plots of it are left out.")
-    pairs = {clip.pair for clip in sweep.clips}
     if len(pairs) < FEW_PAIRS:
         remarks.append(
             f"There are only {len(pairs)} pairs of prompt and seed. "
@@ -176,14 +209,14 @@ def script_json(data: Any) -> str:
 def render(
     sweep: Sweep,
     patches: list[Patch],
-    unreadable: Mapping[str, str],
-    codec_type: str,
+    unheard: Unheard,
     plotly: str,
     inline_clips: list[str] | None = None,
 ) -> str:
     """The whole page.
 
-    plotly: the name of the plotting script beside the page, or for a single file the script itself.
+    plotly: the name of the plotting script beside the page, or for a single file the script itself; empty for
+    a page without large plots.
     inline_clips: for a single file, an element for each clip.
     """
     templates = Path(__file__).parent / "templates"
@@ -193,13 +226,14 @@ def render(
     return environment.get_template("index.html.j2").render(
         generator=GENERATOR,
         title=title_of(sweep),
+        sentence=sentence_of(sweep),
         facts=facts_of(sweep, patches),
-        remarks=remarks_of(sweep, patches, unreadable),
+        remarks=remarks_of(sweep, patches, unheard),
         has_clips=bool(sweep.clips),
         has_patches=bool(patches),
         style=(templates / "style.css").read_text(encoding="utf-8"),
         scripts=[(templates / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS],
-        data=script_json(page_data(sweep, patches, unreadable, codec_type)),
+        data=script_json(page_data(sweep, patches, unheard)),
         plotly=plotly,
         inline_clips=inline_clips,
     )

@@ -105,7 +105,7 @@ def load_package(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is missing: audiocraft's format has both files") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be read: it is damaged, or no checkpoint that audiocraft exported"
+            f"{path} cannot be read: it is damaged, or not exported by audiocraft"
         ) from error
 
 
@@ -142,9 +142,7 @@ def hears_melody(found: Audiocraft) -> bool:
         return False
     if given == {"prepend": ["description", "self_wav"]}:
         return True
-    raise found.fail(
-        f"fuser is {given}; known are a text that is attended to, and a melody and text prepended"
-    )
+    raise found.fail(f"fuser is {given}; known are cross-attention to text, and melody and text prepended")
 
 
 def check_delays(found: Audiocraft, channels: int) -> None:

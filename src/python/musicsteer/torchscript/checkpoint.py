@@ -73,7 +73,7 @@ def find_file(source: str, name: str) -> Path | None:
 
 
 def check_source(source: str) -> None:
-    """Refuse early, and by name, what is no MusicGen checkpoint.
+    """Refuse early, and by name, what is not a MusicGen checkpoint.
 
     Raises:
         CheckpointError: no config.json, another architecture.
@@ -142,7 +142,7 @@ def read_tokenizer(source: str) -> bytes:
     try:
         return canonical(content.decode()).encode()
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{source}: tokenizer.json is no tokenizer: {error}") from error
+        raise CheckpointError(f"{source}: tokenizer.json is not a tokenizer: {error}") from error
     except TokenizerError as error:
         raise CheckpointError(f"{source}: tokenizer.json {one_line(error)}") from error
 
@@ -270,7 +270,7 @@ GENERATION = {
 
 @dataclass(frozen=True)
 class Extras:
-    """What is put together with a checkpoint."""
+    """What is combined with a checkpoint."""
 
     lora: Path | None = None  # an adapter to merge
     text_encoder: str | None = None  # of a folder in audiocraft's format; none: the one that it names

@@ -61,7 +61,7 @@ def check_config(config: Any, num_codebooks: int) -> None:
     """
     refusals = [
         (config.model_type != "encodec", f"model_type is '{config.model_type}'; known: encodec"),
-        (config.normalize, "normalize is true: every clip would need a scale beside its codes"),
+        (config.normalize, "normalize is true: every clip would need a scale with its codes"),
         (config.chunk_length_s is not None, f"chunk_length_s is {config.chunk_length_s}: overlapping chunks"),
         (
             config.pad_mode not in PAD_MODES,
@@ -159,7 +159,7 @@ class Codec(nn.Module):
 
     @torch.jit.export
     def reach(self) -> list[int]:
-        """How many frames beside its own a frame of `lstm_input` reads (left, right), and one of
+        """How many frames besides its own a frame of `lstm_input` reads (left, right), and one of
         `decode_wave` (left, right); -1 each where that is the whole clip."""
         return self.reaches
 

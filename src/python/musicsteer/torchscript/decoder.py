@@ -191,7 +191,7 @@ class Trunk(nn.Module):
         width = config.hidden_size
         if width % config.num_attention_heads != 0:
             raise UnsupportedCheckpoint(
-                f"decoder.hidden_size {width} is no multiple of {config.num_attention_heads} attention heads"
+                f"decoder.hidden_size {width} is not a multiple of {config.num_attention_heads} heads"
             )
         self.num_codebooks: int = config.num_codebooks
         self.embeddings = nn.ModuleList(

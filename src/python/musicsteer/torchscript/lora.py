@@ -57,7 +57,7 @@ def read_adapter(folder: Path) -> Adapter:
         CheckpointError: one is missing or damaged, or it is another kind of adapter.
     """
     if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder} is no LoRA adapter: it has no {CONFIG}")
+        raise CheckpointError(f"{folder} is not a LoRA adapter: it has no {CONFIG}")
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if (folder / "adapter_model.safetensors").is_file():

@@ -243,7 +243,7 @@ def told_by_transformers(model: Any, ids: Tensor, melody: Tensor | None, guided:
 
 
 def decode_told(model: Any, told: Tensor, codes: Tensor) -> dict[str, Tensor]:
-    """The logits of codes [B, K, T] in cached single steps, what it is told going in with the first one."""
+    """The logits of codes [B, K, T] in cached single steps; the conditioning enters with the first one."""
     cache, logits = EncoderDecoderCache(DynamicCache(), DynamicCache()), []
     for t in range(codes.size(2)):
         step = model(
@@ -360,7 +360,7 @@ class LayerLoop:
         return x
 
     def begin(self, states: Tensor) -> dict[str, Tensor]:
-        """Tell every row its text, of states [P, S, Dt]; what is compared of that."""
+        """Give every row its text, of states [P, S, Dt]. Returns the tensors to compare."""
         text = self.modules.decoder.project_text(states, self.case.mask)
         mask, texts = self.case.mask.to(torch.bool), self.case.prompt_of_row
         self.text_rows = mask.any(dim=1)[texts].nonzero().flatten()

@@ -1,7 +1,7 @@
-"""Linears in fewer bits, in the place of a module's float32 ones. What goes in and comes out stays float32.
+"""Linears with fewer bits that replace a module's float32 ones. Inputs and outputs stay float32.
 
 Norms, embeddings, the residual stream and the softmaxes are float32 in every precision. Every row is computed
-by itself: none shares a scale with its companions in the batch, whatever steering makes of those.
+by itself: none shares a scale with the other rows of the batch, however those are steered.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ UNBOUNDED = Reach(-1, -1)
 
 
 def before(module: nn.Module, after: Reach) -> Reach:
-    """What a layer reads so that `after` columns beside the wanted ones come out of it."""
+    """How many columns a layer reads so that `after` columns besides the wanted ones come out."""
     kind = type(module).__name__
     if kind == "Conv":
         right = 0 if module.causal else module.padding // 2

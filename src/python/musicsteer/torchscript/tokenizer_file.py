@@ -26,7 +26,7 @@ LARGEST_POWER = 22
 
 
 class TokenizerError(Exception):
-    """The tokenizer is not T5's; the message goes on from the file's name."""
+    """The tokenizer is not T5's; the message continues after the file's name."""
 
 
 def steps(section: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ ACCEPTED = (
 
 @contextmanager
 def limited_memory(path: Path) -> Iterator[None]:
-    """Turn a file that would expand to all memory into an error; where the system has no limits, do nothing.
+    """Turn a file that would expand to all memory into an error, if the system supports limits.
 
     Raises:
         ImportFailure: reading took more than the file's size and 1 GiB.
@@ -142,7 +142,7 @@ def named_values(loaded: Any, path: Path) -> list[tuple[str, Any]]:
 
 
 def unpickling_reason(message: str) -> str:
-    """What weights_only refused, without advice to switch it off."""
+    """What weights_only refused, without its advice to switch it off."""
     if found := re.search(r"(?:GLOBAL|class) ([\w.]+)", message.split("\n\n\n")[-1]):
         return (
             f"holds {quoted(found[1])}, which is code and is not run; where you trust the file, load it with "
@@ -177,7 +177,7 @@ def read_arrays(path: Path, entries: list[zipfile.ZipInfo]) -> ForeignFile:
 def read_array(file: Any, size: int, where: str) -> np.ndarray:
     """One array in NumPy's format, `size` bytes with its header. Nothing is allocated before sizes agree."""
     if size > LONGEST_ARRAY:
-        raise ImportFailure(f"{where}: {size} bytes, which is more than vectors take")
+        raise ImportFailure(f"{where}: {size} bytes, more than vectors need")
     content = file.read(size)
     try:
         reader = BytesIO(content)
@@ -195,7 +195,7 @@ def read_array(file: Any, size: int, where: str) -> np.ndarray:
             raise ValueError("the data are not as long as the header says")
         return np.lib.format.read_array(BytesIO(content), allow_pickle=False)
     except ValueError as error:
-        raise ImportFailure(f"{where}: no array of NumPy, or a damaged one ({first_line(error)})") from None
+        raise ImportFailure(f"{where}: not a NumPy array, or damaged ({first_line(error)})") from None
 
 
 def our_metadata(arrays: dict[str, np.ndarray]) -> dict[str, str]:
@@ -307,7 +307,7 @@ def read(path: Path) -> ForeignFile:
             return ForeignFile([of_array("", read_array(file, path.stat().st_size, str(path)))])
     if start.startswith(b"GGUF"):
         return read_gguf(path)
-    raise ImportFailure(f"{path}: no format that is known; {ACCEPTED}")
+    raise ImportFailure(f"{path}: unknown format; {ACCEPTED}")
 
 
 def is_safetensors(start: bytes) -> bool:
@@ -324,7 +324,7 @@ def refuse_other(start: bytes, path: Path) -> None:
     if not start:
         raise ImportFailure(f"{path}: empty; {ACCEPTED}")
     if start.startswith(b"version https://git-lfs"):
-        raise ImportFailure(f"{path}: a Git LFS pointer in place of the file; fetch it by git lfs pull")
+        raise ImportFailure(f"{path}: a Git LFS pointer; fetch the file with git lfs pull")
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise ImportFailure(f"{path}: a web page; download the file itself")
     if start.startswith(b"\x80"):

@@ -64,7 +64,7 @@ def model_of_bundle(folder: Path) -> Model:
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise ImportFailure(
-            f"{folder}: no model bundle; 'musicsteer export' makes one of a checkpoint"
+            f"{folder}: not a model bundle; 'musicsteer export' makes one from a checkpoint"
         ) from None
 
 

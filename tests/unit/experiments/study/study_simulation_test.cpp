@@ -1,5 +1,5 @@
 // How often a study's decision is right, by simulating clips and calling choose_ways() and judge() as a study
-// does. docs/steering.md has the figures, which the disabled test prints:
+// does. docs/finding-settings.md has the figures, which the disabled test prints:
 //   musicsteer_tests --gtest_also_run_disabled_tests --gtest_filter='StudySimulation.*Table'
 
 #include <gtest/gtest.h>

@@ -170,9 +170,9 @@ TEST(SweepFolder, OneProcessAtATime) {
     {
         const SweepFolder folder(path, small_plan(), ignore);
         EXPECT_THAT(error_of([&] { SweepFolder(path, small_plan(), ignore); }),
-                    HasSubstr("another process is at work"));
+                    HasSubstr("another process is using"));
         EXPECT_THAT(error_of([&] { merge_sweeps({path}, temp / "merged", {}); }),
-                    HasSubstr("another process is at work"));
+                    HasSubstr("another process is using"));
     }
     EXPECT_NO_THROW(SweepFolder(path, small_plan(), ignore));
 }
@@ -302,7 +302,7 @@ TEST(SweepMerge, DifferentContentUnderOneIdIsAnErrorThatNamesIt) {
     const std::string message = error_of([&] {
         merge_sweeps({temp / "a", temp / "b"}, temp / "merged", {});
     });
-    EXPECT_THAT(message, HasSubstr("clip " + odd.id + " is not the same in"));
+    EXPECT_THAT(message, HasSubstr("clip " + odd.id + " differs between"));
     merge_sweeps({temp / "a"}, temp / "c", {});
     EXPECT_THAT(error_of([&] { merge_sweeps({temp / "b"}, temp / "c", {}); }), HasSubstr(odd.id));
 }
@@ -330,7 +330,7 @@ TEST(SweepMerge, WavsAreHeldToTheirHashes) {
     const std::string id = part.clips().front().id;
     write_bytes(SweepPaths{parts[0]}.clip(id), "cut");
     EXPECT_THAT(error_of([&] { merge_sweeps(parts, temp / "merged", {}); }),
-                HasSubstr(id + ".wav: clip " + id + " is not what runs.jsonl says"));
+                HasSubstr(id + ".wav: clip " + id + " does not match runs.jsonl"));
     std::filesystem::remove(SweepPaths{parts[0]}.clip(id));
     EXPECT_THROW(merge_sweeps(parts, temp / "merged", {}), InputError);
 }

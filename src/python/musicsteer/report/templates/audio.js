@@ -1,6 +1,6 @@
 "use strict";
-// Loads clips when they are needed and plays them. All clips run on one clock, so that a switch from one clip to
-// another keeps the position to the sample: the new one starts, and the old one fades out, at the same instant.
+// Plays clips. All of them run on one clock, so that a switch from one clip to another keeps the position to the
+// sample: the new one starts, and the old one fades out, at the same instant.
 
 const FADE_S = 0.02;
 const LEAD_S = 0.03; // between asking for a sound and its start
@@ -8,71 +8,6 @@ const WANTED_LUFS = -16;
 const LOWEST_LUFS = -26;
 const CEILING_DBTP = -1;
 const MOST_BOOST_DB = 20;
-
-const ClipLoader = (() => {
-  const KEEP = 24; // decoded clips
-  const decoded = new Map(); // id -> promise of an AudioBuffer, least recently used first
-  const arriving = new Map(); // id -> what to call with its base64
-
-  function bytesOf(text) {
-    const binary = atob(text);
-    const bytes = new Uint8Array(binary.length);
-    for (let index = 0; index < binary.length; index += 1) bytes[index] = binary.charCodeAt(index);
-    return bytes;
-  }
-
-  async function read(id) {
-    await parsed;
-    const inline = document.querySelector(`script[data-clip="${id}"]`);
-    if (inline) return inline.textContent;
-    return new Promise((resolve, reject) => {
-      const script = make("script", { src: `audio/${id}.js` });
-      const finish = (settle) => (value) => {
-        arriving.delete(id);
-        script.remove();
-        settle(value);
-      };
-      arriving.set(id, finish(resolve));
-      script.onerror = () => finish(reject)(new Error("its audio file is missing beside the page"));
-      script.onload = () => arriving.get(id) && finish(reject)(new Error("its audio file holds another clip"));
-      document.head.append(script);
-    });
-  }
-
-  async function decode(clip) {
-    const bytes = bytesOf(await read(clip.id));
-    let context;
-    try {
-      context = new OfflineAudioContext(1, 1, clip.rate); // decoding keeps the clip's own rate
-    } catch {
-      context = new OfflineAudioContext(1, 1, 48000);
-    }
-    return context.decodeAudioData(bytes.buffer);
-  }
-
-  function load(clip) {
-    let promise = decoded.get(clip.id);
-    decoded.delete(clip.id);
-    if (!promise) {
-      promise = clip.audio ? decode(clip) : Promise.reject(new Error("this clip has no audio"));
-      promise.catch(() => decoded.delete(clip.id));
-    }
-    decoded.set(clip.id, promise);
-    if (decoded.size > KEEP) decoded.delete(decoded.keys().next().value);
-    return promise;
-  }
-
-  async function file(clip) {
-    return new Blob([bytesOf(await read(clip.id))], { type: DATA.codecType });
-  }
-
-  return { load, file, receive: (id, text) => arriving.get(id)?.(text) };
-})();
-
-// What the clips' scripts call.
-function receiveClip(id, text) {
-  ClipLoader.receive(id, text);
-}
 
 // The gain of a clip that brings it to the level of the others in its line, and how far it stays below.
 function matchingGain(clip, line) {

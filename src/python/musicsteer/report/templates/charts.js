@@ -2,12 +2,10 @@
 // Curves, heatmaps and cost, drawn by Plotly, which is loaded after the player is ready.
 
 const Charts = (() => {
-  const view = { measure: DATA.defaultMeasure, kind: "change", hidden: new Set() };
-  const listeners = [];
+  const view = { kind: "change", hidden: new Set() };
   const others = []; // what draws plots of other sections
   const BUTTONS = {
-    displaylogo: false, displayModeBar: !matchMedia("(hover: none)").matches, responsive: true, scrollZoom: false, doubleClick: false,
-    modeBarButtons: [["toImage"]], toImageButtonOptions: { format: "svg", filename: "musicsteer" },
+    displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false,
   };
   let ready = false;
   let turn = 0; // counts drawAll
@@ -15,7 +13,7 @@ const Charts = (() => {
   let marked = ""; // the strength and condition that were last marked in them
   let marking = false;
 
-  const measure = () => MEASURES.get(view.measure);
+  const measure = () => MEASURES.get(View.measure);
   // Plotly reads a little markup in its labels.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
   const unit = () => (view.kind === "change" ? measure().changeUnit : measure().unit);
@@ -52,7 +50,7 @@ const Charts = (() => {
   }
 
   const shown = () => DATA.conditions.map((condition, index) => ({ condition, index })).filter(({ index }) => !view.hidden.has(index));
-  const estimates = (condition) => condition[view.kind][view.measure];
+  const estimates = (condition) => condition[view.kind][View.measure];
 
   // A closed outline around the interval, one for each stretch of points that has one.
   function band(condition, index) {
@@ -192,7 +190,7 @@ const Charts = (() => {
   }
 
   function drawCost() {
-    byId("cost").hidden = !DATA.hasKl || view.measure === "kl_nats";
+    byId("cost").hidden = !DATA.hasKl || View.measure === "kl_nats";
     if (byId("cost").hidden) return;
     const traces = shown().map(({ condition, index }) => line(condition, index, condition.mean.kl_nats.value));
     draw(byId("cost-plot"), traces, {
@@ -242,10 +240,26 @@ const Charts = (() => {
     Listen.play(Listen.chosen.prompt, Listen.chosen.seed, index, DATA.conditions[index].alphas[point.pointIndex]);
   }
 
-  function change(name, value) {
-    view[name] = value;
-    drawAll();
-    listeners.forEach((listener) => listener());
+  // Every point of every curve, with all measures.
+  function csvRows() {
+    const rows = [["steering", "strength", "measure", "unit", "pairs", "mean", "mean low", "mean high", "change unit", "change", "change low", "change high"]];
+    for (const condition of DATA.conditions) {
+      for (const { key, name, unit: own, changeUnit } of DATA.measures) {
+        condition.alphas.forEach((alpha, place) => {
+          const [mean, moved] = [condition.mean[key], condition.change[key]];
+          rows.push([condition.name, alpha, name, own, mean.n[place], mean.value[place], mean.low[place], mean.high[place],
+            changeUnit, moved.value[place], moved.low[place], moved.high[place]]);
+        });
+      }
+    }
+    return rows;
+  }
+
+  async function saveSvg() {
+    const plot = byId("curve-plot");
+    const address = await Plotly.toImage(plot, { format: "svg", width: plot.clientWidth, height: plot.clientHeight });
+    const text = decodeURIComponent(address.slice(address.indexOf(",") + 1));
+    Save.blob(new Blob([text], { type: "image/svg+xml" }), `${Save.nameOf("curves", measure().name)}.svg`);
   }
 
   // Move the line at the player's strength: once a frame at most, and only where it is seen.
@@ -281,10 +295,13 @@ const Charts = (() => {
   }
 
   function setUp() {
-    byId("measure").replaceChildren(...DATA.measures.map(({ key, label }) => make("option", { value: key, textContent: label })));
-    byId("measure").value = view.measure;
-    byId("measure").onchange = (event) => change("measure", event.target.value);
-    byId("view").onchange = (event) => change("kind", event.target.value);
+    View.onChange(drawAll);
+    byId("view").onchange = (event) => {
+      view.kind = event.target.value;
+      drawAll();
+    };
+    byId("save-svg").onclick = saveSvg;
+    byId("save-csv").onclick = () => Save.csv(csvRows(), "curves");
     drawLegend();
     Theme.onChange(() => { drawLegend(); drawAll(); });
     Listen.onChange(markStrength);
@@ -302,12 +319,12 @@ const Charts = (() => {
       return;
     }
     ready = true;
+    byId("save-svg").disabled = false;
     await drawAll();
   }
 
   return {
-    setUp, start, view, draw, plain,
-    onChange: (listener) => listeners.push(listener),
+    setUp, start, draw, plain, csvRows,
     add: (drawer) => others.push(drawer),
   };
 })();

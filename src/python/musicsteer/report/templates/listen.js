@@ -8,9 +8,14 @@ const Listen = (() => {
   let present = null; // the clip that is chosen; it sounds as soon as it is loaded
   const listeners = [];
   const canvas = byId("spectrogram");
-  const READOUT = ["tempo_bpm", "onset_rate_hz", "spectral_centroid_hz", "loudness_lufs", "true_peak_dbtp", "silence_share", "kl_nats"];
+  let steered = null; // the steered clip that was chosen last, for A/B
+  let pairIsOurs = true; // until the reader chooses prompt or seed, each direction shows the pair that is played first
+  const READOUT = ["tempo_bpm", "onset_rate_hz", "spectral_centroid_hz", "loudness_lufs", "kl_nats"];
 
-  const seedsOf = (prompt) => [...new Set(DATA.clips.filter((clip) => clip.prompt === prompt).map((clip) => clip.seed))]
+  // Prompts and seeds with something to hear; all of them if there is nothing.
+  const audible = DATA.clips.some((clip) => clip.audio) ? DATA.clips.filter((clip) => clip.audio) : DATA.clips;
+  const prompts = [...new Set(audible.map((clip) => clip.prompt))].sort((one, other) => one - other);
+  const seedsOf = (prompt) => [...new Set(audible.filter((clip) => clip.prompt === prompt).map((clip) => clip.seed))]
     .sort((one, other) => Number(one) - Number(other));
   const conditionsHere = () => (DATA.conditions.length ? DATA.conditions : [{ label: "unsteered", detail: "" }]);
 
@@ -36,6 +41,7 @@ const Listen = (() => {
     byId("negative").textContent = negative && `← ${negative}`;
     byId("positive").textContent = positive && `${positive} →`;
     byId("condition").title = detail;
+    steered = null;
     const range = byId("alpha");
     Object.assign(range, { max: Math.max(0, line.length - 1), disabled: line.length < 2 });
     range.setAttribute("aria-label", "Strength alpha");
@@ -57,8 +63,16 @@ const Listen = (() => {
   const move = (index) => (line[index] && line[index] !== present ? select(line[index]) : Promise.resolve(false));
   const step = (by) => move(Math.max(0, Math.min(line.length - 1, line.indexOf(present) + by)));
 
+  // Between the unsteered clip, or what comes nearest, and the steered one that was heard last.
+  function compare() {
+    const zero = nearest(0);
+    const other = line.includes(steered) ? steered : line.at(-1);
+    return move(line.indexOf(present === zero ? other : zero));
+  }
+
   async function select(clip) {
     present = clip;
+    if (clip !== nearest(0)) steered = clip;
     render();
     byId("status").textContent = "";
     const slow = setTimeout(() => { if (present === clip) byId("status").textContent = "Loading the clip…"; }, 150);
@@ -112,10 +126,13 @@ const Listen = (() => {
     const zero = present && unsteeredOf(present);
     byId("readout").replaceChildren(...(present ? READOUT : []).filter((key) => MEASURES.has(key))
       .map((key) => readoutItem(MEASURES.get(key), present, zero)));
+    byId("first").textContent = firstText();
     byId("command").textContent = present?.command ?? "";
     const condition = conditionsHere()[chosen.condition]?.label ?? "";
     byId("dock-text").textContent = `${DATA.prompts[chosen.prompt]} · seed ${chosen.seed} · ${condition}`;
     byId("save").disabled = !present?.audio;
+    byId("compare").disabled = line.length < 2;
+    byId("compare").setAttribute("aria-pressed", String(Boolean(present) && present !== nearest(0)));
     listeners.forEach((listener) => listener());
   }
 
@@ -168,11 +185,25 @@ const Listen = (() => {
 
   async function save() {
     const clip = present;
-    const words = [DATA.prompts[clip.prompt], `seed${clip.seed}`, conditionsHere()[chosen.condition]?.label, `alpha${clip.alpha}`];
-    const name = words.join("-").toLowerCase().replace(/[^a-z0-9.+-]+/g, "-").slice(0, 100);
-    const url = URL.createObjectURL(await ClipLoader.file(clip));
-    make("a", { href: url, download: `${name}.${DATA.codecType === "audio/flac" ? "flac" : "ogg"}` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10000);
+    const buffer = await ClipLoader.load(clip);
+    Save.wav(buffer, Save.nameOf(DATA.prompts[clip.prompt], `seed${clip.seed}`, conditionsHere()[chosen.condition]?.label, `alpha${clip.alpha}`));
+  }
+
+  // Why this pair is played first, while it is the one that is chosen.
+  function firstText() {
+    const { first, opens } = conditionsHere()[chosen.condition] ?? {};
+    if (!first || pairsHere() < 2 || first.prompt !== chosen.prompt || first.seed !== chosen.seed) return "";
+    return `Played first: of ${pairsHere()} pairs of prompt and seed, the one whose ${MEASURES.get(opens).name} `
+      + "follows the strength most steadily. Other pairs follow it less.";
+  }
+  const pairsHere = () => Math.max(0, ...Object.values(conditionsHere()[chosen.condition]?.agreement ?? {}).map(({ count }) => count));
+
+  // Another direction, on the pair that is played first unless the reader has chosen one.
+  function changeCondition(index) {
+    const { first } = DATA.conditions[index] ?? {};
+    const { prompt, seed } = pairIsOurs && first ? first : chosen;
+    View.show(DATA.conditions[index]?.opens ?? View.measure);
+    return show(prompt, seed, index, present?.alpha ?? 0);
   }
 
   function onKey(event) {
@@ -186,16 +217,23 @@ const Listen = (() => {
     } else if ((event.key === "ArrowRight" || event.key === "ArrowLeft") && !isRange) {
       event.preventDefault();
       step(event.key === "ArrowRight" ? 1 : -1);
+    } else if (event.key.toLowerCase() === "b") {
+      compare();
     }
   }
 
   function start() {
-    fill(byId("prompt"), DATA.prompts.map((text, index) => [String(index), text]), "0");
+    fill(byId("prompt"), prompts.map((index) => [String(index), DATA.prompts[index]]), String(prompts[0]));
     fill(byId("condition"), conditionsHere().map(({ label }, index) => [String(index), label]), "0");
     const alpha = () => present?.alpha ?? 0;
-    byId("prompt").onchange = (event) => show(Number(event.target.value), chosen.seed, chosen.condition, alpha());
-    byId("seed").onchange = (event) => show(chosen.prompt, event.target.value, chosen.condition, alpha());
-    byId("condition").onchange = (event) => show(chosen.prompt, chosen.seed, Number(event.target.value), alpha());
+    const choose = (prompt, seed) => {
+      pairIsOurs = false;
+      return show(prompt, seed, chosen.condition, alpha());
+    };
+    byId("prompt").onchange = (event) => choose(Number(event.target.value), chosen.seed);
+    byId("seed").onchange = (event) => choose(chosen.prompt, event.target.value);
+    byId("condition").onchange = (event) => changeCondition(Number(event.target.value));
+    byId("compare").onclick = compare;
     byId("alpha").oninput = (event) => move(Number(event.target.value));
     byId("play").onclick = byId("dock-play").onclick = () => Player.toggle();
     byId("dock-less").onclick = () => step(-1);
@@ -213,18 +251,21 @@ const Listen = (() => {
     new IntersectionObserver(([entry]) => {
       byId("dock").hidden = entry.isIntersecting || entry.boundingClientRect.top > 0;
     }).observe(byId("player"));
-    const first = DATA.clips.find((clip) => clip.audio) ?? DATA.clips[0];
-    return show(first.prompt, first.seed, Math.max(0, first.condition), 0);
+    const condition = Math.max(0, DATA.conditions.findIndex(({ first }) => first));
+    const { prompt, seed } = DATA.conditions[condition]?.first ?? audible[0];
+    View.show(DATA.conditions[condition]?.opens ?? View.measure);
+    return show(prompt, seed, condition, 0);
   }
 
   // Choose a clip from elsewhere on the page, and play it.
   async function play(prompt, seed, condition, alpha) {
+    pairIsOurs = false;
     await show(prompt, seed, condition < 0 ? chosen.condition : condition, alpha);
     await Player.play();
   }
 
   return {
-    start, show, play, step, chosen,
+    start, show, play, step, move, chosen,
     get present() { return present; },
     get line() { return line; },
     onChange: (listener) => listeners.push(listener),

@@ -2,9 +2,13 @@
 // What happens when the page opens: the player first, then tables, then the plots, whose script is large.
 
 (async () => {
-  const hasPlots = DATA.conditions.length > 0 || DATA.patches.length > 0;
-  if (!DATA.conditions.length) for (const id of ["curves", "conditions"]) byId(id).hidden = true;
+  await parsed;
+  const hasPlots = Boolean(byId("plotly-source")) && (DATA.conditions.length > 0 || DATA.patches.length > 0);
+  byId("curves").hidden = !hasPlots || !DATA.conditions.length;
+  byId("conditions").hidden = !DATA.conditions.length;
+  View.start();
   Charts.setUp();
+  Curve.start();
   if (DATA.clips.length) Tables.start();
   Patches.setUp();
   const patience = new Promise((resolve) => setTimeout(resolve, 1500));

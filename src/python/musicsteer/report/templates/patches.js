@@ -42,19 +42,14 @@ const Patches = (() => {
   }
 
   // The columns of `musicsteer patch --csv`.
-  function save(patch) {
-    const cell = (value) => (isNumber(value) ? String(value) : "");
-    const lines = rowsOf(patch).map((row) => [row.layer, row.site, cell(row.value), cell(row.low), cell(row.high)].join(","));
-    const text = [`layer,site,${patch.quantity},low,high`, ...lines, ""].join("\n");
-    const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    const name = patch.name.replace(/[^A-Za-z0-9._-]+/g, "-");
-    make("a", { href: url, download: `${name}.csv` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10000);
+  function csvRows(patch) {
+    return [["layer", "site", patch.quantity, "low", "high"], ...rowsOf(patch).map(({ layer, site, value, low, high }) => [layer, site, value, low, high])];
   }
 
   function table(holder, patch) {
     new SortableTable(holder, {
       caption: patch.title, rows: rowsOf(patch), pageSize: 16,
+      csv: () => csvRows(patch), name: patch.name.replace(/[^A-Za-z0-9._-]+/g, "-"),
       columns: [
         { title: "Layer", sort: ({ layer }) => (layer === "all" ? Infinity : Number(layer)), cell: ({ layer }) => layer },
         { title: "Site", sort: ({ site }) => patch.sites.indexOf(site), cell: ({ site }) => site },
@@ -64,7 +59,6 @@ const Patches = (() => {
         },
       ],
     });
-    holder.firstElementChild.append(make("button", { type: "button", textContent: "Save as CSV", onclick: () => save(patch) }));
   }
 
   function setUp() {

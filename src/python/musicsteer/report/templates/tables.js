@@ -5,7 +5,8 @@ const classOf = ({ numeric, kind = "" }) => (numeric ? "numeric" : kind);
 
 class SortableTable {
   // columns: { title, sort(row) -> number, text or null, cell(row) -> text or nodes, numeric, kind: a class }
-  constructor(holder, { caption, columns, rows, pageSize, search }) {
+  // csv() -> rows of what is saved, as a file called `name`
+  constructor(holder, { caption, columns, rows, pageSize, search, csv, name }) {
     Object.assign(this, { columns, rows, pageSize, search, page: 0, order: null });
     this.found = rows;
     this.head = make("tr");
@@ -24,7 +25,8 @@ class SortableTable {
     }
     this.count.setAttribute("role", "status");
     this.previous.hidden = this.next.hidden = rows.length <= pageSize;
-    bar.append(this.count, this.previous, this.next);
+    const save = make("button", { type: "button", textContent: "Save as CSV", onclick: () => Save.csv(csv(), name) });
+    bar.append(this.count, this.previous, this.next, save);
     holder.replaceChildren(bar, scroller);
     this.setColumns(columns);
   }
@@ -92,7 +94,10 @@ class SortableTable {
 }
 
 const Tables = (() => {
-  const KEY_MEASURES = ["tempo_bpm", "onset_rate_hz", "spectral_centroid_hz", "loudness_lufs"];
+  const narrow = matchMedia("(max-width: 640px)");
+  const main = DATA.measures.filter((measure) => measure.main);
+  // On a phone, what is wide goes to the end, so that the numbers are seen first.
+  const ordered = (columns) => (narrow.matches ? [...columns].sort((one, other) => Boolean(one.kind) - Boolean(other.kind)) : columns);
 
   function listenButton(what, onclick) {
     const button = make("button", { type: "button", className: "listen", onclick });
@@ -101,14 +106,12 @@ const Tables = (() => {
     return button;
   }
 
-  const columnName = ({ key, label }) => (key === "kl_nats" ? "KL" : label);
-
-  function estimateColumn(measure, kind) {
+    function estimateColumn(measure, kind) {
     const places = kind === "change" ? changeDigits(measure) : measure.digits;
     const unit = kind === "change" ? measure.changeUnit : measure.unit;
     const spell = kind === "change" ? signedText : numberText;
     return {
-      title: `${columnName(measure)}${kind === "change" ? " change" : ""}${unit ? `, ${unit}` : ""}`,
+      title: `${measure.label}${kind === "change" ? " change" : ""}${unit ? `, ${unit}` : ""}`,
       numeric: true,
       sort: ({ condition, place }) => condition[kind][measure.key].value[place],
       cell: ({ condition, place }) => {
@@ -119,46 +122,60 @@ const Tables = (() => {
   }
 
   function conditionColumns() {
-    const chosen = MEASURES.get(Charts.view.measure);
-    const keys = [...new Set([chosen.key, ...KEY_MEASURES])].filter((key) => MEASURES.has(key) && key !== "kl_nats");
+    const chosen = MEASURES.get(View.measure);
+    const keys = [...new Set([chosen.key, ...main.map(({ key }) => key)])].filter((key) => key !== "kl_nats");
     const pairsOf = ({ condition, place }) => condition.mean[chosen.key].n[place];
     const columns = [
-      { title: "Listen", cell: ({ condition, index, place }) => listenButton(`${condition.label} at alpha ${alphaText(condition.alphas[place])}`,
+      { title: "Listen", cell: ({ condition, index, place }) => listenButton(`${condition.name} at alpha ${alphaText(condition.alphas[place])}`,
         () => Listen.play(Listen.chosen.prompt, Listen.chosen.seed, index, condition.alphas[place])) },
-      { title: "Condition", kind: "condition", sort: ({ condition }) => condition.label, cell: ({ condition }) => make("span", { textContent: condition.label, title: condition.detail }) },
-      { title: "α", numeric: true, sort: ({ condition, place }) => condition.alphas[place], cell: ({ condition, place }) => alphaText(condition.alphas[place]) },
-      { title: "Clips", numeric: true, sort: pairsOf, cell: (row) => String(pairsOf(row) ?? "–") },
+      { title: "Steering", kind: "condition", sort: ({ condition }) => condition.name, cell: ({ condition }) => make("span", { textContent: condition.name, title: condition.detail }) },
+      { title: "Strength", numeric: true, sort: ({ condition, place }) => condition.alphas[place],
+        cell: ({ condition, place }) => [alphaText(condition.alphas[place]), ...(narrow.matches ? [make("small", { textContent: condition.concept })] : [])] },
+      { title: "Pairs", numeric: true, sort: pairsOf, cell: (row) => String(pairsOf(row) ?? "–") },
       estimateColumn(chosen, "mean"),
       ...keys.map((key) => estimateColumn(MEASURES.get(key), "change")),
     ];
     if (DATA.hasKl && chosen.key !== "kl_nats") columns.push(estimateColumn(MEASURES.get("kl_nats"), "mean"));
-    return columns;
+    return ordered(columns);
   }
 
   function clipColumns() {
-    const label = (clip) => DATA.conditions[clip.condition]?.label ?? "unsteered";
+    const label = (clip) => DATA.conditions[clip.condition]?.name ?? "unsteered";
     const plain = (title, read, numeric = false, spell = String) => ({ title, numeric, sort: read, cell: (clip) => spell(read(clip)) });
-    const measures = [...KEY_MEASURES, "true_peak_dbtp", "silence_share", "kl_nats"].filter((key) => MEASURES.has(key)).map((key) => MEASURES.get(key));
-    return [
+    const measures = [...main, ...["true_peak_dbtp", "silence_share", "kl_nats"].map((key) => MEASURES.get(key)).filter(Boolean)];
+    return ordered([
       { title: "Listen", cell: (clip) => (clip.audio ? listenButton(`${DATA.prompts[clip.prompt]}, seed ${clip.seed}, alpha ${alphaText(clip.alpha)}`,
         () => Listen.play(clip.prompt, clip.seed, clip.condition, clip.alpha)) : make("span", { className: "note", textContent: "no audio" })) },
       { ...plain("Prompt", (clip) => DATA.prompts[clip.prompt]), kind: "words" },
       plain("Seed", (clip) => Number(clip.seed), true),
-      { ...plain("Condition", label), kind: "condition" },
-      plain("α", (clip) => clip.alpha, true, alphaText),
-      ...measures.map((measure) => plain(measure.unit ? `${columnName(measure)}, ${measure.unit}` : columnName(measure),
+      { ...plain("Steering", label), kind: "condition" },
+      plain("Strength", (clip) => clip.alpha, true, alphaText),
+      ...measures.map((measure) => plain(measure.unit ? `${measure.label}, ${measure.unit}` : measure.label,
         (clip) => measureOf(clip, measure.key), true, (value) => numberText(value, measure.digits))),
-    ];
+    ]);
+  }
+
+  // Every clip with all of its measures.
+  function clipRows() {
+    const head = ["id", "prompt", "seed", "steering", "strength", ...DATA.measures.map(({ name, unit }) => (unit ? `${name} (${unit})` : name))];
+    return [head, ...DATA.clips.map((clip) => [clip.id, DATA.prompts[clip.prompt], clip.seed,
+      DATA.conditions[clip.condition]?.name ?? "unsteered", clip.alpha, ...clip.measures])];
   }
 
   function start() {
     const rows = DATA.conditions.flatMap((condition, index) => condition.alphas.map((_, place) => ({ condition, index, place })));
     byId("conditions").hidden = rows.length === 0;
-    const conditions = new SortableTable(byId("conditions-table"), { caption: "Conditions: means with 95 % intervals", columns: conditionColumns(), rows, pageSize: 30 });
-    Charts.onChange(() => conditions.setColumns(conditionColumns()));
-    new SortableTable(byId("runs-table"), {
-      caption: "Clips and their measures", columns: clipColumns(), rows: DATA.clips, pageSize: 25,
-      search: (clip) => `${DATA.prompts[clip.prompt]} seed ${clip.seed} ${DATA.conditions[clip.condition]?.label ?? "unsteered"} ${alphaText(clip.alpha)}`.toLowerCase(),
+    const conditions = new SortableTable(byId("conditions-table"), {
+      caption: "Means with 95 % intervals", columns: conditionColumns(), rows, pageSize: 30, csv: Charts.csvRows, name: "means",
+    });
+    const clips = new SortableTable(byId("runs-table"), {
+      caption: "Clips and their measures", columns: clipColumns(), rows: DATA.clips, pageSize: 25, csv: clipRows, name: "clips",
+      search: (clip) => `${DATA.prompts[clip.prompt]} seed ${clip.seed} ${DATA.conditions[clip.condition]?.name ?? "unsteered"} ${alphaText(clip.alpha)}`.toLowerCase(),
+    });
+    View.onChange(() => conditions.setColumns(conditionColumns()));
+    narrow.addEventListener("change", () => {
+      conditions.setColumns(conditionColumns());
+      clips.setColumns(clipColumns());
     });
   }
 
