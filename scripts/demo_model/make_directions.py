@@ -61,9 +61,7 @@ def make(model: Path, bundle: Path, out: Path) -> None:
     concepts = json.loads((model / "steering.json").read_text(encoding="utf-8"))["concepts"]
     for concept, settings in concepts.items():
         vectors = out / f"{concept}.safetensors"
-        musicsteer(
-            "extract", "--model", bundle, "--prompts", ROOT / settings["prompts"], "--out", vectors
-        )
+        musicsteer("extract", "--model", bundle, "--prompts", ROOT / settings["prompts"], "--out", vectors)
         text = json.dumps(steering_file(concept, settings, vectors), indent=2) + "\n"
         (out / f"{concept}.json").write_text(text, encoding="utf-8")
 

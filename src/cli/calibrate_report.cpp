@@ -239,7 +239,8 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {
     std::string text = step.stage + ": alpha " + list_of(step.strengths) + ": ";
     for (std::size_t i = 0; i < step.outcomes.size(); ++i)
-        text += short_measure_name(targets[i].measure) + " " + signed_percent(step.outcomes[i].change.value, " %") + ", ";
+        text += short_measure_name(targets[i].measure) + " " +
+                signed_percent(step.outcomes[i].change.value, " %") + ", ";
     return text + shortest(step.kl_nats) + " nats (" + std::to_string(step.pairs.count) + " pairs)";
 }
 

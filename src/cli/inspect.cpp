@@ -172,7 +172,8 @@ Report inspect_bundle(const InspectFlags& options) {
         print_field(out, "trained on", "clips of " + to_text(m.window_s) + " s");
         print_field(out, "longest clip",
                     to_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
-        for (const auto& [name, file] : directions) print_field(out, "--steer " + name, direction_text(name, file));
+        for (const auto& [name, file] : directions)
+            print_field(out, "--steer " + name, direction_text(name, file));
         for (const auto& [name, record] : m.files) {
             print_field(out, name,
                         format_bytes(record.bytes) + "  sha256 " + record.sha256 +

@@ -77,7 +77,8 @@ ordered_json measure_file(const std::string& path, const MeasureOptions& measuri
         throw InputError(path + ": " + error.what());
     }
     if (own == nullptr) return record;
-    for (const auto& [name, value] : own->measure(path)) record[name] = value ? ordered_json(*value) : nullptr;
+    for (const auto& [name, value] : own->measure(path))
+        record[name] = value ? ordered_json(*value) : nullptr;
     return record;
 }
 

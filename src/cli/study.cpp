@@ -76,7 +76,8 @@ class Forecast {
 std::string vector_of(const StudyFlags& flags) {
     const SteeringSetting typed = SteeringSetting::parse(flags.steer);
     if (typed.has_any())
-        throw UsageError("--steer " + flags.steer + ": a study finds the settings itself; give the vector alone");
+        throw UsageError("--steer " + flags.steer +
+                         ": a study finds the settings itself; give the vector alone");
     const std::vector<SteeringSetting> settings = expand_steering(typed, flags.model.model);
     if (settings.size() > 1)
         throw UsageError("--steer " + flags.steer + ": a study has one vector, and this file has " +
@@ -174,9 +175,10 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     StudyRequest& request = flags.request;
     add_model_options(command, flags.model);
     command
-        .add_option("--steer", flags.steer,
-                    "Vector to study: its file, a steering file with one vector, or the name of a direction of\n"
-                    "the bundle; layers, strategy and strength are what is found out")
+        .add_option(
+            "--steer", flags.steer,
+            "Vector to study: its file, a steering file with one vector, or the name of a direction of\n"
+            "the bundle; layers, strategy and strength are what is found out")
         ->required()
         ->type_name("FILE");
     command

@@ -16,10 +16,9 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kGridFlags[] = {"--prompt",   "--prompts", "--limit",  "--negative-prompt",
-                                      "--seeds",    "--steer",        "--alphas", "--duration",
-                                      "--guidance", "--top-k",        "--top-p",  "--temperature",
-                                      "--format",   "--tempo-prior"};
+constexpr const char* kGridFlags[] = {
+    "--prompt",   "--prompts",  "--limit", "--negative-prompt", "--seeds",       "--steer",  "--alphas",
+    "--duration", "--guidance", "--top-k", "--top-p",           "--temperature", "--format", "--tempo-prior"};
 
 std::string flag_of(const SteeringAxis& axis) {
     std::string flag = "--";
@@ -71,8 +70,7 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     request.limit = flags.limit;
     request.negative_prompt = flags.negative_prompt;
     if (!flags.seeds.empty()) request.seeds = parse_seeds(flags.seeds);
-    for (const std::string& text : flags.steer)
-        request.vectors.push_back(parse_vector(text, flags));
+    for (const std::string& text : flags.steer) request.vectors.push_back(parse_vector(text, flags));
     if (!flags.alphas.empty()) request.axes.alphas = parse_alphas(flags.alphas);
     for (const SteeringAxis& axis : steering_axes()) {
         const auto typed = flags.axes.find(axis.field);

@@ -47,8 +47,8 @@ Audio ticks() {
 }
 
 bool is_plain_name(const std::string& name) {
-    return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") ==
-                                std::string::npos;
+    return !name.empty() &&
+           name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
 }
 
 /// The environment, with which Python does not hold its answers back.
@@ -104,8 +104,8 @@ void MeasureCommand::start() {
     environment.push_back(nullptr);
     std::string shell = "sh", flag = "-c";
     std::array<char*, 4> arguments = {shell.data(), flag.data(), command_.data(), nullptr};
-    const int error = ::posix_spawn(&process_, "/bin/sh", &actions, &attributes, arguments.data(),
-                                    environment.data());
+    const int error =
+        ::posix_spawn(&process_, "/bin/sh", &actions, &attributes, arguments.data(), environment.data());
     ::posix_spawnattr_destroy(&attributes);
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
@@ -179,8 +179,7 @@ void MeasureCommand::learn_names() {
     const OwnMeasures found = measure(ticks(), SampleFormat::kPcm16);
     if (found.empty()) fail("it measures nothing: its answer is an empty object");
     for (const auto& [name, value] : found) {
-        if (!is_plain_name(name))
-            fail("the name " + in_quotes(name) + " may only have a-z, 0-9 and _");
+        if (!is_plain_name(name)) fail("the name " + in_quotes(name) + " may only have a-z, 0-9 and _");
         const bool is_taken =
             name == "file" || name == "tempo_prior" || name == "kl_nats" || is_measure_name(name) ||
             std::find(kMeasureNames.begin(), kMeasureNames.end(), name) != kMeasureNames.end();

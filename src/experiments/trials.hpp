@@ -33,8 +33,8 @@ struct TrialOptions {
 struct Trial {
     std::optional<AudioMeasures> measures;  ///< nothing if it failed
     OwnMeasures own;
-    double kl_nats = 0.0;                   ///< what steering cost (scoring.hpp); 0 without steering
-    std::string failure;                    ///< why it failed: activations that are not finite, ...
+    double kl_nats = 0.0;  ///< what steering cost (scoring.hpp); 0 without steering
+    std::string failure;   ///< why it failed: activations that are not finite, ...
 };
 
 /// Makes clips in memory and measures them, without keeping the audio: for searches that try many ways of

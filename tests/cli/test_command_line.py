@@ -231,7 +231,9 @@ def test_a_bundle_that_is_cut_short_while_it_is_used(
 
 def test_a_full_disk_leaves_whole_lines_and_its_own_reason(bundle: Path, cache: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: clips.jsonl grows past it, the WAVs do not."""
-    command = f"ulimit -f 4; exec {PROGRAM} generate --model {bundle} --seeds 0:20 --duration 0.02 --threads 1"
+    command = (
+        f"ulimit -f 4; exec {PROGRAM} generate --model {bundle} --seeds 0:20 --duration 0.02 --threads 1"
+    )
     command += " --prompt '" + "piano " * 60 + "' --out clips"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment(cache), capture_output=True, text=True

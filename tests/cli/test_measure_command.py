@@ -45,9 +45,7 @@ def test_the_documented_example(musicsteer: Runner, clips: list[str], tmp_path: 
     assert [row["rise_db"] for row in rows][2] == "" and float(rows[0]["rise_db"]) == rises[0]
 
 
-def test_in_a_sweep(
-    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
-) -> None:
+def test_in_a_sweep(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path) -> None:
     mine = ["--measure-command", command(tmp_path, EXAMPLE)]
     base = ["sweep", "--model", bundle, "--prompt", "piano", "--steer", vectors, "--alphas", "0,1", *SHORT]
     done = musicsteer(*base, "--seeds", "0:2", *mine, "--out", "runs")
@@ -122,9 +120,7 @@ def test_what_misbehaves_is_told_in_a_sentence(
     assert done.errors[-1].startswith(f"error: --measure-command '{run}"[:40])
 
 
-def test_a_sweep_ends_with_its_command_and_goes_on(
-    musicsteer: Runner, bundle: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_ends_with_its_command_and_goes_on(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     dying = "import sys, os\nfor i, _ in enumerate(sys.stdin):\n"
     dying += "    print('{\"a\": 1}') if i < 2 or os.path.exists('well') else sys.exit(1)\n"
     mine = ["--measure-command", command(tmp_path, dying)]

@@ -50,9 +50,7 @@ def test_help_says_what_it_is_for(tmp_path: Path, name: str) -> None:
 def test_defaults_are_the_demo_models(tmp_path: Path, name: str) -> None:
     code, calls, text = run(tmp_path, name)
     assert code == 0 and len(calls) == 1, text
-    assert calls[0].startswith(
-        f"sweep --model {ROOT}/out/demo/bundle --prompts {ROOT}/prompts/neutral.json"
-    )
+    assert calls[0].startswith(f"sweep --model {ROOT}/out/demo/bundle --prompts {ROOT}/prompts/neutral.json")
     assert f"--out {ROOT}/out/sweeps/{name.removesuffix('.sh')}" in calls[0] and "--alphas=-0." in calls[0]
 
 

@@ -52,7 +52,8 @@ json identity(const StudyRequest& request, const Manifest& manifest) {
 }  // namespace
 
 void StudyRequest::validate() const {
-    if (parse_measure_name(measure, own_measures) != measure) throw UsageError("unknown measure " + in_quotes(measure));
+    if (parse_measure_name(measure, own_measures) != measure)
+        throw UsageError("unknown measure " + in_quotes(measure));
     if (std::set(seeds.begin(), seeds.end()).size() != seeds.size())
         throw UsageError("a seed is given twice");
     if (seeds.size() < kMinSeeds) {
