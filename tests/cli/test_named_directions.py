@@ -125,7 +125,7 @@ def test_inspect_lists_them(musicsteer: Runner, own: Path) -> None:
     assert shown.code == 0, shown.err
     line = re.search(r"^--steer tempo +(.*)$", shown.out, re.MULTILINE)
     assert line and line[1] == (
-        "alpha -2 to 3, by default 3; layers 1-2; source-layer 1; strategy one-to-all; rows conditional; "
+        "alpha -2 to 3, by default 3; strategy one-to-all; layers 1,2; source-layer 1; rows conditional; "
         "onsets -25 % at -2, +50 % at 3"
     )
     as_json = json.loads(musicsteer("inspect", own, "--json").out)["directions"]["tempo"]
