@@ -24,7 +24,7 @@ def study(bundle: Path, vector: Path | str, /, **changes: str) -> list[str]:
     """Arguments of a small study: 2 prompts, 8 seeds, 4 random vectors, clips of 20 frames."""
     flags = {
         "model": str(bundle),
-        "vector": str(vector),
+        "steer": str(vector),
         "measure": "spectral_centroid_hz",
         "seeds": "0:8",
         "controls": "4",
