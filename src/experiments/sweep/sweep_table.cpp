@@ -50,8 +50,9 @@ std::string row_of(const json& record, const std::vector<std::string>& own) {
 }  // namespace
 
 std::vector<std::string> own_measures(const std::string& record) {
+    const json measures = member(json::parse(record), "measures");
     std::vector<std::string> names;
-    for (const auto& [name, value] : member(json::parse(record), "measures").items()) {
+    for (const auto& [name, value] : measures.items()) {
         if (name != "tempo_prior" &&
             std::find(kMeasureNames.begin(), kMeasureNames.end(), name) == kMeasureNames.end())
             names.push_back(name);
