@@ -6,11 +6,17 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import demo_table
-from demo_steps import Maker, Step, StepError, call, command_step
+import medley
+from demo_steps import Maker, Step, StepError, call, command_step, times_table
+
+from musicsteer.report.conditions import alpha_text
+from musicsteer.report.errors import ReportError
+from musicsteer.report.loading import read_sweeps
+from musicsteer.report.terminal import format_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / ".venv" / "bin" / "musicsteer"))
@@ -115,13 +121,14 @@ def table_step(sweep: Path, table: Path, medleys: dict[str, Path]) -> Step:
     """Clips -> what was measured on them, and a WAV of each concept's strengths one after the other."""
 
     def make() -> None:
-        curves = demo_table.read_curves(sweep)
-        for concept, medley in medleys.items():
-            demo_table.write_medley(curves[concept], medley)
-        table.write_text(demo_table.format_table(curves), encoding="utf-8")
+        swept = read_sweeps([sweep])
+        of_concept = medley.medleys_of(swept)
+        for concept, path in medleys.items():
+            medley.write_wav(of_concept[concept].clips, path)
+        table.write_text(format_tables(swept, others=False), encoding="utf-8")
 
-    inputs = [Path(__file__).resolve(), Path(demo_table.__file__).resolve(), sweep / "runs.jsonl"]
-    title = "joining clips of each strength"
+    inputs = [Path(__file__).resolve(), Path(medley.__file__).resolve(), sweep / "runs.jsonl"]
+    title = "joining takes of rising strength"
     return Step("measure", title, inputs, [table, *medleys.values()], list(medleys), make)
 
 
@@ -155,13 +162,24 @@ def run_demo(maker: Maker, out: Path) -> None:
 
     print(f"\n{table.read_text(encoding='utf-8')}\nListen:")
     print(f"  {report / 'index.html'}: open it in a browser and move the strength while the music plays")
-    for concept, medley in medleys.items():
-        sides = json.loads((ROOT / steering[concept]["prompts"]).read_text(encoding="utf-8"))
-        low, high = sides["negative"]["label"], sides["positive"]["label"]
-        alphas = vector_axes(vectors[concept], steering[concept])["alphas"]
-        strengths = ", ".join(map(demo_table.alpha_text, alphas))
-        print(f"  {medley}: from {low} to {high}, one prompt and seed at alpha {strengths}")
+    for concept, one in medley.medleys_of(read_sweeps([sweep])).items():
+        print(f"  {medleys[concept]}: {medley_text(one)}")
     print(f"  {sweep / 'clips'}: every clip; runs.jsonl beside it tells how each was made")
+    times = Path(os.environ.get("STEP_TIMES", os.devnull)).read_text(encoding="utf-8")
+    if times:
+        print(f"\nTime:\n{times_table(times, time.time())}", end="")
+
+
+def medley_text(one: medley.Medley) -> str:
+    """What is heard, and how it was chosen."""
+    prompt, seed = one.pair
+    strengths = ", ".join(alpha_text(clip.alpha).replace("−", "-") for clip in one.clips)
+    return (
+        f"takes from {one.negative} to {one.positive}, at strength {strengths}\n"
+        f"    Each is another take of '{prompt}' with seed {seed}, not one tune played in several ways.\n"
+        f"    Of {one.pairs} pairs of prompt and seed it is the one that follows the strength most steadily, "
+        f"by its {one.measure.name}."
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -176,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     maker = Maker(out / ".steps", options.elapsed_s)
     try:
         run_demo(maker, out)
-    except (StepError, demo_table.TableError) as error:
+    except (StepError, ReportError, medley.MedleyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:

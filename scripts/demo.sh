@@ -33,8 +33,14 @@ while (($#)); do
 done
 
 if [[ ! -f $root/.venv/.musicsteer-installed ]]; then
-    say "the first call takes about ten minutes on two cores: it installs what is missing of Debian's packages, 1.4 GB"
-    say "of Python packages in .venv, and the program, which it compiles; then it generates clips"
+    say "the first call takes about ten minutes on two cores, most of it compiling. It installs"
+    say "  - Debian packages that are missing (compiler, CMake and a few small libraries), as root"
+    say "  - Python packages in .venv: 1.4 GB, most of it PyTorch"
+    say "  - musicsteer, which it compiles in build"
+    say "then it finds two directions and generates 108 clips. It can be stopped at any time and resumed."
 fi
+STEP_TIMES=$(mktemp)
+export STEP_TIMES
+trap 'rm -f "$STEP_TIMES"' EXIT
 "$root/scripts/setup.sh" --program-only || exit 1
-exec "$root/.venv/bin/python" "$root/scripts/demo.py" --out "$out" --elapsed-s "$((SECONDS - started_s))"
+"$root/.venv/bin/python" "$root/scripts/demo.py" --out "$out" --elapsed-s "$((SECONDS - started_s))"

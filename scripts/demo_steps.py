@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -39,6 +40,22 @@ def files_under(paths: Iterable[Path]) -> list[Path]:
     return [file for file in found if "__pycache__" not in file.parts]
 
 
+def note_time(title: str) -> None:
+    """Writes when a step began to the file that STEP_TIMES names, if it is set, as scripts/steps.sh does."""
+    if name := os.environ.get("STEP_TIMES"):
+        with open(name, "a", encoding="utf-8") as file:
+            file.write(f"{time.time():.0f}\t{title}\n")
+
+
+def times_table(text: str, end_s: float) -> str:
+    """The lines of such a file as a table: how long each step took, until the next one or the end."""
+    starts = [(float(line.split("\t")[0]), line.split("\t")[1]) for line in text.splitlines()]
+    ends = [start for start, _ in starts[1:]] + [end_s]
+    rows = [(end - start, title) for (start, title), end in zip(starts, ends, strict=True)]
+    rows.append((sum(seconds for seconds, _ in rows), "all"))
+    return "".join(f"  {int(s) // 60:2d} min {int(s) % 60:02d} s  {title}\n" for s, title in rows)
+
+
 class Maker:
     """Runs steps, and remembers in `folder` what they were made from."""
 
@@ -69,6 +86,7 @@ class Maker:
                 f"{found[0]} exists and was not made by this demo: remove it or give another --out"
             )
         self.say(step.title)
+        note_time(step.title)
         goes_on = step.resumable and before == made_from | {"finished": False}
         if before is not None and not goes_on:  # what lies there is ours, and old or half made
             for path in step.outputs:

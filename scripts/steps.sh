@@ -17,11 +17,13 @@ fail() {
     exit 1
 }
 
-# step NAME: prints the name of the next step, and remembers it for the message if it fails.
+# step NAME: prints the name of the next step, and remembers it for the message if it fails. The time goes to the
+# file $STEP_TIMES, if that is set.
 step() {
     current_step=$1
     current_log=""
     say "$1"
+    [[ -z ${STEP_TIMES:-} ]] || printf '%s\t%s\n' "$(date +%s)" "$1" >>"$STEP_TIMES"
 }
 
 # logged LOG COMMAND...: appends what the command prints to LOG; its last lines are shown if it fails.

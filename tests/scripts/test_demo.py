@@ -15,8 +15,10 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "report")]
 
 import demo  # noqa: E402
 import demo_steps  # noqa: E402
-import demo_table  # noqa: E402
-from example_sweeps import grid, record, steering, write_sweep  # noqa: E402
+import medley  # noqa: E402
+from example_sweeps import record, steering, write_sweep  # noqa: E402
+
+from musicsteer.report.loading import read_sweeps  # noqa: E402
 
 RATE_HZ = 16000
 
@@ -37,57 +39,53 @@ def tone(frequency_hz: float, seconds: float = 4.0) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * frequency_hz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)
 
 
-def test_table_has_a_row_a_strength_and_means_over_clips(tmp_path):
-    def clip(alpha: float, concept: str, seed: int, **values: float | None) -> dict:
-        return record(seed=seed, applied=[steering(alpha, concept)] if alpha else [], values=values)
+def measured(alpha: float, seed: int, bpm: float, lufs: float, peak: float = -15.0) -> dict:
+    values = {"tempo_bpm": bpm, "loudness_lufs": lufs, "true_peak_dbtp": peak}
+    return record(seed=seed, applied=[steering(alpha)] if alpha else [], values=values)
 
+
+def write_takes(folder: Path) -> Path:
+    """Seed 0's tempo goes up and down, seed 1's rises; seed 1's loudness and true peak differ."""
     records = [
-        clip(-1.0, "tempo", 0, tempo_bpm=80.0, spectral_centroid_hz=500.0, onset_rate_hz=1.0),
-        clip(-1.0, "tempo", 1, tempo_bpm=90.0, spectral_centroid_hz=1500.0, onset_rate_hz=2.0),
-        clip(0.0, "", 0, tempo_bpm=100.0, spectral_centroid_hz=1000.0, onset_rate_hz=3.0),
-        clip(0.0, "", 1, tempo_bpm=None, spectral_centroid_hz=1000.0, onset_rate_hz=3.0),
-        clip(1.0, "brightness", 0, tempo_bpm=None, spectral_centroid_hz=2000.0, onset_rate_hz=3.0),
+        *(measured(alpha, 0, bpm, -20.0) for alpha, bpm in ((-1.0, 100), (0.0, 180), (1.0, 110))),
+        measured(-1.0, 1, 90.0, -30.0),
+        measured(0.0, 1, 100.0, -20.0, peak=-3.0),
+        measured(1.0, 1, 110.0, -20.0),
     ]
-    write_sweep(tmp_path / "sweep", records)
-    table = demo_table.format_table(demo_table.read_curves(tmp_path / "sweep")).splitlines()
-    rows = [line.split() for line in table if line]
-    assert rows[0][:3] == ["steering", "alpha", "clips"]
-    assert rows[1:5] == [
-        ["tempo", "-1", "2", "85.0", "1000", "1.50"],
-        ["tempo", "0", "2", "100.0", "1000", "3.00"],  # the tempo of the clip that has one
-        ["brightness", "0", "2", "100.0", "1000", "3.00"],
-        ["brightness", "+1", "1", "-", "2000", "3.00"],
-    ]
+    write_sweep(folder, records)
+    for entry, hz in zip(records, (50, 50, 50, 500, 750, 1000), strict=True):
+        soundfile.write(folder / entry["file"], 0.1 * tone(hz, 1.0), RATE_HZ, subtype="FLOAT")
+    return folder
 
 
-def test_ways_of_steering_one_concept_are_told_apart(tmp_path):
-    variants = [{}, {"strategy": "single", "layers": [2]}]
-    folder = write_sweep(tmp_path / "sweep", grid(variants=variants))
-    assert list(demo_table.read_curves(folder)) == [
-        "tempo · per-layer · layers 0–4",
-        "tempo · single · layer 2",
-    ]
+def test_medley_is_of_the_pair_that_follows_the_strength(tmp_path):
+    one = medley.medleys_of(read_sweeps([write_takes(tmp_path / "sweep")]))["tempo"]
+    assert one.pair == ("piano music", 1) and [clip.alpha for clip in one.clips] == [-1.0, 0.0, 1.0]
+    text = demo.medley_text(one)
+    assert "from slow to fast, at strength -1, 0, +1" in text
+    assert "another take of 'piano music' with seed 1" in text and "by its tempo" in text
 
 
-def test_medley_is_the_first_clips_in_order_with_pauses(tmp_path):
-    sounds = {("tempo", alpha): [tone(hz, 1.0), tone(50, 1.0)] for alpha, hz in ((1.0, 1000), (-1.0, 500))}
-    folder = write_clips(tmp_path / "sweep", sounds)
-    demo_table.write_medley(demo_table.read_curves(folder)["tempo"], tmp_path / "medley.wav")
+def test_medley_is_matched_in_loudness_faded_and_has_pauses(tmp_path):
+    one = medley.medleys_of(read_sweeps([write_takes(tmp_path / "sweep")]))["tempo"]
+    medley.write_wav(one.clips, tmp_path / "medley.wav")
     samples, rate = soundfile.read(tmp_path / "medley.wav")
-    assert rate == RATE_HZ
-    assert len(samples) == int(2.5 * RATE_HZ)
-    np.testing.assert_allclose(samples[:RATE_HZ], tone(500, 1.0), atol=1e-3)
-    np.testing.assert_allclose(samples[-RATE_HZ:], tone(1000, 1.0), atol=1e-3)
+    assert rate == RATE_HZ and len(samples) == 4 * RATE_HZ
+    # The clip at 0 has room for 2 dB, from -20 LUFS to -18: the others follow it.
+    middle = slice(RATE_HZ // 4, 3 * RATE_HZ // 4)
+    for start, hz, decibels in ((0.0, 500, 12.0), (1.5, 750, 2.0), (3.0, 1000, 2.0)):
+        part = samples[int(start * RATE_HZ) :][:RATE_HZ]
+        np.testing.assert_allclose(
+            part[middle], 10 ** (decibels / 20) * 0.1 * tone(hz, 1.0)[middle], atol=1e-3
+        )
+        assert part[0] == 0 and part[-1] == 0 and abs(part[: RATE_HZ // 200]).max() < 0.5 * part.max()
+    assert not samples[RATE_HZ : int(1.5 * RATE_HZ)].any()
 
 
-@pytest.mark.parametrize("what", ["no sweep", "nothing steered"])
-def test_what_has_no_table_is_one_sentence(tmp_path, capsys, what):
-    folder = tmp_path / "sweep"
-    if what == "nothing steered":
-        write_clips(folder, {("", 0.0): [tone(500)]})
-    assert demo_table.main([str(folder)]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+def test_without_steering_there_is_no_medley(tmp_path):
+    folder = write_clips(tmp_path / "sweep", {("", 0.0): [tone(500)]})
+    with pytest.raises(medley.MedleyError, match="no clip is steered"):
+        medley.medleys_of(read_sweeps([folder]))
 
 
 class Kitchen:
@@ -207,7 +205,8 @@ def test_a_small_demo_makes_all_it_names_goes_on_and_repeats_nothing(tmp_path, m
 
     assert demo.main(["--out", str(out)]) == 0
     again = capsys.readouterr().out
-    assert "[" not in again and again.strip() in first
+    assert not any(line.startswith("[") for line in again.splitlines())  # no step
+    assert again.strip() in first
 
     # As if it had been stopped while making clips: existing clips stay, and the others get the same bytes.
     stamp = out / ".steps" / "sweep.json"
@@ -218,3 +217,14 @@ def test_a_small_demo_makes_all_it_names_goes_on_and_repeats_nothing(tmp_path, m
     assert demo.main(["--out", str(out)]) == 0
     assert kept.stat().st_mtime_ns == before
     assert sorted((out / "sweep" / "runs.jsonl").read_bytes().splitlines()) == sorted(runs.splitlines())
+
+
+def test_times_are_between_the_starts_of_steps(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEP_TIMES", str(tmp_path / "times"))
+    (tmp_path / "times").write_text("1000\tinstalling\n1100\tcompiling\n")
+    demo_steps.note_time("listening")
+    starts = (tmp_path / "times").read_text()
+    assert starts.splitlines()[-1].endswith("\tlistening")
+    table = demo_steps.times_table("1000\tinstalling\n1100\tcompiling\n", 1161.5).splitlines()
+    assert [line.split("  ")[-1] for line in table] == ["installing", "compiling", "all"]
+    assert [line.split()[0:3:2] for line in table] == [["1", "40"], ["1", "01"], ["2", "41"]]

@@ -12,16 +12,19 @@ from musicsteer.report.pairs import agreement_of, moved_most
 from musicsteer.report.statistics import Estimate
 
 
-def format_tables(sweep: Sweep) -> str:
-    """A block for each condition: a table for the measure that moves most, then for each other of MAIN."""
+def format_tables(sweep: Sweep, others: bool = True) -> str:
+    """A block for each condition: a table for the measure that moves most, and one for each other of MAIN.
+
+    others: False for the first table alone.
+    """
     keys = sweep.measure_keys()
     blocks = []
     for curve in curves_of(sweep, keys):
         first = moved_most(curve, keys)
-        shown = [first, *(key for key in MAIN if key in keys and key != first)]
+        shown = [first, *(key for key in MAIN if others and key in keys and key != first)]
         title = with_sides(curve.label, curve.condition.term)
         blocks.append("\n\n".join([title, *(_table(curve, keys.index(key), BY_KEY[key]) for key in shown)]))
-    return "\n\n\n".join(blocks) + "\n"
+    return ("\n\n\n" if others else "\n\n").join(blocks) + "\n"
 
 
 def _table(curve: Curve, index: int, measure: Measure) -> str:

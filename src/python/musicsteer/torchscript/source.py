@@ -73,7 +73,7 @@ def resolve_source(source: str) -> Source:
         path = Path(shipped)
     if not path.is_dir():
         if not HUB_ID.fullmatch(source):
-            raise CheckpointError(f"{source} does not exist, and is no hub id (owner/name) either")
+            raise CheckpointError(f"{source} does not exist, and is not a hub id (owner/name)")
         return Source(source, source)
     if (path / "snapshots").is_dir():
         path = snapshot_of(path)

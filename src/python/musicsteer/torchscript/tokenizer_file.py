@@ -58,7 +58,7 @@ def read(text: str) -> dict[str, Any]:
             if step["type"] == "Precompiled":
                 check_charsmap(step["precompiled_charsmap"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TokenizerError(f"is no tokenizer: {type(error).__name__}: {error}") from error
+        raise TokenizerError(f"is not a tokenizer: {type(error).__name__}: {error}") from error
     if kind != "Unigram":
         raise TokenizerError(f"is a {kind} tokenizer, not T5's Unigram")
     try:

@@ -193,8 +193,8 @@ const Listen = (() => {
   function firstText() {
     const { first, opens } = conditionsHere()[chosen.condition] ?? {};
     if (!first || pairsHere() < 2 || first.prompt !== chosen.prompt || first.seed !== chosen.seed) return "";
-    return `Played first: of ${pairsHere()} pairs of prompt and seed, the one whose ${MEASURES.get(opens).name} `
-      + "follows the strength most steadily. Other pairs follow it less.";
+    return `Played first: of ${pairsHere()} pairs of prompt and seed, the one that follows the strength most steadily, `
+      + `by its ${MEASURES.get(opens).name}. Other pairs follow it less.`;
   }
   const pairsHere = () => Math.max(0, ...Object.values(conditionsHere()[chosen.condition]?.agreement ?? {}).map(({ count }) => count));
 
