@@ -36,6 +36,7 @@ struct SweepRequest {
     std::optional<double> temperature;
     std::optional<std::string> sample_format;  ///< default pcm16
     std::optional<std::string> tempo_prior;    ///< default 120:1
+    std::string measure_command;               ///< own measures, of the command line alone; empty: none
     bool audio = true;                         ///< false: measures alone, no WAV files
     bool kl = false;                           ///< score each clip's KL divergence from unsteered
     std::optional<std::int64_t> batch_size;    ///< default: by memory

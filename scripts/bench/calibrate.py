@@ -42,7 +42,7 @@ def steer_argument(vectors: Path, chosen: dict[str, Any]) -> str:
 def calibrate(arguments: argparse.Namespace, steer: str, target: str) -> dict[str, Any]:
     """What calibrate --json says, met or not."""
     command: list[str | Path] = [PROGRAM, "calibrate", "--model", arguments.bundle, "--steer", steer]
-    command += ["--target", target, "--prompts-file", ROOT / "prompts" / "neutral.json"]
+    command += ["--target", target, "--prompts", ROOT / "prompts" / "neutral.json"]
     command += ["--max-pairs", str(arguments.max_pairs), "--seed", str(arguments.seed)]
     command += ["--duration", str(arguments.duration), "--max-kl", str(arguments.max_kl), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

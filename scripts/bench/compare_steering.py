@@ -197,7 +197,7 @@ def play(options: argparse.Namespace, steering: list[str], folder: Path) -> list
     log = folder / "clips.jsonl"
     if not log.exists():
         texts = json.loads(NEUTRAL.read_text(encoding="utf-8"))["prompts"][: options.prompts]
-        prompts = [part for text in texts for part in ("--prompt", text)] + ["--seed", options.seeds]
+        prompts = [part for text in texts for part in ("--prompt", text)] + ["--seeds", options.seeds]
         settings = ["--duration", options.duration, "--batch-size", 16, "--force", "--out", folder]
         run("generate", "--model", options.bundle, *prompts, *settings, "--score", *steering)
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

@@ -132,8 +132,8 @@ def generations(model: Model) -> dict[str, list[str]]:
     outputs = {
         "plain.wav": ["--prompt", "piano"],
         "null.wav": ["--unconditional", "--format", "pcm24", "--steer", "a.safetensors:alpha=0.5"],
-        "two": ["--prompt", "piano", "--prompt", "drums", "--seed", "0:2", *two],
-        "apart": ["--prompt", "piano", "--seed", "4,6", *two, "--orthogonalize"],
+        "two": ["--prompt", "piano", "--prompt", "drums", "--seeds", "0:2", *two],
+        "apart": ["--prompt", "piano", "--seeds", "4,6", *two, "--orthogonalize"],
         "clamped.wav": ["--prompt", "piano", "--format", "float", *clamped],
     }
     common = ["--duration", f"{model.duration_s:g}", "--score", *FIXED]

@@ -33,7 +33,7 @@ def sweep(options: argparse.Namespace, out: Path, *flags: str) -> list[list[str]
         "--seeds",
         f"0:{options.clips // 16}",
         "--steer",
-        str(options.vector),
+        str(options.steer),
         "--alphas=-0.4,-0.2,0.2,0.4",
     ]
     model = ["--model", str(options.model), "--duration", str(options.duration)]
@@ -51,7 +51,7 @@ def one_by_one(options: argparse.Namespace, out: Path) -> list[list[str]]:
         str(options.duration),
     ]
     return [
-        [*base, "--prompt", PROMPTS[i % 4], "--seed", str(i // 16), "--steer", str(options.vector),
+        [*base, "--prompt", PROMPTS[i % 4], "--seeds", str(i // 16), "--steer", str(options.steer),
          f"--alpha={[-0.4, -0.2, 0.2, 0.4][i // 4 % 4]}", "--out", str(out / f"{i}.wav")]
         for i in range(options.calls)
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", type=Path, default=ROOT / "build" / "musicsteer")
     parser.add_argument("--model", type=Path, default=ROOT / "out" / "demo" / "bundle")
-    parser.add_argument("--vector", type=Path, default=ROOT / "out" / "demo" / "tempo.safetensors")
+    parser.add_argument("--steer", type=Path, default=ROOT / "out" / "demo" / "tempo.safetensors")
     parser.add_argument("--clips", type=int, default=64, help="a multiple of 16 [64]")
     parser.add_argument("--calls", type=int, default=16, help="clips that are also made one by one [16]")
     parser.add_argument("--duration", type=float, default=8.0, help="seconds of each clip [8]")

@@ -4,7 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 musicsteer=${MUSICSTEER:-$root/build/musicsteer}
 model=${MODEL:-$root/out/demo/bundle}
-vector=${VECTOR:-$root/out/demo/tempo.safetensors}
+steer=${STEER:-$root/out/demo/tempo.safetensors}
 prompts=${PROMPTS:-$root/prompts/neutral.json}
 limit=${LIMIT:-4}
 seeds=${SEEDS:-0:4}
@@ -14,20 +14,20 @@ more=()
 
 usage() {
     cat <<TEXT
-usage: scripts/sweeps/$program [--model BUNDLE] [--vector FILE] [--out FOLDER] [--prompts FILE] [--limit N]
+usage: scripts/sweeps/$program [--model BUNDLE] [--steer FILE] [--out FOLDER] [--prompts FILE] [--limit N]
        [--seeds LIST] [--alphas LIST] [-- FLAGS OF musicsteer sweep]
 
 $purpose
 
   --model BUNDLE   [$model]
-  --vector FILE    [$vector]
+  --steer FILE     [$steer]
   --out FOLDER     folder of the sweep; the same command resumes it [$out]
   --prompts FILE   prompts to generate from [$prompts]
   --limit N        only the first N of them [$limit]
   --seeds LIST     each with every prompt [$seeds]
   --alphas LIST    strengths; they depend on the model. These are for the demo model [$alphas]
 
-Each can also be set in the environment: MODEL, VECTOR, OUT, PROMPTS, LIMIT, SEEDS, ALPHAS. Options after --
+Each can also be set in the environment: MODEL, STEER, OUT, PROMPTS, LIMIT, SEEDS, ALPHAS. Options after --
 go to musicsteer sweep, as in: scripts/sweeps/$program -- --duration 4 --dry-run
 TEXT
 }
@@ -45,7 +45,7 @@ while (($#)); do
             more=("$@")
             break
             ;;
-        --model | --vector | --out | --prompts | --limit | --seeds | --alphas)
+        --model | --steer | --out | --prompts | --limit | --seeds | --alphas)
             (($# > 1)) || fail "$1 needs a value"
             printf -v "${1#--}" '%s' "$2"
             shift 2
@@ -55,10 +55,10 @@ while (($#)); do
 done
 [[ -x $musicsteer ]] || fail "the program is missing: run scripts/setup.sh (looked for $musicsteer)"
 
-# sweep FOLDER VECTOR FLAGS...: the grid that all of these sweeps share, plus the caller's flags.
+# sweep FOLDER STEER FLAGS...: the grid that all of these sweeps share, plus the caller's flags.
 sweep() {
     local folder=$1 file=$2
     shift 2
-    "$musicsteer" sweep --model "$model" --prompts-file "$prompts" --limit "$limit" --seeds "$seeds" \
+    "$musicsteer" sweep --model "$model" --prompts "$prompts" --limit "$limit" --seeds "$seeds" \
         --steer "$file" --alphas="$alphas" --out "$folder" "$@" ${more[@]+"${more[@]}"}
 }

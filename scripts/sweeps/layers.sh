@@ -5,4 +5,4 @@ program=layers.sh
 purpose="Sweeps over layers: what does each layer do alone, and what do all of them do together?"
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-sweep "$out" "$vector" --strategies single,per-layer --layers all
+sweep "$out" "$steer" --strategies single,per-layer --layers all

@@ -6,4 +6,4 @@ purpose="Sweeps over strategies: per-layer, one-to-all and single. The last two 
 largest effect size."
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-sweep "$out" "$vector" --strategies per-layer,one-to-all,single
+sweep "$out" "$steer" --strategies per-layer,one-to-all,single

@@ -6,4 +6,4 @@ purpose="Sweeps over the strength: how far does alpha move the music, and where 
 ALPHAS=${ALPHAS:--0.6:0.6:0.1}
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-sweep "$out" "$vector" --strategies per-layer
+sweep "$out" "$steer" --strategies per-layer

@@ -51,10 +51,10 @@ came.
 
 Examples:
   musicsteer calibrate --model bundle --steer tempo.safetensors:rows=conditional --target tempo=+20% \
-      --prompts-file prompts/neutral.json --out faster.json
+      --prompts prompts/neutral.json --out faster.json
   musicsteer calibrate --model bundle --steer tempo.safetensors --target tempo=120 \
       --steer bright.safetensors:layers=3:strategy=single --target centroid=-30% \
-      --prompts-file prompts/neutral.json --out fast-and-dark.json
+      --prompts prompts/neutral.json --out fast-and-dark.json
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav)";
 
 struct CalibrateFlags {
@@ -69,6 +69,7 @@ struct CalibrateFlags {
     std::uint64_t seed = 0;
     SamplingFlags sampling;
     std::string tempo_prior;
+    std::string measure_command;
     std::uint64_t memory = 0;
     CalibrationOptions search;
     std::optional<std::size_t> pairs;
@@ -137,10 +138,14 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
         throw UsageError("--max-pairs has no effect beside --pairs and --check-pairs");
     CalibrationSetup setup;
     std::set<std::string> measures;
+    setup.measure_command = options.measure_command;
+    const std::vector<std::string> own = options.measure_command.empty()
+                                             ? std::vector<std::string>()
+                                             : MeasureCommand(options.measure_command).names();
     for (const std::string& text : options.targets) {
-        setup.targets.push_back(MeasureTarget::parse(text));
+        setup.targets.push_back(MeasureTarget::parse(text, own));
         if (!measures.insert(setup.targets.back().measure).second)
-            throw UsageError("two targets for " + setup.targets.back().measure +
+            throw UsageError("two targets for " + short_measure_name(setup.targets.back().measure) +
                              ": each measure can have only one target");
     }
     split_prompts(distinct(collect_prompts({options.prompts, options.prompts_file, options.limit})), setup);
@@ -315,12 +320,13 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->add_option("--target", options->targets,
                      "What to reach: tempo=+20% or tempo=120. One for each --steer, in the same order")
         ->allow_extra_args(false)
-        ->required();
+        ->required()
+        ->type_name("MEASURE=CHANGE");
     command->add_option("-p,--prompt", options->prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
-    command->add_option("--prompts-file", options->prompts_file,
+    command->add_option("--prompts", options->prompts_file,
                         "Prompts from a file: JSON as prompts/neutral.json, or one a line");
-    command->add_option("--limit", options->limit, "Only the first N prompts of the file")
+    command->add_option("--limit", options->limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,
                         "Prompt that guidance moves away from, instead of the null prompt");
@@ -330,6 +336,7 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->capture_default_str();
     add_search_options(*command, *options);
     add_tempo_prior(*command, options->tempo_prior);
+    add_measure_command(*command, options->measure_command);
     command->add_option("-o,--out", options->out, "Steering file to write [none: only report]");
     command->add_flag("--force", options->force, "Replace a steering file that exists");
     command->add_flag("--json", options->json, "Print all results as JSON");

@@ -16,7 +16,9 @@ ClipObserver::ClipObserver(const Model& model, const CalibrationSetup& setup,
       vectors_(vectors),
       manifest_(model.manifest()),
       runner_(model, with_progress(std::move(options)), kMaxDefaultBatch, text_length),
-      expected_(setup.options.expected_clips(vectors.size())) {}
+      expected_(setup.options.expected_clips(vectors.size())) {
+    if (!setup.measure_command.empty()) command_.emplace(setup.measure_command);
+}
 
 std::optional<double> ClipObserver::seconds_left() const {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
@@ -97,7 +99,7 @@ SessionRequest ClipObserver::request(std::size_t pair, const SteeringPlan& plan)
     return request;
 }
 
-ClipFigures ClipObserver::figures_of(const FinishedBatch& batch, std::size_t index) const {
+ClipFigures ClipObserver::figures_of(const FinishedBatch& batch, std::size_t index) {
     constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
     if (!batch.clips[index].failure.empty())
         return {std::vector<double>(setup_.targets.size(), kUndefined),
@@ -105,8 +107,13 @@ ClipFigures ClipObserver::figures_of(const FinishedBatch& batch, std::size_t ind
     const AudioMeasures measures =
         measure_audio(as_written(batch.audio(index), SampleFormat::kPcm16), {setup_.tempo_prior});
     ClipFigures figures{{}, batch.clips[index].score->kl_nats};
-    for (const MeasureTarget& target : setup_.targets)
-        figures.values.push_back(measured(measures, target.measure).value_or(kUndefined));
+    OwnMeasures own;
+    if (command_) own = command_->measure(batch.audio(index), SampleFormat::kPcm16);
+    for (const MeasureTarget& target : setup_.targets) {
+        const auto found = own.find(target.measure);
+        const auto value = found != own.end() ? found->second : measured(measures, target.measure);
+        figures.values.push_back(value.value_or(kUndefined));
+    }
     return figures;
 }
 

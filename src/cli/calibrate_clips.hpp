@@ -8,6 +8,7 @@
 
 #include "calibrate_report.hpp"
 #include "experiments/calibrate/clip_log.hpp"
+#include "experiments/measure_command.hpp"
 #include "generation/clip_runner.hpp"
 #include "progress.hpp"
 
@@ -41,12 +42,13 @@ class ClipObserver {
     ClipRunOptions with_progress(ClipRunOptions options);
     SteeringPlan plan_at(const std::vector<double>& strengths) const;
     SessionRequest request(std::size_t pair, const SteeringPlan& plan) const;
-    ClipFigures figures_of(const FinishedBatch& batch, std::size_t index) const;
+    ClipFigures figures_of(const FinishedBatch& batch, std::size_t index);
 
     const CalibrationSetup& setup_;
     const std::vector<AppliedVector>& vectors_;
     const Manifest& manifest_;
     ClipRunner runner_;
+    std::optional<MeasureCommand> command_;  ///< none: built-in measures alone
     ClipLog* log_ = nullptr;
     std::int64_t expected_;
     double done_ = 0.0;

@@ -137,6 +137,7 @@ json settings_json(const CalibrationSetup& setup) {
                      {"threads", clips.threads},
                      {"device", clips.device},
                      {"tempo_prior", setup.tempo_prior.text()}};
+    if (!setup.measure_command.empty()) settings["measure_command"] = setup.measure_command;
     if (setup.negative_prompt) settings["negative_prompt"] = *setup.negative_prompt;
     if (!clips.melody_sha256.empty()) settings["melody_sha256"] = clips.melody_sha256;
     return settings;
@@ -239,7 +240,8 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {
     std::string text = step.stage + ": alpha " + list_of(step.strengths) + ": ";
     for (std::size_t i = 0; i < step.outcomes.size(); ++i)
-        text += targets[i].measure + " " + signed_percent(step.outcomes[i].change.value, " %") + ", ";
+        text += short_measure_name(targets[i].measure) + " " +
+                signed_percent(step.outcomes[i].change.value, " %") + ", ";
     return text + shortest(step.kl_nats) + " nats (" + std::to_string(step.pairs.count) + " pairs)";
 }
 

@@ -24,6 +24,7 @@ struct CalibrationSetup {
     std::optional<std::string> negative_prompt;
     ClipSettings clips;
     TempoPrior tempo_prior;
+    std::string measure_command;  ///< empty: none
 };
 
 /// The vectors at the strengths found, with the evidence.

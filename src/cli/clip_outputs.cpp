@@ -84,7 +84,7 @@ std::vector<SessionRequest> expand_clips(const ClipFlags& flags) {
         prompts.emplace_back();
     } else {
         if (!has_prompts)
-            throw UsageError("nothing to generate: give --prompt, --prompts-file or --unconditional");
+            throw UsageError("nothing to generate: give --prompt, --prompts or --unconditional");
         prompts = collect_prompts({flags.prompts, flags.prompts_file});
     }
 

@@ -36,7 +36,7 @@ namespace {
 constexpr const char* kGenerateExample = R"(
 Examples:
   musicsteer generate --model bundle --prompt "piano music" --steer tempo.safetensors --alpha 1.5 --out fast.wav
-  musicsteer generate --model bundle --prompts-file prompts/neutral.json --seed 0:4 \
+  musicsteer generate --model bundle --prompts prompts/neutral.json --seeds 0:4 \
       --steer tempo.safetensors:alpha=1:layers=2-5 --steer brightness.safetensors:alpha=-0.5 --out clips
   musicsteer generate --model melody-bundle --prompt "piano music" --melody tune.flac --out piano.wav
   musicsteer generate --model bundle --prompt "piano music" --steer faster.json --out fast.wav
@@ -401,14 +401,14 @@ void add_generate(CLI::App& app, Context& context) {
     add_model_options(*command, options->model);
     command->add_option("-p,--prompt", options->clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
-    command->add_option("--prompts-file", options->clips.prompts_file,
+    command->add_option("--prompts", options->clips.prompts_file,
                         "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command->add_option("--negative-prompt", options->clips.negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,
                       "Generate from the null state, without prompt");
     add_melody_flag(*command, options->melody);
-    command->add_option("--seed", options->clips.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
+    command->add_option("--seeds", options->clips.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->allow_extra_args(false);
     command->add_flag("--with-baseline", options->clips.with_baseline,
                       "Also write each clip without steering, as NAME-unsteered.wav");

@@ -1,5 +1,7 @@
+#include <cmath>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +9,7 @@
 #include "cli.hpp"
 #include "directions/prompt_confounds.hpp"
 #include "directions/provenance.hpp"
+#include "io/json_view.hpp"
 #include "io/safetensors.hpp"
 #include "io/sha256.hpp"
 #include "model/bundle.hpp"
@@ -16,7 +19,9 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/vector_file.hpp"
+#include "steering/bundle_directions.hpp"
 #include "steering/setting_fields.hpp"
+#include "steering/setting_json.hpp"
 #include "steering/steering_file.hpp"
 #include "vector_table.hpp"
 
@@ -81,11 +86,61 @@ void add_changes(Report& report, const Bundle& bundle, const Bundle& base) {
     };
 }
 
+std::string signed_percent(double change) {
+    return (change < 0 ? "" : "+") + to_text(std::round(100.0 * change)) + " %";
+}
+
+/// "-0.3 to 0.2, 0.2 by default; per-layer, layers 0-4, rows both; onsets -47 % at -0.3, +31 % at 0.2"
+std::string direction_text(const std::string& name, const SteeringFile& file) {
+    const SteeringSetting& setting = file.settings.front();
+    std::string text;
+    if (const auto& range = setting.alpha_range)
+        text = "alpha " + to_text(range->low) + " to " + to_text(range->high);
+    if (setting.alpha) text += (text.empty() ? "alpha " : ", by default ") + to_text(*setting.alpha);
+    for (const SettingField& field : setting_fields()) {
+        if (field.key != std::string_view("alpha") && field.is_set(setting))
+            text += "; " + field.flag() + " " + field.print(setting);
+    }
+    if (file.evidence.is_null()) return text;
+    const JsonView evidence(file.evidence, name, "evidence");
+    const auto ends = evidence.find("ends");
+    if (!ends) return text;
+    std::string separator = "; " + evidence.at("measure").text() + " ";
+    for (const JsonView& end : ends->items()) {
+        text += separator + signed_percent(end.at("change").number()) + " at " +
+                to_text(end.at("alpha").number());
+        separator = ", ";
+    }
+    return text;
+}
+
+/// @throws InputError naming the file that is no steering file
+std::map<std::string, SteeringFile> directions_of(const std::string& bundle) {
+    std::map<std::string, SteeringFile> files;
+    for (const std::string& name : direction_names(bundle)) {
+        SteeringFile file = SteeringFile::load(direction_file(bundle, name));
+        if (!file.settings.empty()) files.emplace(name, std::move(file));
+    }
+    return files;
+}
+
+json directions_json(const std::map<std::string, SteeringFile>& directions) {
+    json result = json::object();
+    for (const auto& [name, file] : directions) {
+        const SteeringSetting& setting = file.settings.front();
+        json& entry = result[name] = {{"steering", setting_json(setting)}, {"evidence", file.evidence}};
+        if (setting.alpha_range)
+            entry["steering"]["alpha_range"] = {setting.alpha_range->low, setting.alpha_range->high};
+    }
+    return result;
+}
+
 Report inspect_bundle(const InspectFlags& options) {
     BundleOptions bundle_options;
     bundle_options.verify = !options.no_verify;
     const Bundle bundle = Bundle::open(options.path, bundle_options);
     const Manifest& m = bundle.manifest();
+    const std::map<std::string, SteeringFile> directions = directions_of(options.path);
     json files = json::object();
     for (const auto& [name, record] : m.files)
         files[name] = {{"bytes", record.bytes}, {"sha256", record.sha256}};
@@ -110,11 +165,12 @@ Report inspect_bundle(const InspectFlags& options) {
         {"window_s", m.window_s},
         {"max_duration_s", static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz},
         {"precision", m.precision},
+        {"directions", directions_json(directions)},
         {"files", files},
         {"hashes_verified", !options.no_verify},
         {"versions", m.versions},
     };
-    report.print = [m = bundle.manifest(), verified = !options.no_verify](std::ostream& out) {
+    report.print = [m = bundle.manifest(), directions, verified = !options.no_verify](std::ostream& out) {
         print_field(out, "model bundle", m.model_name + " (from " + m.source + ")");
         print_field(out, "weights", m.weights_sha256);
         print_field(out, "licence", m.licence);
@@ -135,6 +191,8 @@ Report inspect_bundle(const InspectFlags& options) {
         print_field(out, "trained on", "clips of " + to_text(m.window_s) + " s");
         print_field(out, "longest clip",
                     to_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
+        for (const auto& [name, file] : directions)
+            print_field(out, "--steer " + name, direction_text(name, file));
         for (const auto& [name, record] : m.files) {
             print_field(out, name,
                         format_bytes(record.bytes) + "  sha256 " + record.sha256 +

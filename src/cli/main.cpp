@@ -185,9 +185,7 @@ void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
             const std::string type = option->get_type_name();
             if (type == "INT") option->check(cli::signed_whole_number());
             if (type == "UINT") option->check(cli::whole_number());
-            if (option->check_lname("prompts") || option->check_lname("prompts-file") ||
-                option->check_lname("pairs"))
-                option->transform(cli::find_prompt_set);
+            if (option->check_lname("prompts")) option->transform(cli::find_prompt_set);
             if (option->check_lname("model")) option->envname("MUSICSTEER_MODEL");
         }
         if (command->get_subcommands([](CLI::App*) { return true; }).empty()) {

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -8,6 +9,7 @@
 #include <optional>
 
 #include "cli.hpp"
+#include "experiments/measure_command.hpp"
 #include "io/csv.hpp"
 #include "model_options.hpp"
 #include "musicsteer/audio_file.hpp"
@@ -36,6 +38,7 @@ struct MeasureFlags {
     bool as_json = false;
     bool as_csv = false;
     std::string tempo_prior;
+    std::string measure_command;
 };
 
 /// A column of the table: measure, heading, width and decimals.
@@ -49,21 +52,21 @@ struct Column {
 constexpr Column kColumns[] = {
     {"duration_s", "seconds", 7, 1},
     {"sample_rate_hz", "rate", 7, 0},
-    {"tempo_bpm", "BPM", 7, 1},
-    {"onset_rate_hz", "onsets/s", 10, 2},
+    {"tempo_bpm", "tempo", 7, 1},
+    {"onset_rate_hz", "onsets", 8, 2},
     {"spectral_centroid_hz", "centroid", 10, 0},
     {"spectral_rolloff_hz", "rolloff", 9, 0},
     {"spectral_bandwidth_hz", "bandwidth", 11, 0},
     {"spectral_flatness", "flatness", 10, 4},
-    {"rms", "RMS", 8, 4},
-    {"loudness_lufs", "LUFS", 7, 1},
-    {"true_peak_dbtp", "dBTP", 7, 1},
+    {"rms", "rms", 8, 4},
+    {"loudness_lufs", "loudness", 10, 1},
+    {"true_peak_dbtp", "peak", 7, 1},
     {"silence_share", "silence", 9, 3},
     {"clipped_samples", "clipped", 9, 0},
 };
 
 /// {"file": ..., "tempo_bpm": ..., ...}
-ordered_json measure_file(const std::string& path, const MeasureOptions& measuring) {
+ordered_json measure_file(const std::string& path, const MeasureOptions& measuring, MeasureCommand* own) {
     const Audio audio = read_audio(path);
     ordered_json record = {{"file", path}};
     try {
@@ -73,13 +76,27 @@ ordered_json measure_file(const std::string& path, const MeasureOptions& measuri
     } catch (const InputError& error) {
         throw InputError(path + ": " + error.what());
     }
+    if (own == nullptr) return record;
+    for (const auto& [name, value] : own->measure(path))
+        record[name] = value ? ordered_json(*value) : nullptr;
     return record;
 }
 
-void print_table(std::ostream& out, const std::vector<ordered_json>& records) {
+using Names = std::vector<std::string>;
+
+/// A column for an own measure: its name may be long.
+int width_of(const std::string& name) {
+    return std::max(10, static_cast<int>(name.size()) + 2);
+}
+
+void print_table(std::ostream& out, const std::vector<ordered_json>& records, const Names& own) {
     char cell[64];
     for (const Column& column : kColumns) {
         std::snprintf(cell, sizeof cell, "%*s", column.width, column.heading);
+        out << cell;
+    }
+    for (const std::string& name : own) {
+        std::snprintf(cell, sizeof cell, "%*s", width_of(name), name.c_str());
         out << cell;
     }
     out << "  file\n";
@@ -93,17 +110,27 @@ void print_table(std::ostream& out, const std::vector<ordered_json>& records) {
             }
             out << cell;
         }
+        for (const std::string& name : own) {
+            const ordered_json& value = record.at(name);
+            if (value.is_null())
+                std::snprintf(cell, sizeof cell, "%*s", width_of(name), "-");
+            else
+                std::snprintf(cell, sizeof cell, "%*.4g", width_of(name), value.get<double>());
+            out << cell;
+        }
         out << "  " << record.at("file").get<std::string>() << '\n';
     }
 }
 
-void print_csv(std::ostream& out, const std::vector<ordered_json>& records) {
+void print_csv(std::ostream& out, const std::vector<ordered_json>& records, const Names& own) {
+    Names names(kMeasureNames.begin(), kMeasureNames.end());
+    names.insert(names.end(), own.begin(), own.end());
     out << "file";
-    for (const char* name : kMeasureNames) out << ',' << name;
+    for (const std::string& name : names) out << ',' << name;
     out << '\n';
     for (const ordered_json& record : records) {
         out << csv_cell(record.at("file").get<std::string>());
-        for (const char* name : kMeasureNames) {
+        for (const std::string& name : names) {
             const ordered_json& value = record.at(name);
             out << ',' << (value.is_null() ? "" : value.dump());
         }
@@ -111,15 +138,15 @@ void print_csv(std::ostream& out, const std::vector<ordered_json>& records) {
     }
 }
 
-void print(const MeasureFlags& options, const std::vector<ordered_json>& records) {
+void print(const MeasureFlags& options, const std::vector<ordered_json>& records, const Names& own) {
     if (options.as_json) {
         // File names may not be UTF-8.
         std::cout << ordered_json(records).dump(2, ' ', false, ordered_json::error_handler_t::replace)
                   << '\n';
     } else if (options.as_csv) {
-        print_csv(std::cout, records);
+        print_csv(std::cout, records, own);
     } else {
-        print_table(std::cout, records);
+        print_table(std::cout, records, own);
     }
 }
 
@@ -127,6 +154,9 @@ void run(const MeasureFlags& options, const Context& context) {
     at::set_num_threads(1);  // the work is too small for more
     MeasureOptions measuring;
     if (!options.tempo_prior.empty()) measuring.tempo_prior = TempoPrior::parse(options.tempo_prior);
+    std::optional<MeasureCommand> command;
+    if (!options.measure_command.empty()) command.emplace(options.measure_command);
+    MeasureCommand* const own = command ? &*command : nullptr;
     std::vector<ordered_json> records;
     std::optional<InputError> failure;
     Progress progress("measuring");
@@ -134,14 +164,14 @@ void run(const MeasureFlags& options, const Context& context) {
         progress.update(static_cast<std::int64_t>(i), std::ssize(options.files));
         if (context.stop.stop_requested()) throw Interrupted("interrupted: nothing was printed");
         try {
-            records.push_back(measure_file(options.files[i], measuring));
+            records.push_back(measure_file(options.files[i], measuring, own));
         } catch (const InputError& error) {
             // main reports the last failure; the others are reported here.
             if (failure) std::cerr << "error: " << failure->what() << '\n';
             failure = error;
         }
     }
-    if (!records.empty()) print(options, records);
+    if (!records.empty()) print(options, records, command ? command->names() : Names());
     std::cout.flush();
     if (failure) throw InputError(*failure);
 }
@@ -157,6 +187,7 @@ void add_measure(CLI::App& app, Context& context) {
     CLI::Option* list = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
     command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(list);
     add_tempo_prior(*command, options->tempo_prior);
+    add_measure_command(*command, options->measure_command);
     command->callback(
         [options, &context] { context.action = [options, &context] { run(*options, context); }; });
 }

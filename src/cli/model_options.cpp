@@ -120,6 +120,14 @@ void add_tempo_prior(CLI::App& command, std::string& prior) {
                        "librosa's start_bpm and std_bpm [120:1]");
 }
 
+void add_measure_command(CLI::App& command, std::string& text) {
+    command
+        .add_option("--measure-command", text,
+                    "Measures of your own: a command that reads a path of an audio file from each line and\n"
+                    "answers with a line of JSON, as {\"swing\": 0.2} (docs/measures.md)")
+        ->type_name("COMMAND");
+}
+
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
     command.add_option("--duration", flags.duration_s, "Length of each clip in seconds")
         ->capture_default_str();

@@ -47,6 +47,9 @@ void check_negative_prompt(const std::optional<std::string>& negative_prompt,
 /// --tempo-prior, for TempoPrior::parse.
 void add_tempo_prior(CLI::App& command, std::string& prior);
 
+/// --measure-command, for MeasureCommand.
+void add_measure_command(CLI::App& command, std::string& text);
+
 /// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. Defaults come from the bundle.
 struct SamplingFlags {
     std::optional<double> guidance;

@@ -21,10 +21,10 @@ namespace {
 
 constexpr const char* kPatchExample = R"(
 Examples:
-  musicsteer patch --model bundle --pairs prompts/tempo.json --limit 16 --out tempo.json
+  musicsteer patch --model bundle --prompts prompts/tempo.json --limit 16 --out tempo.json
   musicsteer patch --model bundle --source "fast piano" --target "slow piano" --sites resid_post --window 0-2 \
       --out patch.json
-  musicsteer patch --model bundle --ablate mean --prompts-file prompts/neutral.json --out cost.json --csv cost.csv)";
+  musicsteer patch --model bundle --ablate mean --prompts prompts/neutral.json --out cost.json --csv cost.csv)";
 
 void print_table(const PatchTable& table) {
     std::printf("%-18s", "layer");

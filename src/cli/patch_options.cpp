@@ -12,18 +12,19 @@
 namespace musicsteer::cli {
 
 void PatchFlags::check() const {
-    const bool has_pairs = !pairs.empty() || !sources.empty() || !targets.empty();
-    const bool has_prompts = !prompts.empty() || !prompts_file.empty();
+    const bool has_typed_pairs = !sources.empty() || !targets.empty();
     if (!is_patching()) {
-        if (has_pairs || reverse)
-            throw UsageError("--ablate takes --prompt or --prompts-file, not pairs of prompts");
-        if (!has_prompts) throw UsageError("nothing to ablate: give --prompt or --prompts-file");
+        if (has_typed_pairs || reverse)
+            throw UsageError("--ablate takes --prompt or --prompts, not pairs of prompts");
+        if (prompts.empty() && prompts_file.empty())
+            throw UsageError("nothing to ablate: give --prompt or --prompts");
         return;
     }
-    if (has_prompts) throw UsageError("--prompt and --prompts-file are for --ablate; patching takes pairs");
-    if (!has_pairs) throw UsageError("nothing to patch: give --pairs, or --source and --target");
-    if (!pairs.empty() && (!sources.empty() || !targets.empty()))
-        throw UsageError("give --pairs or --source and --target, not both");
+    if (!prompts.empty()) throw UsageError("--prompt is for --ablate; patching takes pairs");
+    if (prompts_file.empty() && !has_typed_pairs)
+        throw UsageError("nothing to patch: give --prompts, or --source and --target");
+    if (!prompts_file.empty() && has_typed_pairs)
+        throw UsageError("give --prompts or --source and --target, not both");
     if (sources.size() != targets.size()) {
         throw UsageError("every --source needs a --target: there are " + std::to_string(sources.size()) +
                          " and " + std::to_string(targets.size()));
@@ -31,7 +32,7 @@ void PatchFlags::check() const {
 }
 
 void PatchFlags::check_outputs() const {
-    const std::array inputs = {pairs, prompts_file, melody};
+    const std::array inputs = {prompts_file, melody};
     check_writable(out, overwrite(), inputs);
     for (const std::string& more : {csv, save_codes})
         if (!more.empty()) check_writable(more, overwrite(), inputs);
@@ -54,12 +55,12 @@ PatchRequest PatchFlags::request() const {
 std::vector<PatchClip> PatchFlags::pairs_to_patch() const {
     std::vector<PatchClip> loaded;
     for (std::size_t i = 0; i < sources.size(); ++i) loaded.push_back({sources[i], targets[i], 0, {}});
-    if (limit > 0 && pairs.empty())
-        throw UsageError("--limit counts the pairs of a file, and no --pairs is given");
-    if (!pairs.empty()) {
-        const PromptSet set = PromptSet::load(pairs);
+    if (limit > 0 && prompts_file.empty())
+        throw UsageError("--limit counts the pairs of a file, and no --prompts is given");
+    if (!prompts_file.empty()) {
+        const PromptSet set = PromptSet::load(prompts_file);
         if (!set.paired)
-            throw InputError(pairs + ": its prompts are not paired (\"pairing\" is not \"index\")");
+            throw InputError(prompts_file + ": its prompts are not paired (\"pairing\" is not \"index\")");
         const std::size_t count = set.positive.prompts.size();
         for (std::size_t i = 0; i < (limit > 0 ? std::min<std::size_t>(limit, count) : count); ++i)
             loaded.push_back({set.positive.prompts[i].text, set.negative.prompts[i].text, 0, {}});
@@ -98,8 +99,9 @@ std::vector<Site> PatchFlags::parse_sites() const {
 
 void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     add_model_options(command, flags.model);
-    command.add_option("--pairs", flags.pairs,
-                       "Prompt set with pairs, like prompts/tempo.json: its positive prompts are sources");
+    command.add_option("--prompts", flags.prompts_file,
+                       "Prompt set with pairs, like prompts/tempo.json: its positive prompts are sources;\n"
+                       "with --ablate, prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--source", flags.sources, "Source prompt; may be repeated, each with a --target")
         ->allow_extra_args(false);
     command.add_option("--target", flags.targets, "Target prompt")->allow_extra_args(false);
@@ -112,7 +114,6 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
         ->check(CLI::IsMember({"zero", "mean"}));
     command.add_option("-p,--prompt", flags.prompts, "Prompt to ablate on; may be repeated")
         ->allow_extra_args(false);
-    command.add_option("--prompts-file", flags.prompts_file, "Prompts to ablate on, from a file");
     add_melody_flag(command, flags.melody);
     command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts of the file")
         ->check(whole_number(1));

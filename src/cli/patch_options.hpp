@@ -15,13 +15,12 @@ namespace musicsteer::cli {
 struct PatchFlags {
     ModelOptions model;
     SamplingFlags sampling;
-    std::string pairs;
     std::vector<std::string> sources;
     std::vector<std::string> targets;
     bool reverse = false;
     std::string ablate;
     std::vector<std::string> prompts;
-    std::string prompts_file;
+    std::string prompts_file;  ///< pairs, or prompts to ablate on
     std::string melody;
     std::int64_t limit = 0;
     std::uint64_t seed = 0;

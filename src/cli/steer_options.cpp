@@ -63,8 +63,8 @@ void add_steer_flags(CLI::App& command, SteerFlags& flags, const std::vector<std
     command
         .add_option("--steer", flags.steer,
                     "Vector file; steering file, such as calibrate, study and generate write; or name of a\n"
-                    "direction that the bundle knows. Its settings are named like the flags below:\n"
-                    "FILE:alpha=1.5:layers=2-5:rows=conditional. May be repeated.")
+                    "direction of the bundle, which inspect lists. Its settings are named like the flags\n"
+                    "below: FILE:alpha=1.5:layers=2-5:rows=conditional. May be repeated.")
         ->allow_extra_args(false)
         ->type_name("FILE")
         ->group(group);

@@ -10,6 +10,7 @@
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "cli.hpp"
+#include "experiments/measure_command.hpp"
 #include "experiments/measure_target.hpp"
 #include "experiments/study/study_json.hpp"
 #include "io/utf8_path.hpp"
@@ -18,6 +19,7 @@
 #include "musicsteer/errors.hpp"
 #include "progress.hpp"
 #include "steering/resolve.hpp"
+#include "steering/steering_source.hpp"
 #include "study_report.hpp"
 
 namespace musicsteer::cli {
@@ -32,16 +34,18 @@ is larger than that of one more random vector, at a level of 5 %. Then DIR/steer
 is judged, and the exit code is 1.
 
 Example:
-  musicsteer study --model bundle --vector brightness.safetensors --measure centroid \
-      --prompts-file prompts/neutral.json --limit 16 --seeds 0:8 --out study/brightness)";
+  musicsteer study --model bundle --steer brightness.safetensors --measure centroid \
+      --prompts prompts/neutral.json --limit 16 --seeds 0:8 --out study/brightness)";
 
 struct StudyFlags {
     ModelOptions model;
     SamplingFlags sampling;
     StudyRequest request;
+    std::string steer;
     std::string seeds = "0:16";
     std::string out;
     std::string tempo_prior;
+    std::string measure_command;
     bool no_audio = false;
     bool json = false;
 };
@@ -69,10 +73,26 @@ class Forecast {
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// The file of the vector alone: a study finds the settings. @throws UsageError if some are typed
+std::string vector_of(const StudyFlags& flags) {
+    const SteeringSetting typed = SteeringSetting::parse(flags.steer);
+    if (typed.has_any())
+        throw UsageError("--steer " + flags.steer +
+                         ": a study finds the settings itself; give the vector alone");
+    const std::vector<SteeringSetting> settings = expand_steering(typed, flags.model.model);
+    if (settings.size() > 1)
+        throw UsageError("--steer " + flags.steer + ": a study has one vector, and this file has " +
+                         std::to_string(settings.size()));
+    return settings.front().file;
+}
+
 StudyRequest request_of(const StudyFlags& flags) {
     flags.sampling.validate();
     StudyRequest request = flags.request;
-    request.measure = parse_measure_name(request.measure);
+    request.clips.measure_command = flags.measure_command;
+    if (!flags.measure_command.empty()) request.own_measures = MeasureCommand(flags.measure_command).names();
+    request.measure = parse_measure_name(request.measure, request.own_measures);
+    request.vector = vector_of(flags);
     require_utf8_path(request.vector);
     require_utf8_path(flags.out);
     require_utf8_path(request.clips.melody);
@@ -157,7 +177,13 @@ void run(const StudyFlags& flags, const Context& context) {
 void add_flags(CLI::App& command, StudyFlags& flags) {
     StudyRequest& request = flags.request;
     add_model_options(command, flags.model);
-    command.add_option("--vector", request.vector, "Vector file to study")->required();
+    command
+        .add_option(
+            "--steer", flags.steer,
+            "Vector to study: its file, a steering file with one vector, or the name of a direction of\n"
+            "the bundle; layers, strategy and strength are what is found out")
+        ->required()
+        ->type_name("FILE");
     command
         .add_option("--measure", request.measure,
                     "Measure that it should move: tempo, onsets, centroid, loudness, ... (see `musicsteer "
@@ -165,7 +191,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
         ->required();
     command.add_option("-p,--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
-    command.add_option("--prompts-file", request.clips.prompts_file,
+    command.add_option("--prompts", request.clips.prompts_file,
                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
@@ -182,7 +208,8 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     command.get_option("--duration")->default_val(4.0);
     command.get_option("--batch-size")->description("Clips computed together [16]");
     add_tempo_prior(command, flags.tempo_prior);
-    command.add_flag("--no-audio", flags.no_audio, "Keep only the records, no WAV files");
+    add_measure_command(command, flags.measure_command);
+    command.add_flag("--no-audio", flags.no_audio, "Keep the records alone, no WAV files");
     command.add_flag("--json", flags.json, "Print study.json instead of tables");
     command.add_option("-o,--out", flags.out, "Folder of the study; an existing one is resumed")
         ->required()

@@ -16,10 +16,10 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kGridFlags[] = {"--prompt",   "--prompts-file", "--limit",  "--negative-prompt",
-                                      "--seeds",    "--steer",        "--alphas", "--duration",
-                                      "--guidance", "--top-k",        "--top-p",  "--temperature",
-                                      "--format",   "--tempo-prior",  "--melody"};
+constexpr const char* kGridFlags[] = {"--prompt",   "--prompts",     "--limit",    "--negative-prompt",
+                                      "--seeds",    "--steer",       "--alphas",   "--duration",
+                                      "--guidance", "--top-k",       "--top-p",    "--temperature",
+                                      "--format",   "--tempo-prior", "--melody"};
 
 std::string flag_of(const SteeringAxis& axis) {
     std::string flag = "--";
@@ -47,12 +47,20 @@ void refuse_grid_flags(const CLI::App& command, const std::string& source) {
     }
 }
 
-/// "FILE:layers=2-5:strategy=single": each setting is this vector's only value on that axis.
-SweepVector parse_vector(const std::string& text, const std::string& bundle) {
-    const std::vector<SteeringSetting> settings = expand_steering(SteeringSetting::parse(text), bundle);
+/// "FILE:layers=2-5:strategy=single": what is said there is this vector's only value on that axis. What a
+/// steering file or a bundle's direction says is its default where neither that nor a flag says otherwise.
+SweepVector parse_vector(const std::string& text, const SweepFlags& flags) {
+    const SteeringSetting typed = SteeringSetting::parse(text);
+    const std::vector<SteeringSetting> settings = expand_steering(typed, flags.model.model);
     if (settings.size() > 1)
         throw UsageError("--steer " + text + ": a sweep tries vectors one by one, and this file has several");
-    return {settings.front(), SteeringAxes::of(settings.front())};
+    SweepVector vector{settings.front(), SteeringAxes::of(settings.front())};
+    const SteeringAxes of_text = SteeringAxes::of(typed);
+    if (!flags.alphas.empty() && of_text.alphas.empty()) vector.axes.alphas.clear();
+    for (const auto& [field, values] : flags.axes) {
+        if (!of_text.values.contains(field)) vector.axes.values.erase(field);
+    }
+    return vector;
 }
 
 SweepRequest request_of_flags(const SweepFlags& flags) {
@@ -64,8 +72,7 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     request.negative_prompt = flags.negative_prompt;
     request.melody = flags.melody;
     if (!flags.seeds.empty()) request.seeds = parse_seeds(flags.seeds);
-    for (const std::string& text : flags.steer)
-        request.vectors.push_back(parse_vector(text, flags.model.model));
+    for (const std::string& text : flags.steer) request.vectors.push_back(parse_vector(text, flags));
     if (!flags.alphas.empty()) request.axes.alphas = parse_alphas(flags.alphas);
     for (const SteeringAxis& axis : steering_axes()) {
         const auto typed = flags.axes.find(axis.field);
@@ -98,6 +105,7 @@ void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::Ap
     if (flags.model.threads > 0)
         set_from_flag(request.threads, command, "--threads", std::int64_t{flags.model.threads});
     set_from_flag(request.device, command, "--device", flags.model.device);
+    request.measure_command = flags.measure_command;
     if (flags.no_audio) request.audio = false;
     if (flags.kl) request.kl = true;
 }
@@ -109,6 +117,15 @@ bool is_stored_plan(const std::string& file) {
     std::ifstream stream(file);
     const nlohmann::json content = nlohmann::json::parse(stream, nullptr, false);
     return content.is_object() && content.contains("format") && content.contains("format_version");
+}
+
+/// A folder's plan says which command measured its clips, but only what is typed is run.
+void require_measure_command(const SweepPlan& plan, const SweepFlags& flags) {
+    if (plan.measure_command == flags.measure_command) return;
+    throw UsageError(plan.measure_command.empty()
+                         ? "this sweep was begun without --measure-command: sweep into a new folder"
+                         : "this sweep was begun with --measure-command " + in_quotes(plan.measure_command) +
+                               ": give the same again");
 }
 
 Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const std::string& device) {
@@ -188,6 +205,7 @@ PlannedSweep plan_sweep(const SweepFlags& flags, const CLI::App& command) {
             return adopt(*earlier, SweepPaths{flags.out}.plan().string(), flags, command);
         return expand(request_of_flags(flags), flags, command, earlier);
     }();
+    require_measure_command(planned.plan, flags);
     if (!flags.shard.empty()) planned.plan.shard = Shard::parse(flags.shard);
     return planned;
 }
@@ -200,7 +218,7 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->allow_extra_args(false)
         ->group(group);
     command
-        .add_option("--prompts-file", flags.prompts_file,
+        .add_option("--prompts", flags.prompts_file,
                     "Prompts from a file: JSON as prompts/neutral.json, or one a line")
         ->group(group);
     command.add_option("--limit", flags.limit, "Use only the first N prompts of the file")
@@ -216,8 +234,9 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->group(group);
     command
         .add_option("--steer", flags.steer,
-                    "Vector file, optionally with settings: FILE:layers=2-5:source-layer=4:...\n"
-                    "Several are tried separately, not together. May be repeated.")
+                    "Vector file, steering file, or name of a direction of the bundle, with settings of its\n"
+                    "own if need be: FILE:layers=2-5:source-layer=4:... Several are tried separately, not\n"
+                    "together. May be repeated.")
         ->allow_extra_args(false)
         ->group(group);
     command
@@ -256,6 +275,7 @@ void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
         ->transform(CLI::AsSizeValue(true));
     command.add_option("--format", flags.format, "pcm16, pcm24 or float")->capture_default_str();
     add_tempo_prior(command, flags.tempo_prior);
+    add_measure_command(command, flags.measure_command);
     command.add_flag("--no-audio", flags.no_audio, "Keep only the records, no WAV files");
     command.add_flag(
         "--kl", flags.kl,

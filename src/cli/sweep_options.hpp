@@ -30,6 +30,7 @@ struct SweepFlags {
     std::map<std::string, std::string> axes;  ///< by the setting's key
     std::string format = "pcm16";
     std::string tempo_prior;
+    std::string measure_command;
     std::string shard;
     std::uint64_t memory = 0;
     std::vector<std::string> merge;

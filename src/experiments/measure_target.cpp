@@ -1,5 +1,6 @@
 #include "experiments/measure_target.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -45,10 +46,15 @@ constexpr std::array<MeasureTraits, 10> kMeasures = {{
     {"silence", "silence_share", "", kDifference, value_of<&M::silence_share>},
 }};
 
-const MeasureTraits& traits_of(const std::string& measure) {
+std::optional<double> not_ours(const AudioMeasures&) {
+    return std::nullopt;
+}
+
+/// Its names are those of `measure`, which has to outlive it, where it is an own measure.
+MeasureTraits traits_of(const std::string& measure) {
     for (const MeasureTraits& traits : kMeasures)
         if (measure == traits.name) return traits;
-    throw UsageError("unknown measure " + in_quotes(measure));
+    return {measure.c_str(), measure.c_str(), "", kDifference, not_ours};
 }
 
 std::optional<double> plain_number(const std::string& text) {
@@ -74,7 +80,7 @@ double change_of(double unsteered, double steered, ChangeScale scale) {
 }
 
 std::string change_text(double change, const std::string& measure, bool with_sign) {
-    const MeasureTraits& traits = traits_of(measure);
+    const MeasureTraits traits = traits_of(measure);
     if (traits.scale == ChangeScale::kLogRatio) {
         char text[48];
         std::snprintf(text, sizeof text, with_sign ? "%+.1f %%" : "%.1f %%", 100.0 * std::expm1(change));
@@ -87,6 +93,10 @@ std::string change_text(double change, const std::string& measure, bool with_sig
     return unit.empty() ? text : text + (" " + unit);
 }
 
+std::string short_measure_name(const std::string& measure) {
+    return traits_of(measure).short_name;
+}
+
 std::string measure_unit(const std::string& measure) {
     return traits_of(measure).unit;
 }
@@ -95,9 +105,17 @@ std::optional<double> measured(const AudioMeasures& measures, const std::string&
     return traits_of(measure).of(measures);
 }
 
-std::string parse_measure_name(const std::string& name) {
-    std::vector<std::string> known;
+bool is_measure_name(const std::string& name) {
+    return std::any_of(kMeasures.begin(), kMeasures.end(), [&](const MeasureTraits& traits) {
+        return name == traits.short_name || name == traits.name;
+    });
+}
+
+std::string parse_measure_name(const std::string& name, const std::vector<std::string>& own) {
+    if (std::find(own.begin(), own.end(), name) != own.end()) return name;
+    std::vector<std::string> known = own;
     std::string list;
+    for (const std::string& measure : own) list += (list.empty() ? "" : ", ") + measure;
     for (const MeasureTraits& traits : kMeasures) {
         if (name == traits.short_name || name == traits.name) return traits.name;
         known.insert(known.end(), {traits.short_name, traits.name});
@@ -107,13 +125,13 @@ std::string parse_measure_name(const std::string& name) {
                      did_you_mean(name, known));
 }
 
-MeasureTarget MeasureTarget::parse(const std::string& text) {
+MeasureTarget MeasureTarget::parse(const std::string& text, const std::vector<std::string>& own) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos)
         refuse_target(text, "expected MEASURE=CHANGE or MEASURE=VALUE, such as tempo=+20% or tempo=120");
     MeasureTarget target;
     target.text = text;
-    target.measure = parse_measure_name(text.substr(0, equals));
+    target.measure = parse_measure_name(text.substr(0, equals), own);
     std::string number = text.substr(equals + 1);
     target.is_relative = number.ends_with('%');
     if (target.is_relative) number.pop_back();
@@ -127,7 +145,7 @@ MeasureTarget MeasureTarget::parse(const std::string& text) {
         refuse_target(text, "a change of -100 % or less leaves nothing");
     if (!target.is_relative && number.starts_with('+'))
         refuse_target(text, "write +20% for a change, 20 for a value to reach");
-    if (!target.is_relative && *value < 0.0 && !target.is_in_decibels())
+    if (!target.is_relative && *value < 0.0 && is_measure_name(target.measure) && !target.is_in_decibels())
         refuse_target(text, "this measure is never negative; write -20% for a change");
     target.value = target.is_relative ? *value / 100.0 : *value;
     return target;

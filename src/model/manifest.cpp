@@ -111,7 +111,8 @@ std::map<std::string, std::string> read_texts(const JsonView& view) {
     return result;
 }
 
-std::map<std::string, FileRecord> read_files(const JsonView& view) {
+/// @param folder  put before the names, such as "directions/"
+std::map<std::string, FileRecord> read_files(const JsonView& view, const std::string& folder = "") {
     std::map<std::string, FileRecord> files;
     for (const auto& [name, record] : view.members()) {
         const bool plain_name = !name.empty() && name != "." && name != ".." &&
@@ -122,9 +123,8 @@ std::map<std::string, FileRecord> read_files(const JsonView& view) {
         if (sha256.size() != 64 || sha256.find_first_not_of("0123456789abcdef") != std::string::npos) {
             record.at("sha256").fail("expected 64 lower-case hexadecimal digits, found " + in_quotes(sha256));
         }
-        files[name] = {sha256, record.at("bytes").unsigned_integer()};
+        files[folder + name] = {sha256, record.at("bytes").unsigned_integer()};
     }
-    for (const char* name : {"decoder.pt", "text_encoder.pt", "codec.pt", "tokenizer.json"}) view.at(name);
     return files;
 }
 
@@ -216,6 +216,10 @@ Manifest Manifest::parse(const std::string& json, const std::string& origin) {
     manifest.precision = read_texts(root.at("precision"));
     for (const char* module : {"decoder", "text_encoder", "codec"}) root.at("precision").at(module);
     manifest.files = read_files(root.at("files"));
+    for (const char* name : {"decoder.pt", "text_encoder.pt", "codec.pt", "tokenizer.json"})
+        root.at("files").at(name);
+    if (const auto directions = root.find("directions"))
+        manifest.files.merge(read_files(*directions, "directions/"));
     manifest.versions = read_texts(root.at("versions"));
     for (const JsonView& capability : root.at("capabilities").items())
         manifest.capabilities.push_back(capability.text());

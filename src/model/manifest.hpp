@@ -81,7 +81,7 @@ struct Manifest {
     std::int64_t default_top_k = 250;
     double default_temperature = 1.0;
     std::map<std::string, std::string> precision;  ///< module -> "f32" | ...
-    std::map<std::string, FileRecord> files;       ///< file name -> hash and size
+    std::map<std::string, FileRecord> files;       ///< path in the bundle -> hash and size
     std::map<std::string, std::string> versions;   ///< library -> version at export
     std::vector<std::string> capabilities;
 

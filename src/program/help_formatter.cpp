@@ -17,10 +17,15 @@ constexpr std::size_t kHelpIndent = 28;  ///< of descriptions
 const std::map<std::string, std::vector<std::string>> kTypes = {
     {"DIR", {"audio", "base", "merge", "model", "negative-audio", "positive-audio"}},
     {"FILE",
-     {"continue", "csv", "file", "files", "from-activations", "melody", "negative", "out", "pairs", "path",
-      "plan", "positive", "prompts", "prompts-file", "save-activations", "save-codes", "steer", "vector"}},
-    {"LIST", {"alphas", "hooks", "layers", "seed", "seeds", "sites"}},
-    {"NAME", {"ablate", "device", "format", "log-level", "measure", "method", "rows", "site", "value"}},
+     {"continue", "csv", "file", "files", "from-activations", "melody", "negative", "out", "path", "plan",
+      "positive", "prompts", "save-activations", "save-codes", "steer"}},
+    {"LIST", {"alphas", "hooks", "layers", "seeds", "sites"}},
+    {"NAME",
+     {"ablate", "concept", "device", "format", "log-level", "measure", "method", "rows", "site", "value"}},
+    {"FRAMES", {"pool"}},
+    {"START-END", {"window"}},
+    {"BPM:OCTAVES", {"tempo-prior"}},
+    {"I/N", {"shard"}},
 };
 /// Options of how the program runs, not of what it does.
 const std::set<std::string> kOfTheRun = {"batch-size", "device", "help",   "log-level",

@@ -8,11 +8,11 @@
 
 namespace musicsteer {
 
-/// Resolves a typed setting: its file is a vector file, a steering file, or a name that the bundle knows
-/// (`steering/NAME.json` in its folder); an existing path takes precedence. Typed settings replace those of a
-/// steering file with one vector.
-/// @throws InputError for an unusable steering file; @throws UsageError for settings given with one of
-/// several vectors, and for one with sections
+/// What a setting as it is typed stands for: its file is a vector file, a steering file, or the name of a
+/// direction of the bundle (bundle_directions.hpp); an existing path wins. What is typed beside a steering
+/// file with one vector takes the place of what the file says.
+/// @throws InputError for an unusable steering file or an unknown name; @throws UsageError for settings
+/// beside one with several vectors, and for one with sections
 std::vector<SteeringSetting> expand_steering(const SteeringSetting& typed,
                                              const std::filesystem::path& bundle);
 

@@ -73,14 +73,14 @@ ARGUMENTS = {
     "top-p above 1": ([*GENERATE, "--top-p", "1.5"], 2, "top-p"),
     "guidance infinite": ([*GENERATE, "--guidance", "inf"], 2, "guidance"),
     "batch size negative": ([*GENERATE, "--batch-size", "-1"], 2, "batch"),
-    "seed text": ([*GENERATE, "--seed", "one"], 2, "seed"),
-    "seed empty range": ([*GENERATE, "--seed", "5:5"], 2, "empty"),
+    "seed text": ([*GENERATE, "--seeds", "one"], 2, "seed"),
+    "seed empty range": ([*GENERATE, "--seeds", "5:5"], 2, "empty"),
     "format": ([*GENERATE, "--format", "mp3"], 2, "mp3"),
     "device": ([*GENERATE, "--device", "tpu"], 2, "tpu"),
-    "many clips, one file": ([*GENERATE, "--seed", "0:2"], 2, "folder"),
+    "many clips, one file": ([*GENERATE, "--seeds", "0:2"], 2, "folder"),
     "unconditional with prompt": ([*GENERATE, "--unconditional"], 2, "unconditional"),
     "missing bundle": (["generate", "--model", "nowhere", "--prompt", "x", "--out", "a.wav"], 1, "nowhere"),
-    "missing prompts": (["generate", "--model", "{bundle}", "--prompts-file", "no", "--out", "c"], 1, "no"),
+    "missing prompts": (["generate", "--model", "{bundle}", "--prompts", "no", "--out", "c"], 1, "no"),
     "missing vector file": ([*GENERATE, "--steer", "no.safetensors"], 1, "no.safetensors"),
     "alpha nan": ([*STEER, "--alpha", "nan"], 2, "alpha"),
     "alpha inf inline": ([*STEER[:-1], "{vectors}:alpha=inf"], 2, "alpha"),
@@ -177,17 +177,17 @@ def test_inputs_are_not_replaced_even_with_force(
     model = ["--model", bundle, *SHORT, "--force"]
     generate = ["generate", *model, "--prompt", "x", "--steer", "v.json"]
     extract = ["extract", *model, "--prompts", "p.json", "--limit", "2"]
-    calibrate = ["calibrate", "--model", bundle, "--prompts-file", "n.json", "--steer", "v.json"]
+    calibrate = ["calibrate", "--model", bundle, "--prompts", "n.json", "--steer", "v.json"]
     calibrate += ["--target", "onsets=+5%", "--force"]
     before = snapshot(tmp_path)
     for command, file in (
         ([*generate, "--out", "v.wav"], "v.json"),
         ([*generate, "--out", "a.wav", "--save-codes", "./v.json"], "v.json"),
-        (["generate", *model, "--prompts-file", "one.json", "--out", "one.wav"], "one.json"),
+        (["generate", *model, "--prompts", "one.json", "--out", "one.wav"], "one.json"),
         ([*extract, "--out", "p.json"], "p.json"),
         ([*extract, "--out", "t", "--save-activations", "p.json"], "p.json"),
-        (["patch", *model, "--pairs", "p.json", "--out", "p.json"], "p.json"),
-        (["patch", *model, "--pairs", "p.json", "--out", "a.json", "--csv", "p.json"], "p.json"),
+        (["patch", *model, "--prompts", "p.json", "--out", "p.json"], "p.json"),
+        (["patch", *model, "--prompts", "p.json", "--out", "a.json", "--csv", "p.json"], "p.json"),
         ([*calibrate, "--out", "v.json"], "v.json"),
         ([*calibrate, "--out", "n.json"], "n.json"),
     ):

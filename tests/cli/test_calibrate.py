@@ -56,7 +56,7 @@ def test_the_preset_says_what_was_found_and_on_what(
     assert evidence["settings"]["duration_s"] == 0.1
 
     # The figures are those of the clips that generate makes of the preset.
-    clips = ["generate", "--model", bundle, "--prompt", "drums", "--seed", "4:8", "--duration", "0.1"]
+    clips = ["generate", "--model", bundle, "--prompt", "drums", "--seeds", "4:8", "--duration", "0.1"]
     clips += ["--threads", "1", "--batch-size", str(evidence["settings"]["batch_size"])]
     assert musicsteer(*clips, "--steer", "p.json", "--out", "clips").code == 0
     wavs = sorted((tmp_path / "clips").glob("*.wav"))
@@ -185,7 +185,7 @@ BAD = {
     "last seed": (["--target", "tempo=+20%", "--seed", "18446744073709551615"], 2, "no seeds follow it"),
     "tempo prior": (["--target", "tempo=+20%", "--tempo-prior", "106"], 2, "BPM:OCTAVES"),
     "alpha": (["--target", "tempo=+20%", "--alpha", "1"], 2, "--alpha"),
-    "limit": (["--target", "tempo=+20%", "--limit", "4"], 2, "--prompts-file"),
+    "limit": (["--target", "tempo=+20%", "--limit", "4"], 2, "--prompts"),
     "folder": (["--target", "tempo=+20%", "--out", "file/p.json"], 1, "file"),
 }
 

@@ -46,7 +46,7 @@ NUMBERS = {
     "top-k beyond": (["--top-k", "99999999999999999999"], "--top-k: '99999999999999999999' is too large"),
     "top-k a fraction": (["--top-k", "2.5"], "--top-k: '2.5' is not a whole number"),
     "batch size": (["--batch-size", "many"], "--batch-size: 'many' is not a whole number"),
-    "seed": (["--seed", "18446744073709551616"], "a seed is at most 18446744073709551615"),
+    "seed": (["--seeds", "18446744073709551616"], "a seed is at most 18446744073709551615"),
     "duration": (["--duration", "1e30"], "duration: expected seconds"),
     "greedy": (["--top-k", "1", "--temperature", "2"], "--temperature has no effect with --top-k 1"),
     "no guidance": (["--guidance", "1", "--negative-prompt", "y"], "--negative-prompt has no effect without"),
@@ -112,7 +112,7 @@ def test_prompts_that_the_tokenizer_hardly_knows(musicsteer: Runner, bundle: Pat
 
 
 def test_progress_off_a_terminal_is_lines_and_none_when_quiet(musicsteer: Runner, bundle: Path) -> None:
-    long = ["generate", "--model", bundle, "--prompt", "piano", "--seed", "0:20", "--batch-size", "1"]
+    long = ["generate", "--model", bundle, "--prompt", "piano", "--seeds", "0:20", "--batch-size", "1"]
     long += ["--duration", "2", "--threads", "1"]
     done = musicsteer(*long, "--out", "loud")
     lines = [line for line in done.err.splitlines() if line.startswith("generating: ")]
@@ -136,7 +136,7 @@ def test_progress_on_a_terminal_does_not_mix_with_results(bundle: Path, cache: P
         bundle,
         "--prompt",
         "piano",
-        "--seed",
+        "--seeds",
         "0:12",
         "--batch-size",
         "1",
@@ -179,7 +179,7 @@ def test_a_signal_at_any_time_of_the_start_is_said(
         bundle,
         "--prompt",
         "piano",
-        "--seed",
+        "--seeds",
         "0:400",
         "--duration",
         "1",
@@ -210,7 +210,7 @@ def test_a_bundle_that_is_cut_short_while_it_is_used(
         copy,
         "--prompt",
         "piano",
-        "--seed",
+        "--seeds",
         "0:400",
         "--batch-size",
         "2",
@@ -231,7 +231,9 @@ def test_a_bundle_that_is_cut_short_while_it_is_used(
 
 def test_a_full_disk_leaves_whole_lines_and_its_own_reason(bundle: Path, cache: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: clips.jsonl grows past it, the WAVs do not."""
-    command = f"ulimit -f 4; exec {PROGRAM} generate --model {bundle} --seed 0:20 --duration 0.02 --threads 1"
+    command = (
+        f"ulimit -f 4; exec {PROGRAM} generate --model {bundle} --seeds 0:20 --duration 0.02 --threads 1"
+    )
     command += " --prompt '" + "piano " * 60 + "' --out clips"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment(cache), capture_output=True, text=True
@@ -247,7 +249,7 @@ def test_records_beside_recordings_are_no_recordings(
     musicsteer: Runner, bundle: Path, tmp_path: Path
 ) -> None:
     for side, prompt in (("fast", "fast piano"), ("slow", "slow piano")):
-        done = musicsteer("generate", "--model", bundle, "--prompt", prompt, "--seed", "0:2", "--duration",
+        done = musicsteer("generate", "--model", bundle, "--prompt", prompt, "--seeds", "0:2", "--duration",
                           "0.5", "--threads", "1", "--out", f"{side}/")  # fmt: skip
         assert done.code == 0, done.err
         soundfile.write(tmp_path / side / "own.wav", 0.1 * np.sin(np.arange(8000) / 5), 16000)
@@ -300,7 +302,7 @@ def test_contrast_sets_of_other_tools(musicsteer: Runner, bundle: Path, tmp_path
     (tmp_path / "prompts.csv").write_text("ID;test_prompt\n1;fast piano\n2;slow piano\n")
     done = musicsteer("tokenize", "--model", bundle, "--file", "prompts.csv", "--json")
     assert [line.split('"text":"')[1] for line in done.out.splitlines()] == ['fast piano"}', 'slow piano"}']
-    clips = musicsteer("generate", "--model", bundle, "--prompts-file", "prompts.csv", *SHORT, "--out", "c/")
+    clips = musicsteer("generate", "--model", bundle, "--prompts", "prompts.csv", *SHORT, "--out", "c/")
     assert clips.code == 0 and len(clips.out.splitlines()) == 2
 
 

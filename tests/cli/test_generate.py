@@ -50,7 +50,7 @@ def test_several_clips_are_a_folder_with_a_record_of_each(
     musicsteer: Runner, bundle: Path, tmp_path: Path
 ) -> None:
     prompts = ["--prompt", "Fast piano!", "--prompt", ""]
-    done = musicsteer("generate", "--model", bundle, *prompts, "--seed", "1,5", "--out", "clips", *SHORT)
+    done = musicsteer("generate", "--model", bundle, *prompts, "--seeds", "1,5", "--out", "clips", *SHORT)
     assert done.code == 0
     wavs = ["0000-fast-piano-s1.wav", "0001-fast-piano-s5.wav", "0002-s1.wav", "0003-s5.wav"]
     assert files(tmp_path / "clips") == [*wavs, "clips.jsonl"]
@@ -72,9 +72,9 @@ def test_prompts_file_and_seed_range(musicsteer: Runner, bundle: Path, tmp_path:
         "generate",
         "--model",
         bundle,
-        "--prompts-file",
+        "--prompts",
         "prompts.txt",
-        "--seed",
+        "--seeds",
         "3:5",
         "--out",
         "clips",
@@ -92,7 +92,7 @@ def test_a_clip_does_not_depend_on_its_companions(musicsteer: Runner, bundle: Pa
             bundle,
             "--prompt",
             "piano",
-            "--seed",
+            "--seeds",
             seeds,
             "--out",
             out,
@@ -107,7 +107,7 @@ def test_a_clip_does_not_depend_on_its_companions(musicsteer: Runner, bundle: Pa
 
 def test_codes_are_saved(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     done = musicsteer(
-        "generate", "--model", bundle, "--prompt", "x", "--seed", "0:2", "--out", "c", "--save-codes",
+        "generate", "--model", bundle, "--prompt", "x", "--seeds", "0:2", "--out", "c", "--save-codes",
         "codes.safetensors", *SHORT,
     )  # fmt: skip
     assert done.code == 0
@@ -140,7 +140,7 @@ def test_baselines_of_several_clips_lie_beside_them(
     musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
 ) -> None:
     done = musicsteer(
-        "generate", "--model", bundle, "--prompt", "x", "--seed", "0:2", *SHORT,
+        "generate", "--model", bundle, "--prompt", "x", "--seeds", "0:2", *SHORT,
         "--steer", vectors, "--with-baseline", "--out", "clips",
     )  # fmt: skip
     assert done.code == 0
@@ -167,7 +167,7 @@ def test_greedy_ignores_the_seed(musicsteer: Runner, bundle: Path, tmp_path: Pat
             "x",
             "--top-k",
             "1",
-            "--seed",
+            "--seeds",
             seed,
             "--out",
             seed + ".wav",
@@ -282,7 +282,7 @@ def test_force_replaces_and_json_prints_the_record(musicsteer: Runner, bundle: P
     first = musicsteer(*base)
     again = musicsteer(*base)
     assert again.code == 1 and "--force" in again.errors[0]
-    replaced = musicsteer(*base, "--seed", "8", "--force")
+    replaced = musicsteer(*base, "--seeds", "8", "--force")
     assert replaced.code == 0
     assert json.loads(first.out)["seed"] == 0 and json.loads(replaced.out)["seed"] == 8
     assert json.loads((tmp_path / "a.json").read_text())["seed"] == 8
@@ -366,7 +366,7 @@ def test_a_fade_that_is_no_time_is_refused(musicsteer: Runner, bundle: Path, fad
 def test_names_of_several_clips_carry_the_strength(
     musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
 ) -> None:
-    clips = ["generate", "--model", bundle, "--prompt", "x", "--seed", "0:2", *SHORT]
+    clips = ["generate", "--model", bundle, "--prompt", "x", "--seeds", "0:2", *SHORT]
     assert musicsteer(*clips, "--steer", f"{vectors}:alpha=-0.5", "--out", "one/").code == 0
     assert files(tmp_path / "one")[:2] == ["0000-x-s0-a-0.5.wav", "0001-x-s1-a-0.5.wav"]
     two = ["--steer", f"{vectors}:alpha=0.2", "--steer", f"{vectors}:alpha=1:layers=1"]

@@ -92,7 +92,7 @@ def test_a_recording_is_continued(musicsteer: Runner, short: Path, tmp_path: Pat
     more = [
         "--prompt",
         "slow organ",
-        "--seed",
+        "--seeds",
         "1,2",
         "--continue",
         "take.flac",
@@ -234,7 +234,7 @@ def test_a_stream_skips_windows_that_are_given(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--prompt", "second"], ["--seed", "0:2"], ["--json"], ["--score"], ["--keep-partial"]]
+    "arguments", [["--prompt", "second"], ["--seeds", "0:2"], ["--json"], ["--score"], ["--keep-partial"]]
 )
 def test_what_a_stream_has_no_place_for(musicsteer: Runner, short: Path, arguments: list[str]) -> None:
     done = musicsteer("generate", "--model", short, "--prompt", "x", "--out", "-", *arguments)

@@ -95,7 +95,7 @@ def test_a_shipped_prompt_set_by_name(musicsteer: Runner, bundle: Path, tmp_path
     assert musicsteer(*extract, "--prompts", path, "--out", "path.safetensors").code == 0
     assert (tmp_path / "name.safetensors").read_bytes() == (tmp_path / "path.safetensors").read_bytes()
     (tmp_path / "tempo").write_text("of this folder\n")
-    done = musicsteer("generate", "--model", bundle, *SHORT, "--prompts-file", "tempo", "--out", "c/")
+    done = musicsteer("generate", "--model", bundle, *SHORT, "--prompts", "tempo", "--out", "c/")
     assert done.code == 0 and "of this folder" in done.out
     done = musicsteer(*extract, "--prompts", "tempi", "--out", "x.safetensors")
     assert done.code == 1 and "tempi" in done.err

@@ -78,7 +78,7 @@ def test_table(musicsteer: Runner, clips: Path):
     done = musicsteer("measure", "tone.wav", "silence.wav")
     assert (done.code, done.err) == (0, "")
     heading, sound, silence = done.out.splitlines()
-    assert heading.split()[:3] == ["seconds", "rate", "BPM"] and heading.split()[-1] == "file"
+    assert heading.split()[:3] == ["seconds", "rate", "tempo"] and heading.split()[-1] == "file"
     assert len(heading.split()) == len(sound.split()) == len(silence.split()) == len(FIELDS)
     assert sound.split()[:2] == ["3.0", "22050"] and sound.split()[-1] == "tone.wav"
     assert silence.split()[2] == "-"

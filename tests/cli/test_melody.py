@@ -139,15 +139,15 @@ def test_everything_runs_on_a_melody_bundle(
     sung = ("--prompt", "piano", "--steer", "v.safetensors:alpha=0.5", "--melody", tune, "--score")
     run("generate", *model, *sung, "--out", "a.wav", *LENGTH)
     assert json.loads((tmp_path / "a.json").read_text("utf-8"))["kl_nats"] > 0
-    grid = ("--prompts-file", neutral, "--seeds", "0:2", "--steer", "v.safetensors", "--alphas", "0,0.5")
+    grid = ("--prompts", neutral, "--seeds", "0:2", "--steer", "v.safetensors", "--alphas", "0,0.5")
     run("sweep", *model, *grid, *tuned, "--kl", "--out", "s", *LENGTH)
     assert len((tmp_path / "s" / "runs.jsonl").read_text("utf-8").splitlines()) == 16
-    run("patch", *model, "--pairs", prompts, *tuned, "--out", "p.json", *LENGTH)
+    run("patch", *model, "--prompts", prompts, *tuned, "--out", "p.json", *LENGTH)
     hooks = ("--prompt", "piano", "--hooks", "decoder.1.mlp_out", *tuned)
     run("record", *model, *hooks, "--out", "r.st", *LENGTH)
     target = ("--steer", "v.safetensors", "--target", "centroid=+1%", "--pairs", "8", "--check-pairs", "8")
-    run("calibrate", *model, "--prompts-file", neutral, *target, *tuned, "--out", "c.json", *LENGTH)
-    study = ("study", *model, "--vector", "v.safetensors", "--measure", "centroid", "--out", "study")
+    run("calibrate", *model, "--prompts", neutral, *target, *tuned, "--out", "c.json", *LENGTH)
+    study = ("study", *model, "--steer", "v.safetensors", "--measure", "centroid", "--out", "study")
     study += ("--prompt", "piano", "--seeds", "0:8", "--controls", "4", "--no-audio", *LENGTH)
     run(*study, *tuned)
 

@@ -10,7 +10,7 @@ import pytest
 from program import ROOT, Runner
 
 SHORT = ["--duration", "0.05", "--threads", "1"]
-PAIRS = ["--pairs", ROOT / "prompts" / "tempo.json", "--limit", "2"]
+PAIRS = ["--prompts", ROOT / "prompts" / "tempo.json", "--limit", "2"]
 LAYERS = 3
 
 
@@ -81,7 +81,7 @@ def test_bad_arguments(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None
     )
     both = ["--source", "a", "--target", "b"]
     for arguments, code, words in [
-        ([], 2, "--pairs"),
+        ([], 2, "--prompts"),
         (["--source", "a"], 2, "needs a --target"),
         (["--source", "a", "--target", "a"], 2, "same prompt"),
         ([*both, *PAIRS], 2, "not both"),
@@ -92,8 +92,8 @@ def test_bad_arguments(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None
         ([*both, "--sites", "resid_past"], 2, "resid_post"),
         ([*both, "--layers", "9"], 2, "9"),
         ([*both, "--window", "2-1"], 2, "window"),
-        (["--pairs", "unpaired.json"], 1, "pairing"),
-        (["--pairs", "missing.json"], 1, "missing.json"),
+        (["--prompts", "unpaired.json"], 1, "pairing"),
+        (["--prompts", "missing.json"], 1, "missing.json"),
         ([*both, "--csv", "unpaired.json"], 1, "--force"),
         ([*both, "--svg", "p.svg"], 2, "--svg"),
     ]:

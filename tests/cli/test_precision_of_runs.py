@@ -69,7 +69,7 @@ def test_a_study_goes_on_in_its_own_precision_only(
     musicsteer: Runner, bundle: Path, other_precision: Path, vectors: Path, tmp_path: Path
 ) -> None:
     study = [
-        "--vector",
+        "--steer",
         vectors,
         "--measure",
         "rms",

@@ -155,29 +155,6 @@ def test_what_is_typed_takes_the_place_of_the_files(
     refused(musicsteer, bundle, tmp_path, 2, "2 vectors", "--alpha", "1")
 
 
-def test_a_name_that_the_bundle_knows(
-    musicsteer: Runner, bundle: Path, recommended: dict, tmp_path: Path
-) -> None:
-    own = tmp_path / "own"
-    shutil.copytree(bundle, own)
-    (own / "steering").mkdir()
-    shutil.copy(tmp_path / "vectors" / "tempo.safetensors", own / "steering" / "tempo.safetensors")
-    entry = {**recommended["steering"][0], "file": "tempo.safetensors"}
-    (own / "steering" / "tempo.json").write_text(json.dumps({**recommended, "steering": [entry]}))
-    named = musicsteer(*generate(own, "--steer", "tempo", "--out", "a.wav"))
-    assert named.code == 0, named.err
-    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "steered.wav").read_bytes()
-    stronger = musicsteer(*generate(own, "--steer", "tempo:alpha=3.5", "--out", "b.wav"))
-    assert stronger.code == 0, stronger.err
-    assert json.loads((tmp_path / "b.json").read_text())["steering"][0]["alpha"] == 3.5
-    unknown = musicsteer(*generate(own, "--steer", "tempoo", "--out", "c.wav"))
-    assert unknown.code == 1 and "tempoo" in unknown.errors[0]
-    # A path that exists wins.
-    (tmp_path / "tempo").write_text("not a vector file")
-    wins = musicsteer(*generate(own, "--steer", "tempo", "--out", "d.wav"))
-    assert wins.code == 1 and "tempo: " in wins.errors[0]
-
-
 def test_inspect_shows_it(musicsteer: Runner, recommended: dict) -> None:
     done = musicsteer("inspect", "presets/p.json")
     assert done.code == 0, done.err

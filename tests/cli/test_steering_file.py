@@ -90,13 +90,13 @@ def test_what_lies_beside_a_clip_makes_it_again(
 def test_a_folder_has_one_and_unsteered_clips_none(
     musicsteer: Runner, bundle: Path, files: Path, tmp_path: Path
 ) -> None:
-    steered = musicsteer(*generate(bundle, "--seed", "0:2", "--steer", "v/tempo.safetensors", "--out", "c"))
+    steered = musicsteer(*generate(bundle, "--seeds", "0:2", "--steer", "v/tempo.safetensors", "--out", "c"))
     assert steered.code == 0, steered.err
     assert sorted(p.suffix for p in (tmp_path / "c").iterdir()) == [".json", ".jsonl", ".wav", ".wav"]
     jsonschema.validate(json.loads((tmp_path / "c" / "steering.json").read_text()), SCHEMA)
-    kept = musicsteer(*generate(bundle, "--seed", "0:2", "--out", "c"))
+    kept = musicsteer(*generate(bundle, "--seeds", "0:2", "--out", "c"))
     assert kept.code == 1 and "exists" in kept.errors[0]
-    plain = musicsteer(*generate(bundle, "--seed", "0:2", "--out", "c", "--force"))
+    plain = musicsteer(*generate(bundle, "--seeds", "0:2", "--out", "c", "--force"))
     assert plain.code == 0, plain.err
     assert not (tmp_path / "c" / "steering.json").exists()
 

@@ -24,7 +24,7 @@ def study(bundle: Path, vector: Path | str, /, **changes: str) -> list[str]:
     """Arguments of a small study: 2 prompts, 8 seeds, 4 random vectors, clips of 20 frames."""
     flags = {
         "model": str(bundle),
-        "vector": str(vector),
+        "steer": str(vector),
         "measure": "spectral_centroid_hz",
         "seeds": "0:8",
         "controls": "4",
@@ -112,7 +112,7 @@ def test_a_zero_vector_steers_nothing(
     zero = zero_vector(vectors, tmp_path / "zero.safetensors")
     done = musicsteer(*study(bundle, zero), "--out", "study")
     assert done.code == 0, done.err
-    assert "no setting steers spectral_centroid_hz" in done.out
+    assert "no setting steers centroid" in done.out
     assert not (tmp_path / "study" / "steering.json").exists()
     assert json.loads((tmp_path / "study" / "study.json").read_text())["steers"] is False
 

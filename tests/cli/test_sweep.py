@@ -69,7 +69,7 @@ def test_a_clip_is_what_generate_makes(
                 steering += ["--alpha", record["steering"][0]["alpha"]]
             out = f"{record['id']}.wav"
             done = musicsteer(
-                "generate", "--model", bundle, "--prompt", "organ", "--seed", "1", "--batch-size", "4",
+                "generate", "--model", bundle, "--prompt", "organ", "--seeds", "1", "--batch-size", "4",
                 *steering, *SHORT, "--score", "--out", out,
             )  # fmt: skip
             assert done.code == 0, done.err

@@ -42,7 +42,7 @@ ARGUMENTS = {
     "batch size": ([*PIANO, "--batch-size", "-1"], 2, "batch"),
     "a million": ([*PIANO, "--seeds", "0:1000000", "--prompt", "y"], 2, "more than a million"),
     "missing vector": ([*PIANO, "--steer", "no.safetensors", "--alphas", "1"], 1, "no.safetensors"),
-    "missing prompts": ([*BASE, "--prompts-file", "no.json"], 1, "no.json"),
+    "missing prompts": ([*BASE, "--prompts", "no.json"], 1, "no.json"),
     "missing plan": (["sweep", "--plan", "no.json", "--out", "runs"], 1, "no.json"),
     "plan and grid": (["sweep", "--plan", "no.json", "--prompt", "x", "--out", "runs"], 2, "--prompt"),
     "merge of nothing": (["sweep", "--merge", "nowhere", "--out", "runs"], 1, "nowhere"),

@@ -18,7 +18,7 @@ RUNS = {
     "extract": ["--prompts", TEMPO, "--limit", "2", "--out", "t.safetensors"],
     "sweep": ["--prompt", "x", "--out", "runs"],
     "sweep --kl": ["--prompt", "x", "--kl", "--out", "runs"],
-    "study": ["--prompt", "x", "--prompt", "y", "--vector", "{vectors}", "--measure", "rms", "--out", "s"],
+    "study": ["--prompt", "x", "--prompt", "y", "--steer", "{vectors}", "--measure", "rms", "--out", "s"],
     "calibrate": ["--prompt", "x", "--steer", "{vectors}", "--target", "rms=+5%"],
     "patch": ["--source", "x", "--target", "y", "--out", "p.json"],
     "patch --ablate": ["--ablate", "mean", "--prompt", "x", "--out", "p.json"],
@@ -61,7 +61,7 @@ def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> No
 
 def test_a_prompt_of_a_megabyte(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("piano " * 170_000)
-    done = musicsteer("generate", "--model", bundle, "--prompts-file", "long.txt", *SHORT, "--out", "a.wav")
+    done = musicsteer("generate", "--model", bundle, "--prompts", "long.txt", *SHORT, "--out", "a.wav")
     assert done.code == 1 and len(done.err.splitlines()) == 1, done.err
     assert "use a shorter prompt" in done.err or "of memory" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["long.txt"]

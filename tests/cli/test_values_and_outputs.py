@@ -21,7 +21,7 @@ def generate(bundle: Path, *arguments: str | Path) -> list[str | Path]:
     return ["generate", "--model", bundle, "--prompt", "piano", *SHORT, *arguments]
 
 
-@pytest.mark.parametrize("flag", ["--duration", "--guidance", "--alpha", "--seed", "--batch-size", "--out"])
+@pytest.mark.parametrize("flag", ["--duration", "--guidance", "--alpha", "--seeds", "--batch-size", "--out"])
 def test_an_empty_value_is_an_error(musicsteer: Runner, bundle: Path, tmp_path: Path, flag: str) -> None:
     for value in ([flag, ""], [f"{flag}="]):
         done = musicsteer("generate", "--model", bundle, "--prompt", "piano", "--out", "a.wav", *value)

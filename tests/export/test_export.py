@@ -136,6 +136,45 @@ def test_same_input_same_bytes_and_no_path_in_them(
         assert str(tmp_path.parent).encode() not in content
 
 
+def with_direction(checkpoint: Path, entry: dict[str, Any] | None = None) -> Path:
+    folder = checkpoint / "directions"
+    folder.mkdir()
+    (folder / "tempo.safetensors").write_bytes(b"vectors")
+    (folder / "notes.txt").write_text("not part of it")
+    entry = entry or {"file": "tempo.safetensors", "alpha": 0.5}
+    (folder / "tempo.json").write_text(json.dumps({"steering": [entry]}))
+    return folder
+
+
+def test_directions_are_copied_and_recorded(checkpoint: Path, tmp_path: Path) -> None:
+    folder = with_direction(checkpoint)
+    export_model.export(str(checkpoint), tmp_path / "out", verify=False)
+    names = {"tempo.json", "tempo.safetensors"}
+    assert {path.name for path in (tmp_path / "out" / "directions").iterdir()} == names
+    records = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))["directions"]
+    for name in names:
+        content = (tmp_path / "out" / "directions" / name).read_bytes()
+        assert content == (folder / name).read_bytes()
+        assert records[name] == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"file": "tempo.safetensors"}, "has no alpha"),
+        ({"file": "other.safetensors", "alpha": 1}, "its vector file is to lie beside it"),
+        ({"file": "../config.json", "alpha": 1}, "its vector file is to lie beside it"),
+    ],
+)
+def test_a_direction_that_is_none_is_refused(
+    checkpoint: Path, tmp_path: Path, entry: dict[str, Any], message: str
+) -> None:
+    with_direction(checkpoint, entry)
+    with pytest.raises(export_model.BundleError, match=f"tempo.json: {message}"):
+        export_model.export(str(checkpoint), tmp_path / "out", verify=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_modules_have_the_methods_of_the_contract(bundle: Path) -> None:
     modules = Modules.load(bundle)
     methods = {"decoder": {"project_text", "embed", "final_norm", "logits"}, "text_encoder": {"forward"}}

@@ -40,7 +40,7 @@ def generate(folder: Path) -> list[Path]:
     exporting = [sys.executable, "-m", "musicsteer.export_model", ROOT / "models" / "demo", bundle]
     subprocess.run(exporting, check=True, capture_output=True)
     prompts = ["--prompt", "fast bright piano music with drums", "--prompt", "slow dark organ music"]
-    settings = ["--seed", "0:2", "--duration", "8", "--threads", "1", "--no-verify"]
+    settings = ["--seeds", "0:2", "--duration", "8", "--threads", "1", "--no-verify"]
     run_program("generate", "--model", bundle, *prompts, *settings, "--out", clips)
     return sorted(clips.glob("*.wav"))
 

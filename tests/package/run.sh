@@ -22,6 +22,6 @@ quietly "$root/build/musicsteer" export "$root/models/demo" "$work/demo"
 quietly "$work/prefix/bin/musicsteer" extract --model "$work/demo" --prompts "$root/prompts/brightness.json" \
     --limit 2 --duration 0.4 --out "$work/bright.safetensors"
 "$work/build/steer" "$work/demo" "$work/bright.safetensors" "$work/steered.wav"
-quietly "$work/prefix/bin/musicsteer" generate --model "$work/demo" --prompt "solo piano" --seed 7 --duration 1 \
+quietly "$work/prefix/bin/musicsteer" generate --model "$work/demo" --prompt "solo piano" --seeds 7 --duration 1 \
     --steer "$work/bright.safetensors:alpha=0.3:layers=all" --out "$work/by-the-program.wav"
 cmp "$work/steered.wav" "$work/by-the-program.wav"

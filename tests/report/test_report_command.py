@@ -196,11 +196,11 @@ def test_command_line_spells_every_setting():
     assert spelled[spelled.index("--steer") + 1].endswith(
         ":unit=difference:weights=top-3:heads=0,2:gate=g.safetensors@decoder.2.resid_post<0.3"
     )
-    for flag, value in {"--seed": "7", "--duration": "2", "--top-k": "250", "--batch-size": "16"}.items():
+    for flag, value in {"--seeds": "7", "--duration": "2", "--top-k": "250", "--batch-size": "16"}.items():
         assert words[words.index(flag) + 1] == value
 
 
-@pytest.mark.parametrize("prompt", ["-x --seed 9", "it's; `x` $y", None])
+@pytest.mark.parametrize("prompt", ["-x --seeds 9", "it's; `x` $y", None])
 def test_the_programs_parser_accepts_the_command_line(tmp_path, prompt):
     if not PROGRAM.exists():
         pytest.skip(f"{PROGRAM} is not built")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from example_sweeps import grid, record, write_sweep
 
+from musicsteer.report.curves import curves_of
 from musicsteer.report.errors import ReportError
 from musicsteer.report.loading import read_sweeps
 
@@ -89,3 +90,17 @@ def test_undefined_measures_are_not_numbers(tmp_path):
     (clip,) = read_sweeps([write_sweep(Path(tmp_path) / "sweep", [entry])]).clips
     assert clip.measure("loudness_lufs") != clip.measure("loudness_lufs")
     assert clip.measure("kl_nats") == 0.0  # of the unsteered clip to itself
+
+
+def test_measures_of_ones_own_stand_beside_ours(tmp_path):
+    with_own = [
+        entry | {"measures": entry["measures"] | {"swing": 0.5 + sum(s["alpha"] for s in entry["steering"])}}
+        for entry in grid(kl=True)
+    ]
+    sweep = read_sweeps([write_sweep(tmp_path / "sweep", with_own)])
+    plain = read_sweeps([write_sweep(tmp_path / "plain", grid(kl=True))]).measure_keys()
+    assert sweep.measure_keys() == [*plain[:-1], "swing", plain[-1]] and plain[-1] == "kl_nats"
+    curve = curves_of(sweep, sweep.measure_keys())[0]
+    place = sweep.measure_keys().index("swing")
+    changes = {point.alpha: point.change.value[place] for point in curve.points}
+    assert changes[0.4] == pytest.approx(0.4) and changes[-0.2] == pytest.approx(-0.2)

@@ -50,20 +50,18 @@ def test_help_says_what_it_is_for(tmp_path: Path, name: str) -> None:
 def test_defaults_are_the_demo_models(tmp_path: Path, name: str) -> None:
     code, calls, text = run(tmp_path, name)
     assert code == 0 and len(calls) == 1, text
-    assert calls[0].startswith(
-        f"sweep --model {ROOT}/out/demo/bundle --prompts-file {ROOT}/prompts/neutral.json"
-    )
+    assert calls[0].startswith(f"sweep --model {ROOT}/out/demo/bundle --prompts {ROOT}/prompts/neutral.json")
     assert f"--out {ROOT}/out/sweeps/{name.removesuffix('.sh')}" in calls[0] and "--alphas=-0." in calls[0]
 
 
 def test_arguments_and_environment(tmp_path: Path) -> None:
     code, calls, text = run(
         tmp_path, "layers.sh", "--model", "b", "--alphas", "-1:1:1", "--out", "runs", "--", "--dry-run",
-        SEEDS="0:2", VECTOR="v.safetensors",
+        SEEDS="0:2", STEER="v.safetensors",
     )  # fmt: skip
     assert code == 0, text
     assert calls == [
-        f"sweep --model b --prompts-file {ROOT}/prompts/neutral.json --limit 4 --seeds 0:2 "
+        f"sweep --model b --prompts {ROOT}/prompts/neutral.json --limit 4 --seeds 0:2 "
         "--steer v.safetensors --alphas=-1:1:1 --out runs "
         "--strategies single,per-layer --layers all --dry-run"
     ]

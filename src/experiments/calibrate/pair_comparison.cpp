@@ -44,7 +44,7 @@ TargetOutcome compare_pairs(const MeasureTarget& target, std::span<const double>
                             std::span<const double> steered) {
     const PairedValues values = paired(plain, steered);
     if (values.plain.size() < std::max<std::size_t>(2, steered.size() / 2)) {
-        throw InputError(target.text + ": " + target.measure + " is not defined on " +
+        throw InputError(target.text + ": " + short_measure_name(target.measure) + " is not defined on " +
                          std::to_string(values.undefined) + " of " + std::to_string(steered.size()) +
                          " clips; use longer clips or other prompts");
     }
@@ -54,7 +54,7 @@ TargetOutcome compare_pairs(const MeasureTarget& target, std::span<const double>
     outcome.wanted = target.wanted(outcome.unsteered);
     const double scale = target.scale(outcome.unsteered);
     if (scale <= 0.0)
-        throw InputError(target.text + ": the unsteered clips' " + target.measure +
+        throw InputError(target.text + ": the unsteered clips' " + short_measure_name(target.measure) +
                          " is 0, so a change in percent is impossible; give a value to reach");
     outcome.value = mean_interval_t(values.steered);
     outcome.change =

@@ -25,7 +25,8 @@ struct StudyRequest {
     std::string measure;               ///< as parse_measure_name gives it
     std::vector<std::uint64_t> seeds;  ///< the first half chooses, the second confirms
     double max_kl_nats = kDefaultMaxKl;
-    std::int64_t controls = 6;  ///< random vectors, each with the same choice of ways as the studied one
+    std::vector<std::string> own_measures;  ///< that clips.measure_command gives
+    std::int64_t controls = 6;  ///< random vectors, each with the same choice of ways as the vector
 
     /// @throws UsageError for an unknown measure, fewer than 8 seeds, a prompt that is given twice, ...
     void validate() const;

@@ -168,7 +168,7 @@ bool is_judged(const Study& study) {
 }  // namespace
 
 std::string study_sentence(const Study& study) {
-    const std::string& measure = study.request.measure;
+    const std::string measure = short_measure_name(study.request.measure);
     if (!is_judged(study)) return "not judged: " + not_judged(study);
     switch (study.end) {
         case StudyEnd::kSteers:

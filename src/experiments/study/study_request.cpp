@@ -47,13 +47,15 @@ json identity(const StudyRequest& request, const Manifest& manifest) {
     set("temperature", clips.temperature);
     set("batch_size", clips.batch_size);
     set("tempo_prior", clips.tempo_prior);
+    if (!clips.measure_command.empty()) result["measure_command"] = clips.measure_command;
     return result;
 }
 
 }  // namespace
 
 void StudyRequest::validate() const {
-    if (parse_measure_name(measure) != measure) throw UsageError("unknown measure " + in_quotes(measure));
+    if (parse_measure_name(measure, own_measures) != measure)
+        throw UsageError("unknown measure " + in_quotes(measure));
     if (std::set(seeds.begin(), seeds.end()).size() != seeds.size())
         throw UsageError("a seed is given twice");
     if (seeds.size() < kMinSeeds) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "experiments/measure_command.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/sha256.hpp"
 #include "musicsteer/errors.hpp"
@@ -91,12 +92,17 @@ class Runner {
 
     SweepOutcome run() {
         const std::vector<Group> groups = groups_of(folder_.clips(), folder_.records());
-        std::vector<ClipRunner> runners;  // created up front, so that a lack of memory shows now
+        const std::string& command = folder_.plan().measure_command;
+        if (!command.empty() && !groups.empty()) own_.emplace(command);
+        std::vector<ClipRunner> runners;  // all at once: what does not fit into memory fails now
         for (const Group& group : groups)
             runners.emplace_back(model_, run_options(), group.clips.size(), group.text_length);
         try {
             for (std::size_t i = 0; i < groups.size(); ++i) run_group(groups[i], runners[i]);
         } catch (const Interrupted&) {
+            folder_.write_table();
+            throw;
+        } catch (const MeasureCommandError&) {
             folder_.write_table();
             throw;
         } catch (const DiskFull&) {
@@ -164,6 +170,8 @@ class Runner {
                 ++outcome_.made;
             } catch (const Interrupted&) {
                 throw;
+            } catch (const MeasureCommandError&) {
+                throw;
             } catch (const OutputError& error) {
                 cannot_write = true;
                 fail(clip, error.what());
@@ -186,6 +194,10 @@ class Runner {
         record["id"] = clip.id;
         record["clipped_samples"] = measures.clipped_samples;
         record["measures"] = measures_json(measures);
+        if (own_) {
+            for (const auto& [name, value] : own_->measure(audio, sample_format_))
+                record["measures"][name] = value ? json(*value) : json();
+        }
         if (score) record["kl_nats"] = score->kl_nats;
         record["file"] = nullptr;
         record["audio_sha256"] = nullptr;
@@ -219,6 +231,7 @@ class Runner {
     SampleFormat sample_format_;
     Melody melody_;
     VectorFiles vectors_;
+    std::optional<MeasureCommand> own_;
     SweepOutcome outcome_;
     std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed
     std::int64_t tried_before_ = 0;               ///< before this group, in this run

@@ -203,10 +203,12 @@ void SweepFolder::log_timing(const json& timing) {
 
 void SweepFolder::write_table() const {
     AtomicFile file(paths_.table(), Overwrite::kAllow);
-    file.write(sweep_table_heading());
+    const std::vector<std::string> own =
+        records_.empty() ? std::vector<std::string>() : own_measures(records_.begin()->second);
+    file.write(sweep_table_heading(own));
     for (const SweepClip& clip : clips_) {
         if (const auto record = records_.find(clip.id); record != records_.end())
-            file.write(sweep_table_row(record->second));
+            file.write(sweep_table_row(record->second, own));
     }
     file.commit();
 }

@@ -194,6 +194,7 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.settings.melody_sha256 = hear_melody(request.melody, manifest).sha256;
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
     plan.grids = SoundGrids::of(manifest.codec.sample_rate_hz);
+    plan.measure_command = request.measure_command;
     plan.audio = request.audio;
     plan.kl = request.kl;
     for (const std::string& text : without_repetition(request.collect_prompts())) {

@@ -58,7 +58,8 @@ struct SweepPlan {
     std::string melody_path;  ///< as model_path; its hash is in the settings
     std::vector<std::uint64_t> seeds;
     std::vector<SweepCondition> conditions;
-    TempoPrior tempo_prior;  ///< of the measures
+    TempoPrior tempo_prior;       ///< of the measures
+    std::string measure_command;  ///< own measures; empty: none
     SoundGrids grids;
     bool audio = true;
     bool kl = false;  ///< records have `kl_nats`; does not affect clips and IDs

@@ -52,6 +52,7 @@ json fixed_json(const SweepPlan& plan) {
         result["windows"] = {{"frames", settings.windows->length}, {"stride", settings.windows->stride}};
     if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
     if (plan.grids != SoundGrids{}) result["grids"] = grids_json(plan.grids);
+    if (!plan.measure_command.empty()) result["measure_command"] = plan.measure_command;
     return result;
 }
 
@@ -117,6 +118,7 @@ SweepPlan read_plan(const JsonView& root) {
     if (const auto prior = root.find("tempo_prior")) plan.tempo_prior = TempoPrior::parse(prior->text());
     if (const auto grids = root.find("grids"))
         plan.grids = {grids->at("codec_frames").integer(1), grids->at("onset_hop").integer(1)};
+    if (const auto command = root.find("measure_command")) plan.measure_command = command->text();
     plan.audio = root.at("audio").boolean();
     if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
     if (const auto shard = root.find("shard")) {

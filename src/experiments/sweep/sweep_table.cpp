@@ -1,5 +1,6 @@
 #include "experiments/sweep/sweep_table.hpp"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -28,7 +29,7 @@ json member(const json& object, const char* key) {
     return object.is_object() && object.contains(key) ? object.at(key) : json();
 }
 
-std::string row_of(const json& record) {
+std::string row_of(const json& record, const std::vector<std::string>& own) {
     std::string row;
     const auto add = [&](const json& value) { row += cell(value) + ","; };
     for (const char* column : kClipColumns) add(member(record, column));
@@ -39,6 +40,7 @@ std::string row_of(const json& record) {
     for (const SettingField& field : setting_fields()) add(member(applied, field.key));
     const json measures = member(record, "measures");
     for (const char* column : kMeasureNames) add(member(measures, column));
+    for (const std::string& column : own) add(member(measures, column.c_str()));
     add(member(record, "kl_nats"));
     add(member(record, "audio_sha256"));
     row.back() = '\n';
@@ -47,17 +49,29 @@ std::string row_of(const json& record) {
 
 }  // namespace
 
-std::string sweep_table_heading() {
+std::vector<std::string> own_measures(const std::string& record) {
+    const json measures = member(json::parse(record), "measures");
+    std::vector<std::string> names;
+    for (const auto& [name, value] : measures.items()) {
+        if (name != "tempo_prior" &&
+            std::find(kMeasureNames.begin(), kMeasureNames.end(), name) == kMeasureNames.end())
+            names.push_back(name);
+    }
+    return names;
+}
+
+std::string sweep_table_heading(const std::vector<std::string>& own) {
     std::string heading;
     for (const char* column : kClipColumns) heading += std::string(column) + ",";
     heading += "concept,";
     for (const SettingField& field : setting_fields()) heading += std::string(field.key) + ",";
     for (const char* column : kMeasureNames) heading += std::string(column) + ",";
+    for (const std::string& column : own) heading += column + ",";
     return heading + "kl_nats,audio_sha256\n";
 }
 
-std::string sweep_table_row(const std::string& record) {
-    return row_of(json::parse(record));
+std::string sweep_table_row(const std::string& record, const std::vector<std::string>& own) {
+    return row_of(json::parse(record), own);
 }
 
 }  // namespace musicsteer

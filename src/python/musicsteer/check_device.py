@@ -175,7 +175,7 @@ def time_steps(program: Program, modules: Modules, device: str) -> list[str]:
     rate = modules.manifest["codec"]["frame_rate_hz"]
     lines = []
     for clips in SIZES:
-        arguments = ["--prompt", PROMPTS[0], "--seed", f"0:{clips}", "--batch-size", str(clips)]
+        arguments = ["--prompt", PROMPTS[0], "--seeds", f"0:{clips}", "--batch-size", str(clips)]
         shorter, longer = (
             min(program.generate(device, *arguments, "--duration", str(frames / rate))[2] for _ in range(2))
             for frames in TIMED_FRAMES

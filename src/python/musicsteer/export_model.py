@@ -42,6 +42,7 @@ from musicsteer.torchscript.codec import PRECISIONS as CODEC_PRECISIONS
 from musicsteer.torchscript.codec import Codec
 from musicsteer.torchscript.common import UnsupportedCheckpoint
 from musicsteer.torchscript.decoder import Decoder
+from musicsteer.torchscript.directions import copy_directions
 from musicsteer.torchscript.parity import Difference, Modules, compare, make_case, reference, replay
 from musicsteer.torchscript.precision import PRECISIONS, lower
 from musicsteer.torchscript.prefix_decoder import PrefixDecoder
@@ -271,6 +272,7 @@ def export(
         case = make_case(manifest, seed=0) if options.get("verify", True) else None
         expected = reference(checkpoint.model, case) if case else {}
         (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer_json)
+        copy_directions(resolve_source(source).folder, folder)
         del checkpoint
         if case and precision != "f32":
             exact = manifest | {"precision": manifest["precision"] | {"decoder": "f32"}}

@@ -64,7 +64,7 @@ def arguments_of(record: dict[str, Any], model: str, out: str, melody: str | Non
         arguments.append(f"--negative-prompt={record['negative_prompt']}")
     if record.get("melody_sha256") is not None:
         arguments += ["--melody", melody or "MELODY.wav"]
-    arguments += ["--seed", str(record["seed"])]
+    arguments += ["--seeds", str(record["seed"])]
     for field, flag in _FLAGS.items():
         if record.get(field) is not None:
             arguments += [flag, number_text(record[field])]

@@ -10,7 +10,7 @@ from typing import Any
 
 from musicsteer.report.conditions import Condition, Settings
 from musicsteer.report.errors import ReportError
-from musicsteer.report.measures import KL, MEASURES
+from musicsteer.report.measures import KL, MEASURES, NOT_SHOWN
 from musicsteer.report.patches import Patch
 
 FORMAT = "musicsteer-sweep"
@@ -73,14 +73,11 @@ class Sweep:
         return self.clips[0].record["model"]
 
     def measure_keys(self) -> list[str]:
-        """Measures that at least one clip has, in the order of `MEASURES`; the KL last."""
-        return [
-            measure.key
-            for measure in (*MEASURES, KL)
-            if any(
-                measure.key in clip.record["measures"] or measure.key in clip.record for clip in self.clips
-            )
-        ]
+        """Measures that at least one clip has: ours in the order of `MEASURES`, own ones, the KL last."""
+        found = {key for clip in self.clips for key in clip.record["measures"]}
+        ours = [measure.key for measure in MEASURES if measure.key in found]
+        own = sorted(found - set(NOT_SHOWN) - {measure.key for measure in MEASURES})
+        return ours + own + [KL.key] * any(KL.key in clip.record for clip in self.clips)
 
 
 def read_sweeps(folders: list[Path]) -> Sweep:

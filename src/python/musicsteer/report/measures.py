@@ -49,7 +49,18 @@ MEASURES = (
     Measure("clipped_samples", "clipped", "samples", 1, "difference"),
 )
 KL = Measure("kl_nats", "kl", "nats", 4, "difference")
-BY_KEY = {measure.key: measure for measure in (*MEASURES, KL)}
+# Of a record's measures, what is none.
+NOT_SHOWN = ("duration_s", "sample_rate_hz", "tempo_prior")
+
+
+class _Measures(dict[str, Measure]):
+    """Measures by key; one that is not ours is somebody's own, of `--measure-command`."""
+
+    def __missing__(self, key: str) -> Measure:
+        return Measure(key, key, "", 4, "difference")
+
+
+BY_KEY = _Measures({measure.key: measure for measure in (*MEASURES, KL)})
 
 # What is easily heard, one of each kind: the columns of tables.
 MAIN = ("tempo_bpm", "onset_rate_hz", "spectral_centroid_hz", "loudness_lufs")

@@ -20,6 +20,7 @@ from torch.jit import _recursive as recursive
 from torch.jit import _state as state
 
 MANIFEST = "manifest.json"
+DIRECTIONS = "directions"
 HASH_CHUNK = 1 << 22
 
 # Records of a TorchScript archive that PyTorchFileWriter adds by itself.
@@ -128,10 +129,17 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def file_records(folder: Path) -> dict[str, Any]:
+    """The record of every file of a folder but the manifest, by name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
+    return {path.name: file_record(path) for path in files}
+
+
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Add the record of every file in `folder` to the manifest and write it there."""
-    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    manifest = manifest | {"files": {path.name: file_record(path) for path in files}}
+    manifest = manifest | {"files": file_records(folder)}
+    if (folder / DIRECTIONS).is_dir():
+        manifest["directions"] = file_records(folder / DIRECTIONS)
     manifest["versions"] = manifest.pop("versions")
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -182,8 +190,8 @@ def new_bundle(out: Path, force: bool) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         folder.chmod(0o777 & ~mask)
-        for path in folder.iterdir():
-            path.chmod(0o666 & ~mask)
+        for path in folder.rglob("*"):
+            path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
             sync(path)
         sync(folder)
         check_target(out, force)

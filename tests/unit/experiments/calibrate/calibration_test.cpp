@@ -234,7 +234,7 @@ TEST(Calibration, LeavesOutPairsWhereTheMeasureIsUndefined) {
     EXPECT_EQ(found.checked.outcomes[0].undefined, found.checked.pairs.count / 8);
     model.is_undefined = [](std::size_t pair) { return pair % 8 != 3; };
     EXPECT_THAT([&] { model.calibrate({"tempo=+15%"}); },
-                ThrowsMessage<InputError>(testing::HasSubstr("tempo_bpm is not defined on 42 of 48 clips")));
+                ThrowsMessage<InputError>(testing::HasSubstr("tempo is not defined on 42 of 48 clips")));
 }
 
 TEST(Calibration, RefusesWhatMakesNoSense) {

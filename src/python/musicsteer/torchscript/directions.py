@@ -1,0 +1,46 @@
+"""A checkpoint's directions/: vector files with how each was evaluated, which export copies into the bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from musicsteer.torchscript.bundle import DIRECTIONS, BundleError
+
+
+def vector_name(path: Path, content: Any) -> str:
+    """The name of the vector file that a direction's steering file is about.
+
+    Raises:
+        BundleError: it is no steering file with one vector of its own folder and a default strength.
+    """
+    entries = content.get("steering") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or len(entries) != 1 or not isinstance(entries[0], dict):
+        raise BundleError(f"{path}: a direction is a steering file with one vector (docs/formats.md)")
+    name = entries[0].get("file")
+    if not isinstance(name, str) or name != Path(name).name or not (path.parent / name).is_file():
+        raise BundleError(f"{path}: its vector file is to lie beside it, and {name} does not")
+    if "alpha" not in entries[0] and entries[0].get("mode") != "clamp":
+        raise BundleError(f"{path}: has no alpha; say which strength is the default")
+    return name
+
+
+def copy_directions(checkpoint: Path | None, bundle: Path) -> None:
+    """Copy every NAME.json of the checkpoint's directions/ and its vector file, if it has that folder.
+
+    Raises:
+        BundleError: naming the file that is none.
+    """
+    if checkpoint is None or not (checkpoint / DIRECTIONS).is_dir():
+        return
+    target = bundle / DIRECTIONS
+    target.mkdir()
+    for path in sorted((checkpoint / DIRECTIONS).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise BundleError(f"{path}: is no JSON: {error}") from None
+        for name in (path.name, vector_name(path, content)):
+            shutil.copyfile(path.parent / name, target / name)
