@@ -41,7 +41,7 @@ AXES = {
     "unit": "units",
     "rows": "rows",
 }
-# Of the prompt sets' 100 a side: they steer about as far in a quarter of the time (docs/results.md, The demo).
+# Of the 100 a side in the prompt sets: they steer about as far in a quarter of the time (docs/results.md).
 # A limit in the model's own file counts for more.
 PROMPTS_A_SIDE = 25
 
