@@ -20,6 +20,7 @@ struct Provenance {
     /// Of the model that was recorded, module -> "f32"; empty if a file does not say.
     std::map<std::string, std::string> precision;
     std::string prompts_sha256;
+    std::string melody_sha256;            ///< of the file whose melody all clips followed; "" if none
     std::string positions = "generated";  ///< generated | last | window:START-END (seconds)
     std::string rows = "conditional";     ///< conditional | both
     double duration_s = 0.0;

@@ -24,6 +24,7 @@ struct SweepRequest {
     std::string prompts_file;  ///< read by collect_prompts
     std::int64_t limit = 0;    ///< only the first prompts of the file; 0: all
     std::optional<std::string> negative_prompt;
+    std::string melody;                ///< recording that every clip follows; "": none
     std::vector<std::uint64_t> seeds;  ///< default 0
     std::vector<SweepVector> vectors;  ///< none: unsteered clips only
     SteeringAxes axes;                 ///< of every vector without axes of its own

@@ -15,8 +15,8 @@
 #include "cli.hpp"
 #include "directions/prompt_choice.hpp"
 #include "experiments/calibrate/clip_log.hpp"
+#include "experiments/sound_grids.hpp"
 #include "experiments/sweep/sweep_plan.hpp"
-#include "experiments/trials.hpp"
 #include "io/atomic_file.hpp"
 #include "io/output_lock.hpp"
 #include "io/utf8_path.hpp"
@@ -65,6 +65,7 @@ struct CalibrateFlags {
     std::string prompts_file;
     std::int64_t limit = 0;
     std::optional<std::string> negative_prompt;
+    std::string melody;
     std::uint64_t seed = 0;
     SamplingFlags sampling;
     std::string tempo_prior;
@@ -72,6 +73,7 @@ struct CalibrateFlags {
     CalibrationOptions search;
     std::optional<std::size_t> pairs;
     std::optional<std::size_t> check_pairs;
+    std::optional<std::size_t> max_pairs;
     double tolerance_points = 5.0;
     std::string out;
     bool force = false;
@@ -118,6 +120,7 @@ std::vector<SteeringSetting> steer_settings(const CalibrateFlags& options) {
 CalibrationOptions search_options(const CalibrateFlags& options) {
     CalibrationOptions search = options.search;
     search.tolerance = options.tolerance_points / 100.0;
+    search.max_pairs = options.max_pairs.value_or(search.max_pairs);
     search.max_check_pairs = options.check_pairs.value_or(search.max_pairs);
     search.check_pairs = std::min(options.check_pairs.value_or(search.check_pairs), search.max_check_pairs);
     search.max_pairs = options.pairs.value_or(search.max_pairs);
@@ -127,6 +130,11 @@ CalibrationOptions search_options(const CalibrateFlags& options) {
 
 CalibrationSetup make_setup(const CalibrateFlags& options) {
     options.sampling.validate();
+    if (options.memory > 0 && options.sampling.batch_size > 0)
+        throw UsageError("--memory has no effect beside --batch-size: it chooses one");
+    if (options.force && options.out.empty()) throw UsageError("--force has no effect without --out");
+    if (options.pairs && options.check_pairs && options.max_pairs)
+        throw UsageError("--max-pairs has no effect beside --pairs and --check-pairs");
     CalibrationSetup setup;
     std::set<std::string> measures;
     for (const std::string& text : options.targets) {
@@ -174,26 +182,34 @@ nlohmann::json progress_identity(const CalibrationSetup& setup, const std::vecto
     }
     nlohmann::json measures = nlohmann::json::array();
     for (const MeasureTarget& target : setup.targets) measures.push_back(target.measure);
-    return {{"musicsteer", setup.clips.version},      {"weights_sha256", setup.clips.weights_sha256},
-            {"precision", setup.clips.precision},     {"settings", settings_json(setup)},
-            {"steering", std::move(steering)},        {"measures", std::move(measures)},
-            {"search_prompts", setup.search_prompts}, {"check_prompts", setup.check_prompts},
-            {"first_seed", setup.first_seed},         {"first_check_pair", setup.options.max_pairs}};
+    return {{"musicsteer", setup.clips.version},
+            {"weights_sha256", setup.clips.weights_sha256},
+            {"precision", setup.clips.precision},
+            {"settings", settings_json(setup)},
+            {"steering", std::move(steering)},
+            {"measures", std::move(measures)},
+            {"search_prompts", setup.search_prompts},
+            {"check_prompts", setup.check_prompts},
+            {"first_seed", setup.first_seed},
+            {"first_check_pair", setup.options.max_pairs},
+            {"grids", grids_json(SoundGrids::of(setup.clips.sample_rate_hz))}};
 }
 
 Calibration search(const CalibrateFlags& options, const Model& model, CalibrationSetup& setup,
-                   const std::vector<AppliedVector>& vectors, const std::stop_token& stop) {
+                   const std::vector<AppliedVector>& vectors, const Melody& melody,
+                   const std::stop_token& stop) {
     const Manifest& manifest = model.manifest();
-    TrialOptions trials;
-    trials.duration_s = options.sampling.duration_s;
-    trials.sampling = options.sampling.resolve(manifest);
-    trials.measuring.tempo_prior = setup.tempo_prior;
-    trials.batch_size = options.sampling.batch_size;
-    trials.memory = options.memory;
-    trials.text_length = text_length(model, setup);
-    trials.on_warning = log_warn;
-    trials.stop = stop;
-    ClipObserver observer(model, setup, vectors, trials);
+    ClipRunOptions clips;
+    clips.num_frames = manifest.frames_of(options.sampling.duration_s);
+    clips.sampling = options.sampling.resolve(manifest);
+    clips.melody = melody;
+    clips.on_non_finite = NonFinitePolicy::kDropRequest;
+    clips.batch_size = options.sampling.batch_size;
+    clips.memory = options.memory;
+    clips.scored = ScoredClips::kSteered;
+    clips.on_warning = log_warn;
+    clips.stop = stop;
+    ClipObserver observer(model, setup, vectors, std::move(clips), text_length(model, setup));
     setup.clips.batch_size = observer.batch_size();
     std::optional<ClipLog> log;
     if (!options.out.empty()) {
@@ -227,12 +243,13 @@ void run(const CalibrateFlags& options, const Context& context) {
     require_utf8_paths(options, vectors);
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<std::string> inputs = vector_files(vectors);
-    inputs.push_back(options.prompts_file);
+    inputs.insert(inputs.end(), {options.prompts_file, options.melody});
     if (!options.out.empty()) check_writable(options.out, overwrite, inputs);
     std::optional<OutputLock> lock;
     if (!options.out.empty()) lock.emplace(options.out);
     Bundle bundle = open_bundle(options.model);
     resolve_vectors(vectors, bundle.manifest(), log_warn);
+    const Melody melody = hear_melody(options.melody, bundle.manifest());
     const Model model = load_model(options.model, std::move(bundle));
     setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
                                    options.sampling.resolve(model.manifest()));
@@ -240,9 +257,10 @@ void run(const CalibrateFlags& options, const Context& context) {
     warn_of_unknown(model.tokenizer, setup.search_prompts);
     setup.clips.threads = at::get_num_threads();
     setup.clips.device = options.model.device;
+    setup.clips.melody_sha256 = melody.sha256;
     const Calibration found = [&] {
         try {
-            return search(options, model, setup, vectors, context.stop);
+            return search(options, model, setup, vectors, melody, context.stop);
         } catch (const Interrupted&) {
             throw Interrupted(options.out.empty() ? "interrupted; with --out it could have been resumed"
                                                   : "interrupted; the same command resumes it");
@@ -270,10 +288,9 @@ void add_search_options(CLI::App& command, CalibrateFlags& options) {
                        "Pairs of clips at each strength of the search [48, and more where they are noisy]");
     command.add_option("--check-pairs", options.check_pairs,
                        "Held-out pairs of clips of the check [96, and as many as the search needed]");
-    command
-        .add_option("--max-pairs", options.search.max_pairs,
-                    "Most pairs of search and check, if their number is not given")
-        ->capture_default_str();
+    command.add_option("--max-pairs", options.max_pairs,
+                       "Most pairs of search and check, if their number is not given [" +
+                           std::to_string(options.search.max_pairs) + "]");
     command
         .add_option("--max-kl", options.search.max_kl,
                     "Cap on the cost: KL from the unsteered model's predictions, in nats a code")
@@ -307,6 +324,7 @@ void add_calibrate(CLI::App& app, Context& context) {
         ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,
                         "Prompt that guidance moves away from, instead of the null prompt");
+    add_melody_flag(*command, options->melody);
     command->add_option("--seed", options->seed, "Seed of the first pair of clips; the others follow")
         ->check(whole_number())
         ->capture_default_str();

@@ -4,15 +4,18 @@
 #include <limits>
 
 #include "experiments/measure_target.hpp"
+#include "model/memory.hpp"
+#include "musicsteer/metrics.hpp"
 
 namespace musicsteer::cli {
 
 ClipObserver::ClipObserver(const Model& model, const CalibrationSetup& setup,
-                           const std::vector<AppliedVector>& vectors, TrialOptions options)
+                           const std::vector<AppliedVector>& vectors, ClipRunOptions options,
+                           std::int64_t text_length)
     : setup_(setup),
       vectors_(vectors),
       manifest_(model.manifest()),
-      runner_(model, with_progress(std::move(options))),
+      runner_(model, with_progress(std::move(options)), kMaxDefaultBatch, text_length),
       expected_(setup.options.expected_clips(vectors.size())) {}
 
 std::optional<double> ClipObserver::seconds_left() const {
@@ -42,15 +45,16 @@ std::vector<Observation> ClipObserver::operator()(const std::vector<std::vector<
     const auto batch = static_cast<std::size_t>(batch_size());
     for (std::size_t first = 0; first < requests.size(); first += batch) {
         const std::size_t count = std::min(batch, requests.size() - first);
-        const std::vector<Trial> trials = runner_.run(std::span(requests).subspan(first, count));
-        done_ += static_cast<double>(count);
-        made_ += static_cast<double>(count);
-        for (std::size_t i = 0; i < count; ++i) {
-            const Wanted& clip = wanted[first + i];
-            ClipFigures& of_clip = figures[clip.condition][clip.pair - pairs.first];
-            of_clip = figures_of(trials[i]);
-            if (log_) log_->append(strengths[clip.condition], clip.pair, of_clip);
-        }
+        runner_.run(std::span(requests).subspan(first, count), [&](const FinishedBatch& made) {
+            done_ += static_cast<double>(count);
+            made_ += static_cast<double>(count);
+            for (std::size_t i = 0; i < count; ++i) {
+                const Wanted& clip = wanted[first + i];
+                ClipFigures& of_clip = figures[clip.condition][clip.pair - pairs.first];
+                of_clip = figures_of(made, i);
+                if (log_) log_->append(strengths[clip.condition], clip.pair, of_clip);
+            }
+        });
     }
     std::vector<Observation> observations;
     for (const std::vector<ClipFigures>& of_condition : figures) {
@@ -65,7 +69,7 @@ std::vector<Observation> ClipObserver::operator()(const std::vector<std::vector<
     return observations;
 }
 
-TrialOptions ClipObserver::with_progress(TrialOptions options) {
+ClipRunOptions ClipObserver::with_progress(ClipRunOptions options) {
     options.on_progress = [this](double clips) {
         const double done = done_ + clips;
         progress_.update_units(done, std::max(static_cast<std::int64_t>(done), expected_), "clips");
@@ -93,13 +97,16 @@ SessionRequest ClipObserver::request(std::size_t pair, const SteeringPlan& plan)
     return request;
 }
 
-ClipFigures ClipObserver::figures_of(const Trial& trial) const {
-    ClipFigures figures;
-    figures.kl = trial.measures ? trial.kl_nats : std::numeric_limits<double>::infinity();
-    for (const MeasureTarget& target : setup_.targets) {
-        const auto value = trial.measures ? measured(*trial.measures, target.measure) : std::nullopt;
-        figures.values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
-    }
+ClipFigures ClipObserver::figures_of(const FinishedBatch& batch, std::size_t index) const {
+    constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+    if (!batch.clips[index].failure.empty())
+        return {std::vector<double>(setup_.targets.size(), kUndefined),
+                std::numeric_limits<double>::infinity()};
+    const AudioMeasures measures =
+        measure_audio(as_written(batch.audio(index), SampleFormat::kPcm16), {setup_.tempo_prior});
+    ClipFigures figures{{}, batch.clips[index].score->kl_nats};
+    for (const MeasureTarget& target : setup_.targets)
+        figures.values.push_back(measured(measures, target.measure).value_or(kUndefined));
     return figures;
 }
 

@@ -8,7 +8,7 @@
 
 #include "calibrate_report.hpp"
 #include "experiments/calibrate/clip_log.hpp"
-#include "experiments/trials.hpp"
+#include "generation/clip_runner.hpp"
 #include "progress.hpp"
 
 namespace musicsteer::cli {
@@ -16,11 +16,12 @@ namespace musicsteer::cli {
 /// Makes the clips that a calibration's search asks for, except those of an interrupted run.
 class ClipObserver {
   public:
-    /// @param log  null: cannot be resumed
+    /// @param text_length  that all texts are padded to: every batch has one shape, so that a clip is the
+    /// same whenever it is asked for
     ClipObserver(const Model& model, const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors,
-                 TrialOptions options);
+                 ClipRunOptions options, std::int64_t text_length);
 
-    std::int64_t batch_size() const { return runner_.batch_size(); }
+    std::int64_t batch_size() const { return runner_.shape().batch_size; }
     /// Stores measurements there, and reuses those that exist.
     void keep_in(ClipLog& log) { log_ = &log; }
     /// For showing progress.
@@ -37,15 +38,15 @@ class ClipObserver {
         std::size_t pair = 0;
     };
 
-    TrialOptions with_progress(TrialOptions options);
+    ClipRunOptions with_progress(ClipRunOptions options);
     SteeringPlan plan_at(const std::vector<double>& strengths) const;
     SessionRequest request(std::size_t pair, const SteeringPlan& plan) const;
-    ClipFigures figures_of(const Trial& trial) const;
+    ClipFigures figures_of(const FinishedBatch& batch, std::size_t index) const;
 
     const CalibrationSetup& setup_;
     const std::vector<AppliedVector>& vectors_;
     const Manifest& manifest_;
-    TrialRunner runner_;
+    ClipRunner runner_;
     ClipLog* log_ = nullptr;
     std::int64_t expected_;
     double done_ = 0.0;

@@ -138,6 +138,7 @@ json settings_json(const CalibrationSetup& setup) {
                      {"device", clips.device},
                      {"tempo_prior", setup.tempo_prior.text()}};
     if (setup.negative_prompt) settings["negative_prompt"] = *setup.negative_prompt;
+    if (!clips.melody_sha256.empty()) settings["melody_sha256"] = clips.melody_sha256;
     return settings;
 }
 

@@ -41,6 +41,7 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
     session.num_frames = manifest.frames_of(options.sampling.duration_s);
     session.validate(manifest);
     parse_positions(options.positions(), session.num_frames, manifest.codec.frame_rate_hz);
+    pooling.melody = hear_melody(options.melody, manifest);
     pooling.sampling = options.sampling.resolve(manifest);
     pooling.duration_s = options.sampling.duration_s;
     pooling.positions = options.positions();
@@ -155,7 +156,8 @@ VectorFile find_directions(const ActivationFile& activations, const ExtractOptio
 void run(const ExtractOptions& options, const Context& context, const CLI::App& command) {
     apply_log_level(options.model.log_level);
     check_extract_flags(options, command);
-    const std::array inputs = {options.prompts, options.positive, options.negative, options.from_activations};
+    const std::array inputs = {options.prompts, options.positive, options.negative, options.from_activations,
+                               options.melody};
     check_writable(options.out, options.overwrite(), inputs);
     if (!options.save_activations.empty())
         check_writable(options.save_activations, options.overwrite(), inputs);

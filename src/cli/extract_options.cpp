@@ -28,6 +28,8 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
         "One folder of recordings instead of two: the larger half by --value is the positive\nside");
     add("--value", options.value, "What ridge and rfm fit to, measured on each recording: tempo or centroid");
     add("--caption", options.caption, "Prompt for the model while it hears recordings [none]");
+    add_melody_flag(command, options.melody);
+    command.get_option("--melody")->group(kSources);
     add("--concept", options.concept_name,
         "Name of the concept [the prompt set's, the positive side's, or --value]");
     add_tempo_prior(command, options.tempo_prior);
@@ -162,18 +164,21 @@ void add_extract_options(CLI::App& command, ExtractOptions& options) {
 
 void check_extract_flags(const ExtractOptions& options, const CLI::App& command) {
     if (!options.from_activations.empty()) {
-        refuse(command, {"--model",          "--prompts",  "--limit",   "--duration",    "--seed",
-                         "--site",           "--layers",   "--pool",    "--rows",        "--save-activations",
-                         "--guidance",       "--top-k",    "--top-p",   "--temperature", "--positive-audio",
-                         "--negative-audio", "--audio",    "--value",   "--tempo-prior", "--caption",
-                         "--concept",        "--positive", "--negative"},
+        refuse(command,
+               {"--model",          "--prompts",  "--limit",    "--duration",    "--seed",
+                "--site",           "--layers",   "--pool",     "--rows",        "--save-activations",
+                "--guidance",       "--top-k",    "--top-p",    "--temperature", "--positive-audio",
+                "--negative-audio", "--audio",    "--value",    "--tempo-prior", "--caption",
+                "--concept",        "--positive", "--negative", "--melody",      "--batch-size",
+                "--device",         "--threads",  "--no-verify"},
                "with --from-activations: it was fixed when the activations were recorded");
     }
     check_source(options);
     check_method_flags(options, command);
     if (options.from_recordings()) {
         check_recordings(options);
-        refuse(command, {"--limit", "--seed", "--top-k", "--top-p", "--temperature", "--batch-size"},
+        refuse(command,
+               {"--limit", "--seed", "--melody", "--top-k", "--top-p", "--temperature", "--batch-size"},
                "with recordings, because nothing is generated");
     } else {
         refuse(command, {"--value", "--tempo-prior", "--caption"}, "without recordings");

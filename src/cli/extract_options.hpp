@@ -33,6 +33,7 @@ struct ExtractOptions {
     std::string tempo_prior;
     std::string concept_name;
     std::optional<std::string> caption;
+    std::string melody;
     std::string from_activations;
     std::string save_activations;
 

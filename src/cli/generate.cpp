@@ -124,13 +124,12 @@ WindowShape windows_for(const GenerateFlags& options, const Manifest& manifest) 
 }
 
 ClipSpec clip_spec(const SessionRequest& request, std::int64_t text_length,
-                   const std::vector<SteeringSetting>& steering, const std::optional<Melody>& melody) {
+                   const std::vector<SteeringSetting>& steering) {
     ClipSpec clip;
     if (!request.unconditional) clip.prompt = request.prompt;
     clip.negative_prompt = request.negative_prompt;
     clip.seed = request.seed;
     clip.text_length = text_length;
-    if (melody) clip.melody_sha256 = melody->sha256;
     clip.steering = steering;
     return clip;
 }
@@ -228,7 +227,6 @@ class GenerateRun {
     std::vector<AppliedVector> vectors_;
     std::vector<AppliedSection> sections_;
     std::optional<Continuation> continued_;
-    std::optional<Melody> melody_;
     std::optional<ClipFiles> files_;  ///< none: to stdout
     // With the model:
     ClipSettings settings_;
@@ -274,6 +272,8 @@ ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(options_.sampling.duration_s);
     run.windows = windows_for(options_, manifest);
+    run.melody = hear_melody(options_.melody, manifest);
+    run.run_given_windows = false;  // nobody looks at what is given
     run.keep_partial = options_.keep_partial;
     run.sampling = options_.sampling.resolve(manifest);
     run.batch_size = options_.sampling.batch_size;
@@ -288,27 +288,25 @@ ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     return run;
 }
 
-/// Gives every request its steering, sections and melody.
+/// Gives every request its steering and sections.
 void GenerateRun::steer(const Manifest& manifest) {
     resolve_vectors(vectors_, manifest, log_warn);
     resolve_sections(sections_, manifest, log_warn);
     for (const AppliedVector& vector : vectors_) steering_.push_back(vector.resolved.setting);
     for (const AppliedSection& section : sections_) written_sections_.push_back(section.section);
     check_sections(written_sections_, options_);
-    if (!options_.melody.empty()) melody_ = hear_melody(options_.melody, manifest);
     const SteeringPlan plan = combined_plan(vectors_);
     const std::vector<RequestSection> sections = request_sections(sections_, manifest);
     for (std::size_t i = 0; i < requests_.size(); ++i) {
         if (!is_baseline(i)) requests_[i].steering = plan;
         requests_[i].sections = is_baseline(i) ? without_steering(sections) : sections;
-        if (melody_) requests_[i].melody = melody_->chroma;
     }
 }
 
 nlohmann::json GenerateRun::record_of(std::size_t index) const {
     const bool plain = is_baseline(index);
-    ClipSpec spec = clip_spec(requests_[index], text_length_,
-                              plain ? std::vector<SteeringSetting>{} : steering_, melody_);
+    ClipSpec spec =
+        clip_spec(requests_[index], text_length_, plain ? std::vector<SteeringSetting>{} : steering_);
     spec.sections = plain ? without_steering(written_sections_) : written_sections_;
     if (continued_) spec.continued = continued_->record();
     return clip_record(settings_, spec);
@@ -374,9 +372,11 @@ void GenerateRun::run(const Context& context) {
         };
     }
     const SamplingOptions sampling = run.sampling;
+    const std::string melody_sha256 = run.melody.sha256;
     const ClipRunner runner(model, std::move(run), total, text_length_for(model.tokenizer, requests_));
     text_length_ = runner.shape().text_length;
     settings_ = clip_settings(options_, model.manifest(), sampling, runner.shape());
+    settings_.melody_sha256 = melody_sha256;
     try {
         runner.run(requests_, [&](const FinishedBatch& batch) {
             for (std::size_t i = 0; i < batch.clips.size(); ++i) save_clip(batch, i);
@@ -407,9 +407,7 @@ void add_generate(CLI::App& app, Context& context) {
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,
                       "Generate from the null state, without prompt");
-    command->add_option("--melody", options->melody,
-                        "Recording whose melody to follow, in any format that libsndfile reads; melody\n"
-                        "checkpoints only. Sources are not separated: give the stem that carries the tune");
+    add_melody_flag(*command, options->melody);
     command->add_option("--seed", options->clips.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->allow_extra_args(false);
     command->add_flag("--with-baseline", options->clips.with_baseline,

@@ -11,6 +11,7 @@
 #include "io/sha256.hpp"
 #include "model/bundle.hpp"
 #include "model/memory.hpp"
+#include "model/weight_change.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
@@ -27,12 +28,14 @@ using nlohmann::json;
 constexpr const char* kInspectExample = R"(
 Examples:
   musicsteer inspect bundle
+  musicsteer inspect fine-tune --base bundle
   musicsteer inspect tempo.safetensors --json
   musicsteer inspect prompts/tempo.json
   musicsteer inspect steering.json)";
 
 struct InspectFlags {
     std::string path;
+    std::string base;
     bool as_json = false;
     bool no_verify = false;
 };
@@ -63,10 +66,26 @@ json decoder_json(const DecoderDims& d) {
             {"channels", d.channels}};
 }
 
+/// Says how far the weights are from another bundle's.
+void add_changes(Report& report, const Bundle& bundle, const Bundle& base) {
+    const std::vector<WeightChange> changes = weight_changes(bundle, base);
+    const std::string name = base.manifest().model_name;
+    json& data = report.data["weight_changes"];
+    data["base"] = {{"name", name}, {"weights_sha256", base.manifest().weights_sha256}};
+    for (const WeightChange& change : changes) data["relative"][change.part] = change.relative;
+    report.print = [print = report.print, changes, name](std::ostream& out) {
+        print(out);
+        out << "\nweights against " << name << ", relative change:\n";
+        for (const WeightChange& change : changes)
+            print_field(out, change.part, to_text(rounded_to_digits(100.0 * change.relative, 2)) + " %");
+    };
+}
+
 Report inspect_bundle(const InspectFlags& options) {
     BundleOptions bundle_options;
     bundle_options.verify = !options.no_verify;
-    const Manifest m = Bundle::open(options.path, bundle_options).manifest();
+    const Bundle bundle = Bundle::open(options.path, bundle_options);
+    const Manifest& m = bundle.manifest();
     json files = json::object();
     for (const auto& [name, record] : m.files)
         files[name] = {{"bytes", record.bytes}, {"sha256", record.sha256}};
@@ -95,7 +114,7 @@ Report inspect_bundle(const InspectFlags& options) {
         {"hashes_verified", !options.no_verify},
         {"versions", m.versions},
     };
-    report.print = [m, verified = !options.no_verify](std::ostream& out) {
+    report.print = [m = bundle.manifest(), verified = !options.no_verify](std::ostream& out) {
         print_field(out, "model bundle", m.model_name + " (from " + m.source + ")");
         print_field(out, "weights", m.weights_sha256);
         print_field(out, "licence", m.licence);
@@ -122,6 +141,7 @@ Report inspect_bundle(const InspectFlags& options) {
                             (verified ? "  verified" : "  not verified"));
         }
     };
+    if (!options.base.empty()) add_changes(report, bundle, Bundle::open(options.base, bundle_options));
     return report;
 }
 
@@ -147,6 +167,7 @@ json provenance_json(const Provenance& p) {
     if (!p.method_settings.empty()) data["method_settings"] = json::parse(p.method_settings);
     if (!p.value_name.empty()) data["value"] = p.value_name;
     if (!p.recordings.empty()) data["recordings"] = json::parse(p.recordings);
+    if (!p.melody_sha256.empty()) data["melody_sha256"] = p.melody_sha256;
     return data;
 }
 
@@ -181,6 +202,7 @@ Report inspect_vectors(const std::string& path) {
         print_field(out, p.recordings.empty() ? "prompts" : "recordings",
                     std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
                         ", sha256 " + p.prompts_sha256);
+        print_field(out, "melody", p.melody_sha256.empty() ? "" : "sha256 " + p.melody_sha256);
         print_field(out, "recorded",
                     "positions " + p.positions + ", rows " + p.rows + ", " + to_text(p.duration_s) +
                         " s, seed " + std::to_string(p.seed));
@@ -358,6 +380,10 @@ bool looks_like_tensors(const std::string& path) {
 Report inspect(const InspectFlags& options) {
     if (!std::filesystem::exists(options.path)) throw InputError(options.path + ": does not exist");
     if (std::filesystem::is_directory(options.path)) return inspect_bundle(options);
+    if (!options.base.empty())
+        throw UsageError("--base has no effect here: " + options.path + " is no bundle");
+    if (options.no_verify)
+        throw UsageError("--no-verify has no effect here: " + options.path + " is no bundle");
     if (!looks_like_tensors(options.path)) return inspect_json(options.path);
     const TensorFileInfo info = read_tensor_info(options.path);
     if (format_of(info.metadata) == "musicsteer-vectors") return inspect_vectors(options.path);
@@ -385,6 +411,10 @@ void add_inspect(CLI::App& app, Context& context) {
         ->add_option("path", options->path,
                      "Bundle folder, .safetensors file, or JSON: a prompt set, or a steering file")
         ->required();
+    command->add_option(
+        "--base", options->base,
+        "Bundle of the model that this one was fine-tuned from: say how far the weights have\n"
+        "moved, layer by layer");
     command->add_flag("--json", options->as_json, "Print everything as JSON");
     command->add_flag("--no-verify", options->no_verify, "Don't check the hashes of a bundle's files");
     command->callback([options, &context] { context.action = [options] { run(*options); }; });

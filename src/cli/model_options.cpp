@@ -108,6 +108,12 @@ Model load_model(const ModelOptions& options, Bundle bundle) {
     return model;
 }
 
+void add_melody_flag(CLI::App& command, std::string& file) {
+    command.add_option("--melody", file,
+                       "Recording whose melody to follow, in any format that libsndfile reads; melody\n"
+                       "checkpoints only. Sources are not separated: give the stem that carries the tune");
+}
+
 void add_tempo_prior(CLI::App& command, std::string& prior) {
     command.add_option("--tempo-prior", prior,
                        "Preferred tempo where several fit, and how strictly, as BPM:OCTAVES:\n"

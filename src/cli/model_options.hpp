@@ -34,6 +34,9 @@ CLI::Validator whole_number(std::uint64_t least = 0, std::uint64_t most = UINT64
 /// The same for a number that may be negative.
 CLI::Validator signed_whole_number();
 
+/// --melody, for hear_melody: part of every command that plays clips.
+void add_melody_flag(CLI::App& command, std::string& file);
+
 /// Warns of texts that are mostly unknown to the tokenizer.
 void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts);
 

@@ -31,7 +31,7 @@ void PatchFlags::check() const {
 }
 
 void PatchFlags::check_outputs() const {
-    const std::array inputs = {pairs, prompts_file};
+    const std::array inputs = {pairs, prompts_file, melody};
     check_writable(out, overwrite(), inputs);
     for (const std::string& more : {csv, save_codes})
         if (!more.empty()) check_writable(more, overwrite(), inputs);
@@ -113,6 +113,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     command.add_option("-p,--prompt", flags.prompts, "Prompt to ablate on; may be repeated")
         ->allow_extra_args(false);
     command.add_option("--prompts-file", flags.prompts_file, "Prompts to ablate on, from a file");
+    add_melody_flag(command, flags.melody);
     command.add_option("--limit", flags.limit, "Use only the first N pairs or prompts of the file")
         ->check(whole_number(1));
     command.add_option("--seed", flags.seed, "Pair or prompt i plays with seed + i")

@@ -22,6 +22,7 @@ struct PatchFlags {
     std::string ablate;
     std::vector<std::string> prompts;
     std::string prompts_file;
+    std::string melody;
     std::int64_t limit = 0;
     std::uint64_t seed = 0;
     std::string layers = "all";

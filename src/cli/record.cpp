@@ -1,3 +1,4 @@
+#include <array>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -30,6 +31,7 @@ struct RecordFlags {
     std::string prompt;
     bool unconditional = false;
     std::optional<std::string> negative_prompt;
+    std::string melody;
     std::uint64_t seed = 0;
     std::string hooks;
     std::string out;
@@ -57,15 +59,18 @@ nlohmann::json metadata_rows(std::span<const Row> of_session) {
 void run(const RecordFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     options.sampling.validate();
+    if (options.unconditional && options.negative_prompt)
+        throw UsageError("--unconditional takes no negative prompt");
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<AppliedVector> vectors = load_vectors(options.steering.settings(options.model.model));
-    check_writable(options.out, overwrite);
+    check_writable(options.out, overwrite, std::array{options.melody});
     Bundle bundle = open_bundle(options.model);
     const Manifest& manifest = bundle.manifest();
     const std::vector<HookPoint> points = parse_hooks(options.hooks, manifest.decoder.num_layers);
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(options.sampling.duration_s);
     run.sampling = options.sampling.resolve(manifest);
+    run.melody = hear_melody(options.melody, manifest);
     run.batch_size = 1;
     run.with_audio = false;
     run.on_warning = log_warn;
@@ -96,6 +101,7 @@ void run(const RecordFlags& options, const Context& context) {
     run.on_progress = [&](double clips) { progress.update_units(clips, 1, "clip"); };
     const std::int64_t num_frames = run.num_frames;
     const SamplingOptions sampling = run.sampling;
+    const std::string melody_sha256 = run.melody.sha256;
     const std::int64_t text_length = text_length_for(model.tokenizer, {&request, 1});
     ClipRunner(model, std::move(run), 1, text_length).run({&request, 1}, [](const FinishedBatch&) {});
 
@@ -119,6 +125,7 @@ void run(const RecordFlags& options, const Context& context) {
         {"steering", steering.dump()},
         {"rows", rows.dump()},
     };
+    if (!melody_sha256.empty()) file.metadata["melody_sha256"] = melody_sha256;
     save_tensors(options.out, file, overwrite);
     std::cout << "wrote " << options.out << ": " << points.size() << " hook points, " << rows.size()
               << " rows, " << num_frames << " frames, seed " << options.seed << '\n';
@@ -137,6 +144,7 @@ void add_record(CLI::App& app, Context& context) {
     prompt->excludes(unconditional);
     command->add_option("--negative-prompt", options->negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
+    add_melody_flag(*command, options->melody);
     command->add_option("--seed", options->seed, "Seed")->check(whole_number())->capture_default_str();
     command
         ->add_option(

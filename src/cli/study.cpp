@@ -13,6 +13,7 @@
 #include "experiments/measure_target.hpp"
 #include "experiments/study/study_json.hpp"
 #include "io/utf8_path.hpp"
+#include "model/melody.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "progress.hpp"
@@ -74,6 +75,7 @@ StudyRequest request_of(const StudyFlags& flags) {
     request.measure = parse_measure_name(request.measure);
     require_utf8_path(request.vector);
     require_utf8_path(flags.out);
+    require_utf8_path(request.clips.melody);
     SweepRequest& clips = request.clips;
     clips.model = flags.model.model;
     clips.prompts = clips.collect_prompts();
@@ -114,6 +116,7 @@ void run(const StudyFlags& flags, const Context& context) {
     SteeringSetting everywhere;
     everywhere.file = request.vector;
     const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
+    (void)hear_melody(request.clips.melody, bundle.manifest());  // refused before there is a folder
     claim_study_folder(request, bundle.manifest(), flags.out);
     const SamplingOptions sampling = sampling_of(request.clips, bundle.manifest());
     const std::int64_t max_clips =
@@ -166,6 +169,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
+    add_melody_flag(command, request.clips.melody);
     command.add_option("--seeds", flags.seeds, "At least 8; the first half chooses, the other confirms")
         ->capture_default_str();
     command

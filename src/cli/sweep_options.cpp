@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kGridFlags[] = {"--prompt",   "--prompts-file", "--limit",  "--negative-prompt",
                                       "--seeds",    "--steer",        "--alphas", "--duration",
                                       "--guidance", "--top-k",        "--top-p",  "--temperature",
-                                      "--format",   "--tempo-prior"};
+                                      "--format",   "--tempo-prior",  "--melody"};
 
 std::string flag_of(const SteeringAxis& axis) {
     std::string flag = "--";
@@ -62,6 +62,7 @@ SweepRequest request_of_flags(const SweepFlags& flags) {
     request.prompts_file = flags.prompts_file;
     request.limit = flags.limit;
     request.negative_prompt = flags.negative_prompt;
+    request.melody = flags.melody;
     if (!flags.seeds.empty()) request.seeds = parse_seeds(flags.seeds);
     for (const std::string& text : flags.steer)
         request.vectors.push_back(parse_vector(text, flags.model.model));
@@ -120,7 +121,7 @@ Bundle open_sweep_bundle(ModelOptions options, const std::string& path, const st
 PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const SweepFlags& flags,
                    const CLI::App& command) {
     refuse_grid_flags(command, origin);
-    for (const char* flag : {"--batch-size", "--threads", "--device", "--no-audio", "--kl"}) {
+    for (const char* flag : {"--batch-size", "--memory", "--threads", "--device", "--no-audio", "--kl"}) {
         if (command.count(flag) > 0)
             throw UsageError(std::string(flag) + " is fixed by " + origin + ": leave it out");
     }
@@ -141,12 +142,17 @@ PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const Sweep
         throw InputError(origin + ": was made by musicsteer " + plan.settings.version + ", and this is " +
                          program_version() + ": sweep into a new folder");
     }
+    const SoundGrids now = SoundGrids::of(manifest.codec.sample_rate_hz);
+    if (const std::string obstacle = obstacle_of_grids(plan.grids, now); !obstacle.empty())
+        throw InputError(origin + ": " + obstacle + ": sweep into a new folder");
     return planned;
 }
 
 PlannedSweep expand(SweepRequest request, const SweepFlags& flags, const CLI::App& command,
                     const std::optional<SweepPlan>& earlier) {
     add_run_flags(request, flags, command);
+    if (request.batch_size && flags.memory > 0)
+        throw UsageError("--memory has no effect beside a batch size: it chooses one");
     if (earlier && !request.batch_size) request.batch_size = earlier->settings.batch_size;
     if (earlier && !request.threads) request.threads = earlier->settings.threads;
     PlanOptions options;
@@ -204,6 +210,8 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         .add_option("--negative-prompt", flags.negative_prompt,
                     "Prompt that guidance moves away from, instead of the null prompt")
         ->group(group);
+    add_melody_flag(command, flags.melody);
+    command.get_option("--melody")->group(group);
     command.add_option("--seeds", flags.seeds, "Seeds, each with every prompt: 7, 1,2,9 or 0:8 [0]")
         ->group(group);
     command

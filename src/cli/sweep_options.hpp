@@ -23,6 +23,7 @@ struct SweepFlags {
     std::string prompts_file;
     std::int64_t limit = 0;
     std::optional<std::string> negative_prompt;
+    std::string melody;
     std::string seeds;
     std::vector<std::string> steer;
     std::string alphas;

@@ -45,6 +45,7 @@ class PromptRecorder {
         const Manifest& manifest = model.manifest();
         run_.num_frames = manifest.frames_of(options.duration_s);
         run_.sampling = options.sampling;
+        run_.melody = options.melody;
         run_.batch_size = options.batch_size;
         run_.with_audio = false;
         run_.on_warning = options.on_message;

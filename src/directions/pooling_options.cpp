@@ -7,6 +7,7 @@ Provenance pooling_provenance(const PoolingOptions& options, const Manifest& man
     p.model_name = manifest.model_name;
     p.weights_sha256 = manifest.weights_sha256;
     p.precision = manifest.precision;
+    p.melody_sha256 = options.melody.sha256;
     p.positions = options.positions;
     p.rows = to_text(options.rows);
     p.duration_s = options.duration_s;

@@ -7,6 +7,7 @@
 #include "generation/activations.hpp"
 #include "generation/sampler.hpp"
 #include "model/manifest.hpp"
+#include "model/melody.hpp"
 
 namespace musicsteer {
 
@@ -16,6 +17,7 @@ struct PoolingOptions {
     double duration_s = 8.0;
     std::string positions = "generated";  ///< see parse_positions
     RecordedRows rows = RecordedRows::kConditional;
+    Melody melody;             ///< that every clip follows
     SamplingOptions sampling;  ///< for recordings only guidance matters, since nothing is drawn
 };
 

@@ -98,6 +98,7 @@ Provenance read_provenance(const Metadata& metadata, const std::string& format, 
     provenance.method_settings = reader.optional_object("method_settings");
     provenance.value_name = reader.optional_text("value");
     provenance.recordings = reader.optional_object("recordings");
+    provenance.melody_sha256 = reader.optional_text("melody_sha256");
     provenance.model_name = reader.text("model");
     provenance.weights_sha256 = reader.text("weights_sha256");
     if (metadata.contains(kPrecisionKey)) {
@@ -152,6 +153,7 @@ std::map<std::string, std::string> provenance_metadata(const Provenance& provena
     };
     for (const auto& [key, text] : {std::pair{"method_settings", &provenance.method_settings},
                                     {"value", &provenance.value_name},
+                                    {"melody_sha256", &provenance.melody_sha256},
                                     {"recordings", &provenance.recordings}})
         if (!text->empty()) metadata[key] = *text;
     if (!provenance.precision.empty()) metadata[kPrecisionKey] = json(provenance.precision).dump();

@@ -69,7 +69,7 @@ json clip_record(const ClipSettings& settings, const ClipSpec& clip) {
     }
     if (settings.windows)
         record["windows"] = {{"frames", settings.windows->length}, {"stride", settings.windows->stride}};
-    if (clip.melody_sha256) record["melody_sha256"] = *clip.melody_sha256;
+    if (!settings.melody_sha256.empty()) record["melody_sha256"] = settings.melody_sha256;
     return record;
 }
 

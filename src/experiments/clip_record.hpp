@@ -27,6 +27,7 @@ struct ClipSettings {
     double duration_s = 0.0;
     std::int64_t num_frames = 0;
     std::optional<WindowShape> windows;  ///< none: the clip fits into one window
+    std::string melody_sha256;           ///< of the melody's file; "": none
     std::int64_t sample_rate_hz = 0;
     std::string sample_format = "pcm16";
     SamplingOptions sampling;
@@ -46,7 +47,6 @@ nlohmann::json execution_json(const ClipSettings& settings);
 struct ClipSpec {
     std::optional<std::string> prompt;  ///< none: unconditional
     std::optional<std::string> negative_prompt;
-    std::optional<std::string> melody_sha256;  ///< of the file that the melody was heard in
     std::uint64_t seed = 0;
     std::int64_t text_length = 0;
     std::vector<SteeringSetting> steering;  ///< resolved; empty: unsteered

@@ -41,7 +41,7 @@ SessionOptions session_options(const ClipRunOptions& options, std::int64_t text_
     SessionOptions session;
     session.num_frames = options.num_frames;
     session.windows = options.windows;
-    session.run_given_windows = options.on_session != nullptr || options.on_step != nullptr;
+    session.run_given_windows = options.run_given_windows;
     session.sampling = options.sampling;
     if (options.given_columns > 0) session.prefill_chunk = options.given_columns;
     session.text_length = text_length;
@@ -124,6 +124,8 @@ FinishedBatch ClipRunner::run_batch(std::size_t first, std::size_t count, const 
     const std::size_t references = options_.references.size();
     std::vector<SessionRequest> requests = options_.references;
     for (std::size_t i = 0; i < count; ++i) requests.push_back(request_of(first + i));
+    if (options_.melody.chroma.defined())
+        for (SessionRequest& request : requests) request.melody = options_.melody.chroma;
     std::vector<SessionRequest> filled = requests;
     filled.resize(references + static_cast<std::size_t>(shape_.batch_size), requests.back());
     GenerationSession session(model_, std::move(filled), session_options(options_, shape_.text_length));

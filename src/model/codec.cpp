@@ -3,10 +3,9 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
-#include <optional>
-
 #include "base/shapes.hpp"
 #include "kernels/elu.hpp"
+#include "model/codec_encoder.hpp"
 #include "model/codec_pipeline.hpp"
 #include "model/script_call.hpp"
 
@@ -53,11 +52,6 @@ LstmStage device_stage(const torch::jit::Module& module) {
             }};
 }
 
-std::optional<CodecReach> reach_of(const std::vector<std::int64_t>& sides, std::size_t first) {
-    if (sides.at(first) < 0) return std::nullopt;
-    return CodecReach{sides.at(first), sides.at(first + 1)};
-}
-
 }  // namespace
 
 Codec::Codec(const Bundle& bundle)
@@ -82,8 +76,9 @@ Codec::Codec(const Bundle& bundle)
          module_.attr("decoder_lstm").toModule().attr("layers").toModule().children())
         stages_->lstm.push_back(device_.is_cpu() ? cpu_stage(layer) : device_stage(layer));
     const std::vector<std::int64_t> reach = call("reach", {}).toIntVector();
-    stages_->input_reach = reach_of(reach, 0);
-    stages_->wave_reach = reach_of(reach, 2);
+    stages_->input_reach = reach_at(reach, 0);
+    stages_->wave_reach = reach_at(reach, 2);
+    encoder_ = std::make_shared<CodecEncoder>(module_, dims_.hop_length);
 }
 
 c10::IValue Codec::call(const std::string& method, std::vector<c10::IValue> arguments) const {
@@ -127,7 +122,7 @@ at::Tensor Codec::encode(const at::Tensor& samples) const {
     std::vector<at::Tensor> books;
     for (std::int64_t part = 0; part < parts_; ++part) {
         const at::Tensor channel = on_device.narrow(1, part * dims_.channels, dims_.channels).contiguous();
-        books.push_back(call("encode", {channel}).toTensor());
+        books.push_back(encoder_->encode(channel));
     }
     // [B, Kc, parts, T] -> codebooks of the channels interleaved
     return at::stack(books, 2).flatten(1, 2).to(at::kCPU);

@@ -11,6 +11,7 @@
 
 namespace musicsteer {
 
+class CodecEncoder;
 class CodecPipeline;
 struct CodecStages;
 
@@ -45,6 +46,7 @@ class Codec {
     at::Tensor decode(const at::Tensor& codes) const;
     /// The same piece by piece. @param num_frames  N of the clip. The result must not outlive the codec.
     CodecStream stream(std::int64_t num_frames) const;
+    /// In pieces, so that long recordings take no more memory than short ones (codec_encoder.hpp).
     /// @param samples  [B, C, N] float32 at the model's sample rate
     /// @return codes [B, K, T] int64 on the CPU
     at::Tensor encode(const at::Tensor& samples) const;
@@ -58,6 +60,7 @@ class Codec {
     c10::Device device_;
     mutable torch::jit::Module module_;
     std::shared_ptr<CodecStages> stages_;
+    std::shared_ptr<CodecEncoder> encoder_;
 };
 
 }  // namespace musicsteer

@@ -10,8 +10,6 @@
 namespace musicsteer {
 namespace {
 
-/// Long enough that reading the weights of the first convolutions for each piece is cheap in comparison.
-constexpr std::int64_t kPieceFrames = 50;
 /// Chunks that the LSTM may be ahead of the samples. This bounds the memory.
 constexpr std::int64_t kChunksAhead = 8;
 

@@ -14,6 +14,10 @@
 
 namespace musicsteer {
 
+/// Frames of a piece. Long enough that reading the weights of the first convolutions for each piece is cheap
+/// in comparison.
+inline constexpr std::int64_t kPieceFrames = 50;
+
 /// Frames that a frame reads besides itself.
 struct CodecReach {
     std::int64_t left = 0;

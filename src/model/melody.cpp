@@ -8,6 +8,7 @@
 namespace musicsteer {
 
 Melody hear_melody(const std::filesystem::path& file, const Manifest& manifest) {
+    if (file.empty()) return {};
     if (!manifest.melody) {
         throw UsageError("--melody: " + manifest.model_name +
                          " hears no melody; export a melody checkpoint, such as facebook/musicgen-melody");

@@ -133,12 +133,17 @@ void warn_of_other_weights(const AppliedVector& vector, const Manifest& manifest
                            const OnWarning& on_warning) {
     const std::optional<SettingOrigin>& origin = vector.setting.origin;
     if (origin && !origin->weights_sha256.empty() && origin->weights_sha256 != manifest.weights_sha256) {
-        on_warning(origin->path + " was found on other weights (" + origin->model_name +
-                   ") than this model's (" + manifest.model_name + "): its strengths may mean nothing here");
+        on_warning(
+            origin->path + " was found on other weights (" + origin->model_name + ") than this model's (" +
+            manifest.model_name +
+            "): its strengths may mean nothing here; `musicsteer inspect BUNDLE --base BUNDLE` says how "
+            "far two models' weights differ");
     } else if (!vector.vectors.same_weights(manifest)) {
-        on_warning(vector.setting.file + " was extracted from other weights (" +
-                   vector.vectors.provenance.model_name + ") than this model's (" + manifest.model_name +
-                   "): its directions may mean nothing here");
+        on_warning(
+            vector.setting.file + " was extracted from other weights (" +
+            vector.vectors.provenance.model_name + ") than this model's (" + manifest.model_name +
+            "): its directions may mean nothing here; `musicsteer inspect BUNDLE --base BUNDLE` says how "
+            "far two models' weights differ");
     }
 }
 

@@ -44,6 +44,17 @@ EXTRACT = [
     "--out",
     "t.safetensors",
 ]
+CALIBRATE = [
+    "calibrate",
+    "--model",
+    "{bundle}",
+    "--prompt",
+    "x",
+    "--steer",
+    "{vectors}",
+    "--target",
+    "tempo=+5%",
+]
 RECORD = ["record", "--model", "{bundle}", "--prompt", "piano", "--out", "r.safetensors", *SHORT]
 
 ARGUMENTS = {
@@ -111,6 +122,18 @@ ARGUMENTS = {
     "extract without prompts": (["extract", "--model", "{bundle}", "--out", "t"], 2, "--prompts"),
     "extract both sources": ([*EXTRACT, "--from-activations", "a"], 2, "from-activations"),
     "extract from vectors": (["extract", "--from-activations", "{vectors}", "--out", "t"], 1, "activation"),
+    "record unconditional": (["record", "--model", "{bundle}", "--unconditional", "--hooks", "all",
+                              "--negative-prompt", "x", "--out", "r"], 2, "takes no negative prompt"),
+    "sweep memory": (["sweep", "--model", "{bundle}", "--prompt", "x", "--memory", "1GB",
+                      "--batch-size", "2", "--out", "s"], 2, "--memory has no effect"),
+    "calibrate memory": ([*CALIBRATE, "--memory", "1GB", "--batch-size", "2"], 2, "--memory has no effect"),
+    "calibrate force": ([*CALIBRATE, "--force"], 2, "--force has no effect"),
+    "calibrate pairs": ([*CALIBRATE, "--pairs", "8", "--check-pairs", "8", "--max-pairs", "9"], 2,
+                        "--max-pairs has no effect"),
+    "extract device": (["extract", "--from-activations", "a", "--batch-size", "2", "--out", "t"], 2,
+                       "--batch-size has no effect"),
+    "inspect verify": (["inspect", "{vectors}", "--no-verify"], 2, "--no-verify has no effect"),
+    "inspect base": (["inspect", "{vectors}", "--base", "{bundle}"], 2, "--base has no effect"),
     "inspect missing": (["inspect", "nowhere"], 1, "nowhere"),
     "inspect folder": (["inspect", "."], 1, "manifest"),
     "tokenize nothing": (["tokenize", "--model", "{bundle}"], 2, "text"),

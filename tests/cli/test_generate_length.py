@@ -213,6 +213,26 @@ def test_a_stream_keeps_its_codes(musicsteer: Runner, short: Path, cache: Path, 
     assert process.returncode == 0 and (load_file(kept)["codes"] == codes(tmp_path, "file.safetensors")).all()
 
 
+def test_a_stream_skips_windows_that_are_given(
+    musicsteer: Runner, short: Path, vectors: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Steering that no model survives, in frames of the first two windows, which the clip's codes fill."""
+    generate(musicsteer, short, "a.wav", 0.3, "--save-codes", "a.safetensors")
+    kept = ["--continue", str(tmp_path / "a.safetensors"), "--continue-from", "0.2s"]
+    more = [*kept, "--steer", f"{vectors}:alpha=1e30:schedule=window,0,0.05"]
+    generate(musicsteer, short, "b.wav", 0.3, *more)
+    process = stream(short, cache, "--duration", "0.3", *more)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    streamed, _ = soundfile.read(io.BytesIO(out), dtype="int16")
+    written, _ = soundfile.read(tmp_path / "b.wav", dtype="int16")
+    assert np.array_equal(streamed, written)
+    done = musicsteer(
+        "generate", "--model", short, "--prompt", "x", "--duration", "0.3", "--out", "c.wav", *more[-2:]
+    )
+    assert done.code == 1 and "not finite" in done.err, "it does no harm where it is not heard"
+
+
 @pytest.mark.parametrize(
     "arguments", [["--prompt", "second"], ["--seed", "0:2"], ["--json"], ["--score"], ["--keep-partial"]]
 )
@@ -306,3 +326,44 @@ def test_sweep_and_extract_take_any_length(musicsteer: Runner, short: Path, tmp_
         "patch", "--model", short, "--source", "a", "--target", "b", "--duration", "0.275", "--out", "p"
     )
     assert done.code == 2
+
+
+def test_record_takes_any_length(musicsteer: Runner, short: Path, tmp_path: Path) -> None:
+    """Each frame as the window that made it has it: 40 of the first, then 24 of each."""
+    call = ["record", "--model", short, "--prompt", "fast piano", "--hooks", "decoder.1.mlp_out", *ONE]
+    for name, duration in (("window", "0.1"), ("long", "0.275")):
+        done = musicsteer(*call, "--duration", duration, "--out", f"{name}.safetensors")
+        assert done.code == 0 and "2 rows" in done.out, done.err
+    window, long = (
+        load_file(tmp_path / f"{name}.safetensors")["decoder.1.mlp_out"] for name in ("window", "long")
+    )
+    assert window.shape[:2] == (2, 40) and long.shape[:2] == (2, 110)
+    assert np.array_equal(long[:, :40], window) and np.isfinite(long).all()
+    assert len({row.tobytes() for row in long[0]}) == 110, "no frame stands in another's place"
+
+
+def test_calibrate_takes_any_length(musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path) -> None:
+    """What it measures is what a sweep of the same clips measures."""
+    clips = ["--model", short, "--prompt", "fast piano", "--duration", "0.15", "--batch-size", "4", *ONE]
+    target = ["--steer", vectors, "--target", "centroid=+1%", "--pairs", "8", "--check-pairs", "8"]
+    done = musicsteer("calibrate", *clips, *target, "--json", "-q")
+    assert done.code in (0, 1) and done.out, done.err
+    found = json.loads(done.out)
+    first, last = found["evidence"]["search"]["seeds"]
+    seeds = f"{first}:{last + 1}"
+    assert musicsteer("sweep", *clips, "--seeds", seeds, "--out", "s", "-q").code == 0
+    made = [json.loads(line) for line in (tmp_path / "s" / "runs.jsonl").read_text().splitlines()]
+    assert all(record["windows"] == {"frames": 40, "stride": 24} for record in made)
+    centroids = [record["measures"]["spectral_centroid_hz"] for record in made]
+    assert found["searched"][0]["unsteered"] == pytest.approx(np.mean(centroids), rel=1e-5)
+
+
+def test_study_takes_any_length(musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path) -> None:
+    call = ["study", "--model", short, "--prompt", "fast piano", "--duration", "0.15", *ONE, "--out", "s"]
+    vector = ["--vector", vectors, "--measure", "centroid", "--seeds", "0:8", "--controls", "4", "--no-audio"]
+    done = musicsteer(*call, *vector, "-q")
+    assert done.code == 0 and (tmp_path / "s" / "study.json").exists(), done.err
+    for stage in ("layers", "confirm"):
+        lines = (tmp_path / "s" / stage / "runs.jsonl").read_text().splitlines()
+        for record in map(json.loads, lines):
+            assert record["windows"] == {"frames": 40, "stride": 24} and record["num_frames"] == 60

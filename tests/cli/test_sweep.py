@@ -420,3 +420,24 @@ def test_kl_is_a_record_more(musicsteer: Runner, bundle: Path, vectors: Path, tm
     assert sorted(records(tmp_path / "scored"), key=lambda r: r["id"]) == sorted(
         scored, key=lambda r: r["id"]
     )
+
+
+def test_a_folder_of_another_grid_is_not_resumed(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """The codec's pieces and the hop of onsets decide bits and measures; a version does not say them."""
+    begun = [*grid(bundle, vectors), "--out", "s"]
+    assert musicsteer(*begun).code == 0
+    plan = tmp_path / "s" / "plan.json"
+    content = json.loads(plan.read_text())
+    assert content["grids"] == {"codec_frames": 50, "onset_hop": 256}
+    now = "clips are decoded in pieces of 50 frames and onsets read every 256 samples"
+    for earlier, sentence in (
+        ({"codec_frames": 50, "onset_hop": 512}, f"now {now}, and when it was begun, 50 and 512"),
+        (None, f"it was begun by an earlier build, and now {now}"),
+    ):
+        content.pop("grids", None)
+        plan.write_text(json.dumps(content | ({"grids": earlier} if earlier else {})))
+        for command in (begun, ["sweep", "--out", "s"], [*grid(bundle, vectors, seeds="0:3"), "--out", "s"]):
+            done = musicsteer(*command)
+            assert done.code == 1 and sentence in done.err, done.err

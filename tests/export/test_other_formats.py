@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
 from checkpoints import MELODY_SHAPES, SHAPES, Shape, build, save  # noqa: E402
 
-from musicsteer import export_model  # noqa: E402
+from musicsteer import check_checkpoint, export_model  # noqa: E402
 
 LAYER = {
     "self_attn.out_proj": "self_attn.out_proj",
@@ -200,6 +200,15 @@ def test_a_codec_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert export_model.main([*arguments, "--codec", str(tmp_path / "nothing")]) == 1
     assert "nothing cannot be loaded" in (told := capsys.readouterr().err) and "--codec" in told
     assert export_model.main([*arguments, "--codec", str(tmp_path / "codec")]) == 0
+
+
+def test_check_takes_the_same_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs, t5, _ = write(SHAPES[0], tmp_path, own_codec=False)
+    build(SHAPES[0]).audio_encoder.save_pretrained(tmp_path / "codec")
+    parts = ["--text-encoder", str(t5), "--codec", str(tmp_path / "codec")]
+    assert check_checkpoint.main([str(theirs), *parts, "--frames", "4", "--binary", "none"]) == 0
+    report = capsys.readouterr().out
+    assert "Verdict: the same as transformers." in report and "  ok    token ids " in report
 
 
 def edit(theirs: Path, change: Any) -> None:

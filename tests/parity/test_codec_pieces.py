@@ -52,7 +52,7 @@ def test_reach_is_enough(name: str) -> None:
     """A window with its reach gives the inner frames of the whole."""
     codec, dims = modules_of(name).codec, load_shape(name).manifest["codec"]
     draw, hop = torch.Generator().manual_seed(2), dims["hop_length"]
-    in_left, in_right, left, right = codec.reach()
+    in_left, in_right, left, right = codec.reach()[:4]
     latent = torch.randn([1, dims["lstm_width"], 90], generator=draw)
     codes = torch.randint(dims["codebook_size"], [1, dims["num_codebooks"], 90], generator=draw)
     whole, inputs = codec.decode_wave(latent), codec.lstm_input(codes)
@@ -67,10 +67,44 @@ def test_reach_is_enough(name: str) -> None:
 
 @pytest.mark.parametrize("name", CUT)
 @torch.inference_mode()
+def test_the_encoders_reach_is_enough(name: str) -> None:
+    codec, dims = modules_of(name).codec, load_shape(name).manifest["codec"]
+    draw, hop = torch.Generator().manual_seed(3), dims["hop_length"]
+    left, right, out_left, out_right = codec.reach()[4:]
+    samples = torch.randn([1, dims["channels"], 89 * hop + 1], generator=draw)
+    whole = codec.encoder(samples)
+    latent, _ = codec.encoder_lstm(whole, codec.encoder_lstm.initial_state(whole, 1))
+    entries = codec.encoder_out(latent)
+    for start, end in [(30, 60), (0, 40), (50, 90)]:
+        a, b = max(0, start - left), min(90, end + right)
+        piece = codec.encoder(samples[:, :, a * hop : b * hop])[:, :, start - a : end - a]
+        assert difference("encoder", whole[:, :, start:end], piece, BOUND).ok
+        a, b = max(0, start - out_left), min(90, end + out_right)
+        piece = codec.encoder_out(latent[:, :, a:b])[:, :, start - a : end - a]
+        assert difference("entries", entries[:, :, start:end], piece, BOUND).ok
+    a = 30 - left // 2  # half of it is not
+    if left > 0:
+        piece = codec.encoder(samples[:, :, a * hop : 90 * hop])[:, :, 30 - a : 60 - a]
+        assert difference("encoder", whole[:, :, 30:60], piece, 10 * BOUND).share > 10 * BOUND
+
+
+def test_a_long_recording_is_encoded_in_pieces(sides: Sides) -> None:
+    """Two pieces of 500 frames and a shorter one. Codes differ only where two entries are as near."""
+    samples = sides.reference.decode(random_codes(sides.reference, 1, 1204, seed=4))[..., :-1]
+    samples += 0.1 * torch.randn(samples.shape, generator=torch.Generator().manual_seed(4))
+    codes = sides.engine(encode={"long": samples}).tensors["long"]
+    expected = sides.reference.encode(samples)
+    assert codes.shape == expected.shape
+    frames = (codes != expected).any(1)[0]
+    assert int(frames.sum()) <= 3, frames.nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize("name", CUT)
+@torch.inference_mode()
 def test_one_frame_less_is_heard(name: str) -> None:
     """The bound would notice a reach that is too short."""
     codec, dims = modules_of(name).codec, load_shape(name).manifest["codec"]
-    hop, (_, _, left, right) = dims["hop_length"], codec.reach()
+    hop, (_, _, left, right) = dims["hop_length"], codec.reach()[:4]
     latent = torch.randn([1, dims["lstm_width"], 90], generator=torch.Generator().manual_seed(2))
     whole = codec.decode_wave(latent)[:, :, 30 * hop : 60 * hop]
     for fewer_left, fewer_right in [(1, 0), (0, 1)]:

@@ -90,6 +90,7 @@ json patch_json(const PatchReport& report) {
                  {"top_p", settings.sampling.top_p},
                  {"temperature", settings.sampling.temperature},
                  {"execution", execution_json(settings)}});
+    if (!settings.melody_sha256.empty()) file["melody_sha256"] = settings.melody_sha256;
     const bool is_patching = report.method == PatchMethod::kReplace;
     json& clips = file[is_patching ? "pairs" : "clips"] = json::array();
     for (std::size_t i = 0; i < report.clips.size(); ++i)

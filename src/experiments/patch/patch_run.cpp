@@ -22,6 +22,7 @@ ClipRunOptions playing_options(const PatchRequest& request, const Manifest& mani
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(request.duration_s);
     run.sampling = request.sampling;
+    run.melody = request.melody;
     run.batch_size = request.batch_size;
     run.with_audio = false;
     return run;
@@ -95,10 +96,12 @@ PatchReport run_patch(const Model& model, PatchRequest request, const PatchRunOp
     report.settings.batch_size = shape.batch_size;
     report.settings.threads = shape.threads;
     report.settings.device = request.device;
+    report.settings.melody_sha256 = request.melody.sha256;
 
     const bool is_patching = request.method == PatchMethod::kReplace;
     PatchOptions patching;
     patching.method = request.method;
+    patching.melody = request.melody;
     patching.variants =
         patch_variants(parse_layers(request.layers, manifest.decoder.num_layers), request.sites);
     patching.positions = positions_of(request, manifest);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "experiments/patch/patch_report.hpp"
+#include "model/melody.hpp"
 
 namespace musicsteer {
 
@@ -20,6 +21,7 @@ struct PatchRequest {
     std::optional<std::string> window;  ///< "0-2", in seconds; default: the whole clip
     double duration_s = 8.0;
     SamplingOptions sampling;
+    Melody melody;                ///< that every clip follows, whatever its prompt
     std::int64_t batch_size = 0;  ///< default 16
     std::string device = "cpu";
 

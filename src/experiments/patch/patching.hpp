@@ -13,6 +13,7 @@
 
 #include "base/statistics.hpp"
 #include "generation/activations.hpp"
+#include "model/melody.hpp"
 #include "model/model.hpp"
 
 namespace musicsteer {
@@ -48,6 +49,7 @@ struct PatchOptions {
     PatchMethod method = PatchMethod::kReplace;
     std::vector<PatchVariant> variants;
     std::optional<PositionRange> positions;  ///< where activations are replaced; default: everywhere
+    Melody melody;                           ///< that the clips were played to
     std::int64_t batch_size = 0;             ///< variants scored together, see ClipRunOptions
     std::function<void(double done, std::size_t total)> on_progress;  ///< in clips
     std::stop_token stop;

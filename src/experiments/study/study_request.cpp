@@ -38,6 +38,8 @@ json identity(const StudyRequest& request, const Manifest& manifest) {
     result["max_kl_nats"] = request.max_kl_nats;
     result["controls"] = request.controls;
     result["audio"] = clips.audio;
+    result["grids"] = grids_json(SoundGrids::of(manifest.codec.sample_rate_hz));
+    if (!clips.melody.empty()) result["melody_sha256"] = sha256_of_file(clips.melody);
     set("duration_s", clips.duration_s);
     set("guidance_scale", clips.guidance_scale);
     set("top_k", clips.top_k);

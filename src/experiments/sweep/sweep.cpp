@@ -40,6 +40,10 @@ std::vector<Group> groups_of(const std::vector<SweepClip>& clips,
     return groups;
 }
 
+[[noreturn]] void throw_other_file(const std::string& file) {
+    throw InputError(file + ": is not the file that the plan was made with (its SHA-256 differs)");
+}
+
 /// The plan's vector files, each read once and checked against its hash.
 class VectorFiles {
   public:
@@ -59,10 +63,7 @@ class VectorFiles {
     const VectorFile& load(const std::string& file, const std::string& sha256) {
         auto found = files_.find(file);
         if (found == files_.end()) {
-            if (sha256_of_file(file) != sha256) {
-                throw InputError(file +
-                                 ": is not the file that the plan was made with (its SHA-256 differs)");
-            }
+            if (sha256_of_file(file) != sha256) throw_other_file(file);
             found = files_.emplace(file, VectorFile::load(file)).first;
             found->second.check_fits(manifest_, file);
         }
@@ -81,7 +82,9 @@ class Runner {
           options_(options),
           settings_(folder.plan().settings),
           sample_format_(parse_sample_format(settings_.sample_format)),
+          melody_(hear_melody(folder.plan().melody_path, model.manifest())),
           vectors_(model.manifest()) {
+        if (melody_.sha256 != settings_.melody_sha256) throw_other_file(folder.plan().melody_path);
         outcome_.planned = std::ssize(folder.clips());
         outcome_.found = std::ssize(folder.records());
     }
@@ -112,6 +115,7 @@ class Runner {
         run.num_frames = settings_.num_frames;
         run.windows = settings_.windows;
         run.sampling = settings_.sampling;
+        run.melody = melody_;
         run.batch_size = settings_.batch_size;
         run.threads = static_cast<int>(settings_.threads);
         run.on_non_finite = NonFinitePolicy::kDropRequest;
@@ -213,6 +217,7 @@ class Runner {
     const SweepOptions& options_;
     const ClipSettings& settings_;
     SampleFormat sample_format_;
+    Melody melody_;
     VectorFiles vectors_;
     SweepOutcome outcome_;
     std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed

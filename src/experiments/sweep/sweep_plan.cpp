@@ -10,6 +10,8 @@
 #include "experiments/sweep/sweep_conditions.hpp"
 #include "generation/clip_runner.hpp"
 #include "generation/default_sampling.hpp"
+#include "io/utf8_path.hpp"
+#include "model/melody.hpp"
 #include "model/memory.hpp"
 #include "musicsteer/errors.hpp"
 
@@ -187,7 +189,11 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.settings.device = options.device;
     plan.settings.threads = request.threads.value_or(usable_cores());
     plan.negative_prompt = request.negative_prompt;
+    require_utf8_path(request.melody);
+    plan.melody_path = request.melody;
+    plan.settings.melody_sha256 = hear_melody(request.melody, manifest).sha256;
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
+    plan.grids = SoundGrids::of(manifest.codec.sample_rate_hz);
     plan.audio = request.audio;
     plan.kl = request.kl;
     for (const std::string& text : without_repetition(request.collect_prompts())) {

@@ -9,6 +9,7 @@
 
 #include "audio/tempo.hpp"
 #include "experiments/clip_record.hpp"
+#include "experiments/sound_grids.hpp"
 #include "model/manifest.hpp"
 #include "model/memory.hpp"
 #include "musicsteer/sweep_request.hpp"
@@ -54,9 +55,11 @@ struct SweepPlan {
     ClipSettings settings;
     std::vector<SweepPrompt> prompts;
     std::optional<std::string> negative_prompt;
+    std::string melody_path;  ///< as model_path; its hash is in the settings
     std::vector<std::uint64_t> seeds;
     std::vector<SweepCondition> conditions;
     TempoPrior tempo_prior;  ///< of the measures
+    SoundGrids grids;
     bool audio = true;
     bool kl = false;  ///< records have `kl_nats`; does not affect clips and IDs
     Shard shard;

@@ -47,15 +47,18 @@ json fixed_json(const SweepPlan& plan) {
         {"execution", execution_json(settings)},
     });
     if (plan.negative_prompt) result["negative_prompt"] = *plan.negative_prompt;
+    if (!settings.melody_sha256.empty()) result["melody_sha256"] = settings.melody_sha256;
     if (settings.windows)
         result["windows"] = {{"frames", settings.windows->length}, {"stride", settings.windows->stride}};
     if (plan.tempo_prior != TempoPrior{}) result["tempo_prior"] = plan.tempo_prior.text();
+    if (plan.grids != SoundGrids{}) result["grids"] = grids_json(plan.grids);
     return result;
 }
 
 json plan_json(const SweepPlan& plan) {
     json result = fixed_json(plan);
     result["model"]["path"] = plan.model_path;
+    if (!plan.melody_path.empty()) result["melody"] = plan.melody_path;
     result["prompts"] = json::array();
     for (const SweepPrompt& prompt : plan.prompts)
         result["prompts"].push_back({{"text", prompt.text}, {"text_length", prompt.text_length}});
@@ -76,6 +79,7 @@ ClipSettings read_settings(const JsonView& root) {
     settings.num_frames = root.at("num_frames").integer(1);
     if (const auto windows = root.find("windows"))
         settings.windows = WindowShape{windows->at("frames").integer(1), windows->at("stride").integer(1)};
+    if (const auto melody = root.find("melody_sha256")) settings.melody_sha256 = melody->text();
     settings.sample_rate_hz = root.at("sample_rate_hz").integer(1);
     settings.sample_format = root.at("sample_format").text();
     settings.sampling.guidance_scale = root.at("guidance_scale").number();
@@ -107,9 +111,12 @@ SweepPlan read_plan(const JsonView& root) {
     for (const JsonView& prompt : root.at("prompts").items())
         plan.prompts.push_back({prompt.at("text").text(), prompt.at("text_length").integer(1)});
     if (const auto text = root.find("negative_prompt")) plan.negative_prompt = text->text();
+    if (const auto melody = root.find("melody")) plan.melody_path = melody->text();
     for (const JsonView& seed : root.at("seeds").items()) plan.seeds.push_back(seed.unsigned_integer());
     for (const JsonView& view : root.at("steering").items()) plan.conditions.push_back(read_condition(view));
     if (const auto prior = root.find("tempo_prior")) plan.tempo_prior = TempoPrior::parse(prior->text());
+    if (const auto grids = root.find("grids"))
+        plan.grids = {grids->at("codec_frames").integer(1), grids->at("onset_hop").integer(1)};
     plan.audio = root.at("audio").boolean();
     if (const auto kl = root.find("kl")) plan.kl = kl->boolean();
     if (const auto shard = root.find("shard")) {
@@ -133,6 +140,7 @@ std::string describe(const ClipSpec& clip) {
 
 json without_places(json plan) {
     plan["model"].erase("path");
+    plan.erase("melody");
     for (json& condition : plan["steering"]) {
         condition.erase("file");
         condition.erase("gate_file");
@@ -161,6 +169,8 @@ SweepPlan SweepPlan::load(const std::filesystem::path& path) {
 }
 
 std::string SweepPlan::obstacle_to_extending(const SweepPlan& earlier) const {
+    if (const std::string obstacle = obstacle_of_grids(earlier.grids, grids); !obstacle.empty())
+        return obstacle;
     if (const std::string changes = json_differences(fixed_json(earlier), fixed_json(*this));
         !changes.empty())
         return changes;

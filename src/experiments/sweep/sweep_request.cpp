@@ -101,10 +101,10 @@ SweepRequest SweepRequest::parse(const std::string& json, const std::string& ori
     const JsonDocument document(json, origin);
     const JsonView root = document.root();
     root.refuse_unknown_keys(
-        with_axes({"$schema",       "model",       "prompts",         "prompts_file", "limit",
-                   "seeds",         "vectors",     "duration_s",      "top_k",        "guidance_scale",
-                   "top_p",         "temperature", "negative_prompt", "tempo_prior",  "audio",
-                   "sample_format", "batch_size",  "threads",         "device",       "kl"}));
+        with_axes({"$schema",         "model",       "prompts", "prompts_file",   "limit",      "seeds",
+                   "vectors",         "duration_s",  "top_k",   "guidance_scale", "top_p",      "temperature",
+                   "negative_prompt", "tempo_prior", "audio",   "sample_format",  "batch_size", "threads",
+                   "device",          "kl",          "melody"}));
     SweepRequest request;
     if (const auto schema = root.find("$schema")) schema->text();
     if (const auto model = root.find("model")) request.model = path_from(folder, *model);
@@ -114,6 +114,7 @@ SweepRequest SweepRequest::parse(const std::string& json, const std::string& ori
     if (const auto file = root.find("prompts_file")) request.prompts_file = path_from(folder, *file);
     if (const auto limit = root.find("limit")) request.limit = limit->integer(1);
     if (const auto text = root.find("negative_prompt")) request.negative_prompt = text->text();
+    if (const auto melody = root.find("melody")) request.melody = path_from(folder, *melody);
     if (const auto seeds = root.find("seeds")) request.seeds = read_seeds(*seeds);
     if (const auto vectors = root.find("vectors")) request.vectors = read_vectors(*vectors, folder);
     request.axes = SteeringAxes::read(root);

@@ -24,12 +24,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import T5Tokenizer
 
-from musicsteer.export_model import export
+from musicsteer.export_model import add_extras, export, extras_of
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.checkpoint import (
     CheckpointError,
-    Extras,
     one_line,
     read_checkpoint,
     weights_sha256,
@@ -48,7 +47,6 @@ from musicsteer.torchscript.parity import (
     replay,
     steered_through,
 )
-from musicsteer.torchscript.source import resolve_source
 
 PROMPTS = [
     "a calm piano melody with soft strings",
@@ -88,10 +86,10 @@ def prompt_case(manifest: dict[str, Any], tokenizer: Tokenizer, prompts: list[st
     )
 
 
-def check_tokens(source: str, tokenizer: Tokenizer) -> Line:
+def check_tokens(place: str, tokenizer: Tokenizer) -> Line:
     """The bundle's tokenizer against the one transformers loads."""
     texts = [*PROMPTS, "", "  two  spaces ", "Straße, café №5 ﬁn 東京 🎵"]
-    theirs = T5Tokenizer.from_pretrained(resolve_source(source).place)
+    theirs = T5Tokenizer.from_pretrained(place)
     wrong = [text for text in texts if tokenizer.encode(text).ids != theirs(text).input_ids]
     return Line("token ids", not wrong, f"differ for {wrong[0]!r}" if wrong else f"{len(texts)} texts equal")
 
@@ -236,14 +234,14 @@ def check_binary(
 
 def check(options: argparse.Namespace, bundle: Path) -> bool:
     """Compare, print the report, and say whether all of it holds."""
-    checkpoint = read_checkpoint(options.checkpoint, Extras(options.lora))
+    checkpoint = read_checkpoint(options.checkpoint, extras_of(options))
     modules = Modules.load(bundle)
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     about = modules.manifest["model"]
     if about["weights_sha256"] != weights_sha256(checkpoint.model):
         raise BundleError(f"{bundle} was made from other weights than {options.checkpoint}")
     first = [Line("weights", True, "those of the bundle")]
-    sections = [("files", [*first, check_tokens(options.checkpoint, tokenizer)])]
+    sections = [("files", [*first, check_tokens(checkpoint.tokenizer_source, tokenizer)])]
     case = prompt_case(modules.manifest, tokenizer, PROMPTS, options.frames)
     sections += check_modules(checkpoint.model, modules, case)
     if options.binary.is_file():
@@ -271,9 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--binary", type=Path, default=Path(program_path()), help="the program (default: this installation's)"
     )
-    parser.add_argument(
-        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter that was merged at export"
-    )
+    add_extras(parser)
     parser.add_argument("--frames", type=int, default=24, help="frames to compare (default: 24)")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
@@ -284,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise BundleError(f"{options.bundle} is not a bundle: it has no manifest.json")
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle or export(
-                options.checkpoint, Path(folder) / "bundle", extras=Extras(options.lora), verify=False
+                options.checkpoint, Path(folder) / "bundle", extras=extras_of(options), verify=False
             )
             return 0 if check(options, bundle) else 1
     except (CheckpointError, UnsupportedCheckpoint, BundleError) as error:

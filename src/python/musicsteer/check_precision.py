@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from musicsteer.torchscript.parity import Case, LayerLoop, Modules, Steer, delay, guided, make_case
+from musicsteer.torchscript.parity import Case, Modules, Steer, delay, guided, loop_over_layers, make_case
 
 BOUND = 0.01  # nats a code
 ALPHAS = (-2.0, -1.0, 1.0, 2.0)
@@ -42,7 +42,7 @@ def predictions(modules: Modules, case: Case, states: Tensor) -> Tensor:
     """Logits [B, K, T, V] for the case's codes."""
     dims = modules.manifest["decoder"]
     codes = delay(case.frames, dims["delays"], dims["start_token"])
-    loop = LayerLoop(modules, case, columns=codes.size(2))
+    loop = loop_over_layers(modules, case, columns=codes.size(2))
     loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))
     codes = torch.cat([codes, codes])
     return torch.cat([loop.step(column) for column in codes.split(1, dim=2)], dim=2)
@@ -55,7 +55,7 @@ def draw_clips(modules: Modules, case: Case, frames: int) -> Tensor:
     requests, num_codebooks = case.frames.size(0), dims["num_codebooks"]
     states = text_states(modules, case)
     positions = frames + 1 + max(dims["delays"])
-    loop = LayerLoop(modules, case, columns=positions)
+    loop = loop_over_layers(modules, case, columns=positions)
     loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))
     sequence = torch.full([requests, num_codebooks, positions], dims["start_token"])
     generator = torch.Generator().manual_seed(0)
@@ -80,7 +80,7 @@ def text_states(modules: Modules, case: Case) -> Tensor:
 
 def mean_residual_norms(modules: Modules, case: Case) -> list[float]:
     """Norm of each layer's output: the scale for vectors."""
-    loop = LayerLoop(modules, case, columns=1)
+    loop = loop_over_layers(modules, case, columns=1)
     with torch.inference_mode():
         states = text_states(modules, case)
         loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))

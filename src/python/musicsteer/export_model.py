@@ -21,7 +21,14 @@ import transformers
 from torch import Tensor, nn
 
 from musicsteer.download import announce_download
-from musicsteer.torchscript.bundle import BundleError, check_space, new_bundle, save_script, write_manifest
+from musicsteer.torchscript.bundle import (
+    BundleError,
+    check_space,
+    fresh_types,
+    new_bundle,
+    save_script,
+    write_manifest,
+)
 from musicsteer.torchscript.checkpoint import (
     NO_EXTRAS,
     Checkpoint,
@@ -272,27 +279,17 @@ def export(
             lower(modules[file], precision)
         if case and precision != "f32":
             expected = replay(Modules.of(modules, manifest), case)
-        for file in list(modules):
-            save_script(modules.pop(file), folder / file)
+        with fresh_types():
+            for file in list(modules):
+                save_script(modules.pop(file), folder / file)
         write_manifest(folder, manifest)
         if case:
             check(expected, replay(Modules.load(folder), case), codec_precision)
     return out
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer export",
-        description="Export a Hugging Face MusicGen checkpoint to a model bundle.",
-        epilog="example: musicsteer export facebook/musicgen-small out/musicgen-small",
-    )
-    parser.add_argument(
-        "checkpoint",
-        help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
-        "id such as facebook/musicgen-melody, which is downloaded, or demo, the model that comes along",
-    )
-    parser.add_argument("out", type=Path, help="the bundle's folder, which is created")
+def add_extras(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what a checkpoint is put together with; `extras_of` reads them."""
     parser.add_argument(
         "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter saved by peft, merged into the weights"
     )
@@ -308,6 +305,27 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="EnCodec in Hugging Face format for a folder in audiocraft's (default: the folder's own, or the "
         "one that it names)",
     )
+
+
+def extras_of(options: argparse.Namespace) -> Extras:
+    """What `add_extras` read."""
+    return Extras(options.lora, options.text_encoder, options.codec)
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="musicsteer export",
+        description="Export a Hugging Face MusicGen checkpoint to a model bundle.",
+        epilog="example: musicsteer export facebook/musicgen-small out/musicgen-small",
+    )
+    parser.add_argument(
+        "checkpoint",
+        help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
+        "id such as facebook/musicgen-melody, which is downloaded, or demo, the model that comes along",
+    )
+    parser.add_argument("out", type=Path, help="the bundle's folder, which is created")
+    add_extras(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
         "--codec-precision",
@@ -340,7 +358,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.precision,
             options.name,
             options.codec_precision,
-            Extras(options.lora, options.text_encoder, options.codec),
+            extras_of(options),
             force=options.force,
             verify=not options.no_verify,
         )

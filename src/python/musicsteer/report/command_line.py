@@ -53,8 +53,8 @@ def effect_value(steering: dict[str, Any], key: str) -> str:
     return number_text(steering[key])
 
 
-def arguments_of(record: dict[str, Any], model: str, out: str) -> list[str]:
-    """The whole command as a list, the program's name first."""
+def arguments_of(record: dict[str, Any], model: str, out: str, melody: str | None = None) -> list[str]:
+    """The whole command as a list, the program's name first; melody: where the file of that hash lies."""
     arguments = ["musicsteer", "generate", "--model", model]
     if record.get("prompt") is None:
         arguments.append("--unconditional")
@@ -62,6 +62,8 @@ def arguments_of(record: dict[str, Any], model: str, out: str) -> list[str]:
         arguments.append(f"--prompt={record['prompt']}")
     if record.get("negative_prompt") is not None:
         arguments.append(f"--negative-prompt={record['negative_prompt']}")
+    if record.get("melody_sha256") is not None:
+        arguments += ["--melody", melody or "MELODY.wav"]
     arguments += ["--seed", str(record["seed"])]
     for field, flag in _FLAGS.items():
         if record.get(field) is not None:
@@ -75,6 +77,6 @@ def arguments_of(record: dict[str, Any], model: str, out: str) -> list[str]:
     return [*arguments, "--out", out]
 
 
-def command_line(record: dict[str, Any], model: str, out: str) -> str:
+def command_line(record: dict[str, Any], model: str, out: str, melody: str | None = None) -> str:
     """The whole command, quoted for a POSIX shell."""
-    return shlex.join(arguments_of(record, model, out))
+    return shlex.join(arguments_of(record, model, out, melody))

@@ -47,7 +47,9 @@ def effect_keys(steering: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampling settings in the order of `_SAMPLING`, and how the clip was computed and measured."""
+    """Sampling settings in the order of `_SAMPLING`, then a hash of the melody ("" for none); and how the
+    clip was computed and measured.
+    """
 
     sampling: tuple[Any, ...]
     execution: tuple[Any, ...]
@@ -58,7 +60,7 @@ class Settings:
         execution = record.get("execution") or {}
         prior = (record.get("measures") or {}).get("tempo_prior") or record.get("tempo_prior")
         return cls(
-            tuple(record.get(key) for key in _SAMPLING),
+            (*map(record.get, _SAMPLING), (record.get("melody_sha256") or "")[:8]),
             (
                 precision_text(execution.get("precision") or {}),
                 *(execution.get(key) for key in _EXECUTION),
@@ -70,7 +72,8 @@ class Settings:
 
     def sampling_parts(self) -> dict[str, str]:
         """What each sampling setting is called and its value as text."""
-        return _texts(_SAMPLING.values(), self.sampling)
+        parts = _texts((*_SAMPLING.values(), "melody"), self.sampling)
+        return parts if parts["melody"] else _texts(_SAMPLING.values(), self.sampling[:-1])
 
     def execution_parts(self) -> dict[str, str]:
         """The same of computing and measuring."""

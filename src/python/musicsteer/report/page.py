@@ -94,7 +94,7 @@ def _without(parts: dict[str, str], *names: str) -> str:
 
 
 def clip_data(
-    clip: Clip, indices: Mapping[str, Mapping[Any, int]], keys: list[str], model: str
+    clip: Clip, indices: Mapping[str, Mapping[Any, int]], keys: list[str], plan: Mapping[str, Any], model: str
 ) -> dict[str, Any]:
     """A clip as the page's script reads it; indices: the places of prompts, conditions and settings."""
     prompt, seed = clip.pair
@@ -109,7 +109,7 @@ def clip_data(
         "measures": _numbers(
             np.array([clip.measure(key) * BY_KEY[key].scale for key in keys], dtype=np.float64)
         ),
-        "command": command_line(clip.record, model, "clip.wav"),
+        "command": command_line(clip.record, model, "clip.wav", plan.get("melody")),
     }
 
 
@@ -131,7 +131,10 @@ def page_data(sweep: Sweep, patches: list[Patch], unheard: Unheard) -> dict[str,
             data["first"] = {"prompt": indices["prompt"][first[0]], "seed": str(first[1])}
         data["settings"] = indices["settings"][curve.condition.settings]
         data["others"] = bool(curve.condition.others)
-    clips = [clip_data(clip, indices, keys, bundle_path(sweep, clip.folder)) for clip in sweep.clips]
+    clips = [
+        clip_data(clip, indices, keys, sweep.plans[clip.folder], bundle_path(sweep, clip.folder))
+        for clip in sweep.clips
+    ]
     for clip in clips:
         clip["audio"] = clip["id"] not in unheard
     return {

@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.jit import _recursive as recursive
+from torch.jit import _state as state
 
 MANIFEST = "manifest.json"
 HASH_CHUNK = 1 << 22
@@ -31,6 +34,28 @@ OWN_RECORDS = VERSION_RECORDS | {
 
 class BundleError(Exception):
     """The bundle cannot be written there; the message says why and what to do."""
+
+
+@contextmanager
+def fresh_types() -> Iterator[None]:
+    """Let TorchScript forget, for a while, what this process has compiled.
+
+    It numbers the types of a class from the second on (`___torch_mangle_3`), and the names are in the files:
+    the bytes of a bundle would depend on what was exported before it.
+    """
+    anew = [
+        (state, "_python_cu", torch._C.CompilationUnit()),
+        (state, "_jit_function_overload_caching", WeakKeyDictionary()),
+        (recursive, "concrete_type_store", recursive.ConcreteTypeStore()),
+    ]
+    before = [getattr(module, name) for module, name, _ in anew]
+    for module, name, value in anew:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for (module, name, _), value in zip(anew, before, strict=True):
+            setattr(module, name, value)
 
 
 def save_script(module: nn.Module, path: Path) -> None:

@@ -45,6 +45,7 @@ class Checkpoint:
     generation: dict[str, Any]  # how it samples, as generation_config.json says
     max_length: int | None = None  # columns of the longest clip it is meant for; as said there
     chroma: dict[str, Any] = field(default_factory=dict)  # how a melody checkpoint hears a melody
+    tokenizer_source: str = ""  # where transformers finds its tokenizer
 
 
 def one_line(error: BaseException) -> str:
@@ -292,6 +293,7 @@ def read_audiocraft(name: str, folder: Path, extras: Extras) -> Checkpoint:
         source=name,
         model=model,
         tokenizer_json=read_tokenizer(text_encoder),
+        tokenizer_source=text_encoder,
         licence=licence,
         licence_note=note,
         generation={} if guidance is None else {"guidance_scale": guidance_scale(float(guidance))},
@@ -331,6 +333,7 @@ def read_checkpoint(source: str, extras: Extras = NO_EXTRAS) -> Checkpoint:
         source=name,
         model=model,
         tokenizer_json=tokenizer_json,
+        tokenizer_source=place,
         licence=licence,
         licence_note=note,
         chroma=read_chroma(place),

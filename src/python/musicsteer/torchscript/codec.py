@@ -86,6 +86,14 @@ def tail_start(config: Any) -> int:
     return 2 + (len(config.upsampling_ratios) // 2) * (2 + config.num_residual_layers)
 
 
+def in_frames(reach: Reach, config: Any) -> Reach:
+    """A reach in samples as one in frames."""
+    if not reach.bounded:
+        return reach
+    hop = math.prod(config.upsampling_ratios)
+    return Reach(math.ceil(reach.left / hop), math.ceil(reach.right / hop))
+
+
 def tile_columns(config: Any, reach: Reach) -> int:
     """How many input columns the late stages take at a time; 0 if they cannot be cut."""
     late = len(config.upsampling_ratios) // 2
@@ -114,7 +122,12 @@ class Codec(nn.Module):
         tail_reach = reach_of(decoder[late:], config)
         self.tail_left, self.tail_right = tail_reach.left, tail_reach.right
         self.tile = tile_columns(config, tail_reach)
-        reaches = (reach_of(decoder[:1], config), reach_of(decoder[2:], config))
+        reaches = (
+            reach_of(decoder[:1], config),
+            reach_of(decoder[2:], config),
+            in_frames(reach_of(encoder[:-3], config), config),
+            reach_of(encoder[-2:], config),
+        )
         self.reaches = [side for reach in reaches for side in (reach.left, reach.right)]
 
     @classmethod
@@ -159,8 +172,8 @@ class Codec(nn.Module):
 
     @torch.jit.export
     def reach(self) -> list[int]:
-        """How many frames besides its own a frame of `lstm_input` reads (left, right), and one of
-        `decode_wave` (left, right); -1 each where that is the whole clip."""
+        """How many frames besides its own a frame of `lstm_input` reads (left, right), one of `decode_wave`,
+        one of `encoder` and one of `encoder_out`; -1 each where that is the whole clip."""
         return self.reaches
 
     @torch.jit.export

@@ -463,6 +463,12 @@ class PrefixLoop(LayerLoop):
         return torch.zeros_like(x)
 
 
+def loop_over_layers(modules: Modules, case: Case, columns: int) -> LayerLoop:
+    """The loop for the bundle's kind of conditioning."""
+    kind = {"cross": LayerLoop, "prefix": PrefixLoop}[modules.manifest["conditioning"]["type"]]
+    return kind(modules, case, columns)
+
+
 @torch.inference_mode()
 def replay(modules: Modules, case: Case, chunks: list[int] | int = 1) -> dict[str, Tensor]:
     """What the bundle computes on the case; `chunks`: positions a call."""
@@ -471,8 +477,7 @@ def replay(modules: Modules, case: Case, chunks: list[int] | int = 1) -> dict[st
     codes = delay(case.frames, dims["delays"], dims["start_token"])
     result = {"text.states": states, "decoder.codes": codes}
     codes = torch.cat([codes, codes])
-    kind = {"cross": LayerLoop, "prefix": PrefixLoop}[modules.manifest["conditioning"]["type"]]
-    loop = kind(modules, case, columns=codes.size(2) + 3)
+    loop = loop_over_layers(modules, case, columns=codes.size(2) + 3)
     result |= loop.begin(torch.cat([states, torch.zeros_like(states[:1])]))
     logits = [loop.step(part) for part in codes.split(chunks, dim=2)]
     result |= {name: torch.cat(parts, dim=1) for name, parts in loop.columns.items()}

@@ -16,7 +16,8 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Reach:
-    """In columns of the input; -1 each if every output column reads the whole input."""
+    """Columns of the input beside an output column's own, which are as many as the chain's stride where that
+    makes fewer of them; -1 each if it reads the whole input."""
 
     left: int
     right: int
@@ -35,7 +36,8 @@ def before(module: nn.Module, after: Reach) -> Reach:
     kind = type(module).__name__
     if kind == "Conv":
         right = 0 if module.causal else module.padding // 2
-        return Reach(after.left + module.padding - right, after.right + right)
+        left = module.padding - right
+        return Reach(module.stride * after.left + left, module.stride * after.right + right)
     if kind == "UpConv":  # output column n is made of input (n + trim_left) // stride and the one before
         left = 1 + math.ceil((after.left - module.trim_left) / module.stride)
         right = 1 + (after.right - 1 + module.trim_left) // module.stride
@@ -46,7 +48,7 @@ def before(module: nn.Module, after: Reach) -> Reach:
 
 
 def reach_of(modules: Iterable[nn.Module], config: Any) -> Reach:
-    """The reach of a chain of decoder layers of stride 1 and up; UNBOUNDED where a norm or a padding that
+    """The reach of a chain of layers without an LSTM; UNBOUNDED where a norm or a padding that
     wraps around mixes in columns from anywhere."""
     if config.norm_type == "time_group_norm" or config.pad_mode == "circular":
         return UNBOUNDED

@@ -75,6 +75,7 @@ TEST(SweepPlan, EverythingThatChangesBytesChangesTheId) {
     with_settings([](ClipSettings& s) { s.version = "0.2.0"; });
     with_settings([](ClipSettings& s) { s.weights_sha256 = std::string(64, 'd'); });
     with_settings([](ClipSettings& s) { s.num_frames = 41; });
+    with_settings([](ClipSettings& s) { s.melody_sha256 = std::string(64, 'e'); });
     with_settings([](ClipSettings& s) { s.sample_format = "float"; });
     with_settings([](ClipSettings& s) { s.sampling.guidance_scale = 2.0; });
     with_settings([](ClipSettings& s) { s.sampling.top_k = 5; });

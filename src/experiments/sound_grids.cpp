@@ -1,0 +1,27 @@
+#include "experiments/sound_grids.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "audio/onsets.hpp"
+#include "model/codec_pipeline.hpp"
+
+namespace musicsteer {
+
+SoundGrids SoundGrids::of(std::int64_t sample_rate_hz) {
+    return {kPieceFrames, onset_hop_length(sample_rate_hz)};
+}
+
+nlohmann::json grids_json(const SoundGrids& grids) {
+    return {{"codec_frames", grids.codec_frames}, {"onset_hop", grids.onset_hop}};
+}
+
+std::string obstacle_of_grids(const SoundGrids& earlier, const SoundGrids& now) {
+    if (earlier == now) return "";
+    const std::string what = "clips are decoded in pieces of " + std::to_string(now.codec_frames) +
+                             " frames and onsets read every " + std::to_string(now.onset_hop) + " samples";
+    if (earlier == SoundGrids{}) return "it was begun by an earlier build, and now " + what;
+    return "now " + what + ", and when it was begun, " + std::to_string(earlier.codec_frames) + " and " +
+           std::to_string(earlier.onset_hop);
+}
+
+}  // namespace musicsteer
