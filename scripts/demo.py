@@ -41,8 +41,8 @@ AXES = {
     "unit": "units",
     "rows": "rows",
 }
-# Of the prompt sets' 100 a side, that many give nearly the same direction in a quarter of the time
-# (docs/results.md); a limit in the model's own file counts for more.
+# Of the 100 a side in the prompt sets: they steer about as far in a quarter of the time (docs/results.md).
+# A limit in the model's own file counts for more.
 PROMPTS_A_SIDE = 25
 
 # Keys that are passed on to `musicsteer extract`.
