@@ -91,7 +91,7 @@ def test_the_encoders_reach_is_enough(name: str) -> None:
 def test_a_long_recording_is_encoded_in_pieces(sides: Sides) -> None:
     """Two pieces of 500 frames and a shorter one. Codes differ only where two entries are as near."""
     samples = sides.reference.decode(random_codes(sides.reference, 1, 1204, seed=4))[..., :-1]
-    samples += 0.1 * torch.randn(samples.shape, generator=torch.Generator().manual_seed(4))
+    samples = samples + 0.1 * torch.randn(samples.shape, generator=torch.Generator().manual_seed(4))
     codes = sides.engine(encode={"long": samples}).tensors["long"]
     expected = sides.reference.encode(samples)
     assert codes.shape == expected.shape
