@@ -3,7 +3,7 @@
     python make_directions.py --model ../../models/demo
 
 `musicsteer export` copies the folder into the bundle, where `--steer tempo` finds it (docs/formats.md).
-Run it again whenever the weights or steering.json change; it takes as long as extracting each concept's prompts.
+Run it again whenever the weights or steering.json change; it takes as long as extracting each concept.
 """
 
 from __future__ import annotations
