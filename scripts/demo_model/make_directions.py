@@ -2,8 +2,8 @@
 
     python make_directions.py --model ../../models/demo
 
-`musicsteer export` copies the folder into the bundle, where `--steer tempo` finds it (docs/formats.md). Run it
-again whenever the weights or steering.json change; it takes as long as extracting each concept's prompts.
+`musicsteer export` copies the folder into the bundle, where `--steer tempo` finds it (docs/formats.md).
+Run it again whenever the weights or steering.json change; it takes as long as extracting each concept.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict
 
 
 def make(model: Path, bundle: Path, out: Path) -> None:
-    """Extracts into `out`, as the demo does: each concept's whole prompt set, all settings at their defaults."""
+    """Extracts into `out`, as the demo does: each concept's whole prompt set, with default settings."""
     concepts = json.loads((model / "steering.json").read_text(encoding="utf-8"))["concepts"]
     for concept, settings in concepts.items():
         vectors = out / f"{concept}.safetensors"

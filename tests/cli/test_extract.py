@@ -203,8 +203,8 @@ def test_a_direction_of_nothing_is_said(musicsteer: Runner, bundle: Path, tmp_pa
 
 def test_ctrl_c_stops_generating_and_leaves_no_half_file(bundle: Path, cache: Path, tmp_path: Path) -> None:
     process = start(
-        ["generate", "--model", bundle, "--prompt", "x", "--seeds", "0:400", "--batch-size", "2", "--duration",
-         "0.5", "--threads", "1", "--out", "clips"], tmp_path, cache,
+        ["generate", "--model", bundle, "--prompt", "x", "--seeds", "0:400", "--batch-size", "2",
+         "--duration", "0.5", "--threads", "1", "--out", "clips"], tmp_path, cache,
     )  # fmt: skip
     wait_for(tmp_path / "clips" / "clips.jsonl", process)
     process.send_signal(signal.SIGINT)

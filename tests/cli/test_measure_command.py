@@ -85,9 +85,7 @@ def test_study_and_calibrate_know_its_names(
     done = musicsteer(
         "calibrate", *base, *mine, "--target", "rise_db=2", "--pairs", "8", "--check-pairs", "8", "--json"
     )
-    result = json.loads(done.out)
-    assert result["settings"]["measure_command"] == mine[1]
-    assert done.code in (0, 1) and "rise_db" in json.dumps(result)
+    assert done.code in (0, 1) and '"measure": "rise_db"' in done.out, done.err
 
 
 ANSWERS = {

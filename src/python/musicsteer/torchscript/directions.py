@@ -1,4 +1,4 @@
-"""A checkpoint's directions/: vector files with how each was evaluated, which export copies into the bundle."""
+"""A checkpoint's directions/: vector files and how each was evaluated; export copies it into the bundle."""
 
 from __future__ import annotations
 
