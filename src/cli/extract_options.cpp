@@ -78,7 +78,8 @@ void add_method(CLI::App& command, ExtractOptions& options) {
 
 void refuse(const CLI::App& command, std::initializer_list<const char*> flags, const std::string& why) {
     for (const char* flag : flags)
-        if (command.count(flag) > 0) throw UsageError(std::string(flag) + " has no effect " + why);
+        if (is_typed(*command.get_option(flag)))
+            throw UsageError(std::string(flag) + " has no effect " + why);
 }
 
 void check_source(const ExtractOptions& options) {

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "base/logging.hpp"
 #include "generation/default_sampling.hpp"
@@ -16,6 +19,12 @@ namespace {
 constexpr std::uint64_t kMaxThreads = 1024;
 
 }  // namespace
+
+bool is_typed(const CLI::Option& option) {
+    if (option.count() == 0) return false;
+    const char* value = option.get_envname().empty() ? nullptr : std::getenv(option.get_envname().c_str());
+    return value == nullptr || option.results() != std::vector<std::string>{value};
+}
 
 CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
     return CLI::Validator(

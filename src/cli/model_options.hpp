@@ -28,6 +28,9 @@ Bundle open_bundle(const ModelOptions& options);
 /// Loads everything, and logs it.
 Model load_model(const ModelOptions& options, Bundle bundle);
 
+/// Whether the option was typed, rather than set by its environment variable.
+bool is_typed(const CLI::Option& option);
+
 /// Refuses anything but a whole number in that range, including values that CLI11 converts silently (-1 as
 /// unsigned, numbers beyond 64 bits).
 CLI::Validator whole_number(std::uint64_t least = 0, std::uint64_t most = UINT64_MAX);

@@ -137,7 +137,7 @@ void check_merge_flags(const CLI::App& command) {
     const std::set<std::string> known = {"--merge", "--out", "--json", "--log-level", "--quiet"};
     for (const CLI::Option* option : command.get_options()) {
         const std::string flag = option->get_name();
-        if (option->count() > 0 && !known.contains(flag.substr(flag.find("--"))))
+        if (is_typed(*option) && !known.contains(flag.substr(flag.find("--"))))
             throw UsageError(flag + " has no effect with --merge: the folders' plan determines it");
     }
 }

@@ -112,5 +112,16 @@ def test_the_model_from_the_environment(bundle: Path, cache: Path, tmp_path: Pat
     assert call("generate", "--prompt", "piano", *SHORT, "--out", "a.wav").returncode == 0
     done = call("generate", "--model", "/nowhere", "--prompt", "piano", *SHORT, "--out", "b.wav")
     assert done.returncode == 1 and "/nowhere" in done.stderr
+    kept = ["--save-activations", "kept.safetensors", "--out", "a.safetensors"]
+    assert call("extract", "--prompts", "tempo", "--limit", "2", *SHORT, *kept).returncode == 0
+    # Unlike a flag, the variable is not refused where it has no effect.
+    done = call("extract", "--from-activations", "kept.safetensors", "--out", "b.safetensors")
+    assert done.returncode == 0, done.stderr
+    done = call(
+        "extract", "--model", "/x", "--from-activations", "kept.safetensors", "--out", "c.safetensors"
+    )
+    assert done.returncode == 2 and "--model has no effect" in done.stderr
+    done = call("sweep", "--merge", "nothing", "--out", "merged")
+    assert done.returncode == 1 and "nothing: expected the folder of a sweep" in done.stderr
     del variables["MUSICSTEER_MODEL"]
     assert call("generate", "--prompt", "piano", "--out", "c.wav").returncode == 2
