@@ -30,9 +30,6 @@ GRID: dict[str, Any] = {
     "duration_s": 8.0,
     "batch_size": 12,
 }
-# Of the music that the model learned: its tempi are spread evenly, in octaves, over 75 ... 150 BPM.
-TEMPO_PRIOR = "106:0.5"
-
 # Keys that are passed on to the sweep, and the names of its axes.
 AXES = {
     "strategy": "strategies",
@@ -99,6 +96,24 @@ def extract_step(concept: str, settings: dict[str, Any], bundle: Path, out: Path
     return command_step(f"extract-{concept}", f"extracting the {concept} direction", inputs, out, command)
 
 
+def plus_step(concept: str, plus: dict[str, float], vectors: dict[str, Path], alone: Path) -> Step:
+    """A direction with shares of others, which keep what they stand for where it is."""
+    out, program = vectors[concept], str(PROGRAM)
+
+    def make() -> None:
+        parts = [str(alone)]
+        for other, share in plus.items():
+            part = out.with_name(f"{other}-share.safetensors")
+            scale = ["--by", text_of(share), "--out", str(part), "--force", "--log-level", "warn"]
+            call([program, "vector", "scale", str(vectors[other]), *scale])
+            parts.append(str(part))
+        call([program, "vector", "add", *parts, "--out", str(out), "--force", "--log-level", "warn"])
+
+    shares = " and ".join(f"{share:g} times {other}" for other, share in plus.items())
+    inputs = [PROGRAM, alone, *(vectors[other] for other in plus)]
+    return Step(f"plus-{concept}", f"adding {shares} to {concept}", inputs, [out], [shares], make)
+
+
 def sweep_step(
     steering: dict[str, dict[str, Any]], bundle: Path, vectors: dict[str, Path], out: Path
 ) -> Step:
@@ -106,7 +121,6 @@ def sweep_step(
     plan_file = out.with_name(f"{out.name}-plan.json")
     plan = GRID | {
         "model": str(bundle),
-        "tempo_prior": TEMPO_PRIOR,
         "vectors": [vector_axes(vectors[concept], settings) for concept, settings in steering.items()],
     }
     text = json.dumps(plan, indent=2) + "\n"
@@ -159,8 +173,15 @@ def run_demo(maker: Maker, out: Path) -> None:
     vectors = {concept: out / f"{concept}.safetensors" for concept in steering}
     medleys = {concept: out / f"{concept}.wav" for concept in steering}
     maker.run(export_step(bundle))
+    # Directions by themselves; those with shares of others need the others first.
+    alone = vectors | {
+        concept: out / f"{concept}-alone.safetensors" for concept in steering if steering[concept].get("plus")
+    }
     for concept, settings in steering.items():
-        maker.run(extract_step(concept, settings, bundle, vectors[concept]))
+        maker.run(extract_step(concept, settings, bundle, alone[concept]))
+    for concept, settings in steering.items():
+        if settings.get("plus"):
+            maker.run(plus_step(concept, settings["plus"], vectors, alone[concept]))
     maker.run(sweep_step(steering, bundle, vectors, sweep))
     maker.run(table_step(sweep, table, medleys))
     maker.run(report_step(sweep, report))

@@ -195,7 +195,7 @@ def main() -> None:
     num_layers = bench.model.config.decoder.num_hidden_layers
     chosen = {}
     for concept in arguments.concepts.split(","):
-        vectors = extract(arguments.bundle, concept, arguments.work_dir / f"{concept}.safetensors")
+        vectors = extract(arguments.bundle, concept, arguments.work_dir)
         chooser = Chooser(bench, concept, vectors, arguments.work_dir / "candidates.jsonl")
         chosen[concept] = chooser.choose(num_layers)
         print(json.dumps({concept: chosen[concept]}), flush=True)

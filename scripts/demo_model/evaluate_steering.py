@@ -6,7 +6,7 @@
 For each concept: means with 95 % intervals over paired seeds at each alpha, slopes over alpha of its
 direction and, at both ends, of random ones of the same norm with the interval of the difference, and
 whether level, flatness and likelihood stay within the 1st to 99th percentile of 128 unsteered clips.
-Prints Markdown, writes JSON.
+Prints Markdown, writes JSON, and notes the effects at both ends in steering.json.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from steering_runs import (
     Bench,
     Setting,
     Trial,
-    extract,
+    direction,
     interval,
     is_monotone,
     kept_within,
@@ -96,6 +96,17 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
     }
 
 
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """What steering.json says of an evaluation: the changes at both ends."""
+    clips = len(PROMPTS) * len(SEEDS)
+    return {
+        "measure": result["measure"],
+        "low": result["change_low"],
+        "high": result["change_high"],
+        "clips": clips,
+    }
+
+
 def markdown(concept: str, result: dict[str, Any]) -> str:
     """One table a concept, and the comparison with random directions."""
     lines = [f"### {concept}", "", "| alpha | " + " | ".join(SHOWN) + " | in range |"]
@@ -137,14 +148,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON with every figure")
     arguments = parser.parse_args()
     arguments.work_dir.mkdir(parents=True, exist_ok=True)
-    steering = json.loads((arguments.model / "steering.json").read_text(encoding="utf-8"))["concepts"]
+    file = arguments.model / "steering.json"
+    steering = json.loads(file.read_text(encoding="utf-8"))["concepts"]
     bench = Bench(arguments.model, arguments.bundle, arguments.work_dir)
     results = {}
     for concept, chosen in steering.items():
-        vectors = extract(arguments.bundle, concept, arguments.work_dir / f"{concept}.safetensors")
+        vectors = direction(arguments.bundle, concept, chosen.get("plus", {}), arguments.work_dir)
         results[concept] = evaluate(bench, concept, chosen, vectors)
+        chosen["evaluated"] = summary(results[concept])
         print(markdown(concept, results[concept]), flush=True)
         arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps({"concepts": steering}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,22 +12,15 @@ import argparse
 import hashlib
 import json
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from steering_runs import direction, musicsteer
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "build" / "musicsteer"
 # What measure.py calls a measure -> what the program does.
 MEASURES = {"onset_rate": "onsets", "tempo_bpm": "tempo", "centroid_hz": "centroid"}
-
-
-def musicsteer(*arguments: str | Path) -> None:
-    """Run the program; it says what goes wrong."""
-    subprocess.run([PROGRAM, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict[str, Any]:
@@ -39,12 +32,12 @@ def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict
     for key in ("strategy", "source_layer", "layers", "unit", "rows"):
         if settings.get(key) is not None:
             entry[key] = settings[key]
-    chosen = settings["chosen_on"]
+    found = settings.get("evaluated") or settings["chosen_on"]
     evidence = {
         "concept": concept,
-        "measure": MEASURES[chosen["measure"]],
-        "clips": chosen["clips"],
-        "ends": [{"alpha": low, "change": chosen["low"]}, {"alpha": high, "change": chosen["high"]}],
+        "measure": MEASURES[found["measure"]],
+        "clips": found["clips"],
+        "ends": [{"alpha": low, "change": found["low"]}, {"alpha": high, "change": found["high"]}],
     }
     return {
         "format": "musicsteer-steering",
@@ -56,12 +49,12 @@ def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict
     }
 
 
-def make(model: Path, bundle: Path, out: Path) -> None:
+def make(model: Path, bundle: Path, work: Path, out: Path) -> None:
     """Extracts into `out`, as the demo does: each concept's whole prompt set, with default settings."""
     concepts = json.loads((model / "steering.json").read_text(encoding="utf-8"))["concepts"]
     for concept, settings in concepts.items():
         vectors = out / f"{concept}.safetensors"
-        musicsteer("extract", "--model", bundle, "--prompts", ROOT / settings["prompts"], "--out", vectors)
+        shutil.copy(direction(bundle, concept, settings.get("plus", {}), work), vectors)
         text = json.dumps(steering_file(concept, settings, vectors), indent=2) + "\n"
         (out / f"{concept}.json").write_text(text, encoding="utf-8")
 
@@ -80,7 +73,7 @@ def main() -> None:
         shutil.copytree(arguments.model, checkpoint, ignore=shutil.ignore_patterns("directions"))
         musicsteer("export", checkpoint, Path(work) / "bundle")
         out.mkdir()
-        make(arguments.model, Path(work) / "bundle", out)
+        make(arguments.model, Path(work) / "bundle", Path(work), out)
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(out, target)
     print(target)

@@ -77,13 +77,29 @@ def neutral_prompts() -> list[str]:
     return [prompt if isinstance(prompt, str) else prompt["text"] for prompt in content["prompts"]]
 
 
-def extract(bundle: Path, concept: str, out: Path) -> Path:
+def musicsteer(*arguments: str | Path) -> None:
+    """Run the program; it says what goes wrong."""
+    subprocess.run([PROGRAM, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def extract(bundle: Path, concept: str, folder: Path) -> Path:
     """The concept's vectors, from the whole of its prompt set; kept if they are there."""
+    out = folder / f"{concept}.safetensors"
     if not out.exists():
-        prompts = ROOT / "prompts" / f"{concept}.json"
-        command = [PROGRAM, "extract", "--model", bundle, "--prompts", prompts, "--out", out]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        musicsteer("extract", "--model", bundle, "--prompts", ROOT / f"prompts/{concept}.json", "--out", out)
     return out
+
+
+def direction(bundle: Path, concept: str, plus: dict[str, float], folder: Path) -> Path:
+    """The concept's vectors, and shares of other concepts' that keep these where they are."""
+    found = extract(bundle, concept, folder)
+    for other, share in plus.items():
+        scaled, total = folder / f"{other}-share.safetensors", folder / f"{concept}-plus.safetensors"
+        whole = extract(bundle, other, folder)
+        musicsteer("vector", "scale", whole, "--by", str(share), "--out", scaled, "--force")
+        musicsteer("vector", "add", found, scaled, "--out", total, "--force")
+        found = total
+    return found
 
 
 def random_vectors(vectors: Path, seed: int, out: Path) -> Path:

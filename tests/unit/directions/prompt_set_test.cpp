@@ -253,7 +253,7 @@ TEST(PromptSet, SaysWhatASetIsWhereThereIsNone) {
     EXPECT_THAT(refusal("x.csv", "ID;test_prompt\n1;a\n"),
                 HasSubstr("expected a column 'positive', found 'ID', 'test_prompt'; a prompt set is"));
     EXPECT_THAT(refusal("x.csv", "positive,negative\na,b\nc\n"), HasSubstr("line 3: expected 2 cells"));
-    EXPECT_THAT(refusal("x.csv", "positive,negative\na,\"b\n"), HasSubstr("line 2: a quote is opened"));
+    EXPECT_THAT(refusal("x.csv", "positive,negative\na,\"b\n"), HasSubstr("line 2: a quote is never closed"));
     EXPECT_THAT(refusal("x.csv", "positive,negative\na,b\na,c\n"),
                 HasSubstr("line 3: 'positive' has the same text as line 2"));
     EXPECT_THAT(refusal("x.csv", "positive,negative\n"), HasSubstr("expected prompts under 'positive'"));

@@ -148,7 +148,7 @@ TEST(SteeringFile, ErrorsNameThePlace) {
                  "s.json: steering[0].rows: unknown rows 'all' (known: both, conditional)");
     expect_error(
         with({{"mode", "clamp"}, {"value", 1}, {"alpha", 1}}),
-        "s.json: steering[0]: mode clamp has no alpha: set value, the resulting projection on the vector");
+        "s.json: steering[0]: mode clamp has no alpha: value says where the projection on the vector goes");
     expect_error(with({{"gate", "decoder.0.resid_post<0.3"}}), "s.json: steering[0].gate_file: missing");
     expect_error(with({{"gate_file", "g"}}),
                  "s.json: steering[0].gate_file: makes sense with a gate, and there is none");
