@@ -96,22 +96,14 @@ def extract_step(concept: str, settings: dict[str, Any], bundle: Path, out: Path
     return command_step(f"extract-{concept}", f"extracting the {concept} direction", inputs, out, command)
 
 
-def plus_step(concept: str, plus: dict[str, float], vectors: dict[str, Path], alone: Path) -> Step:
-    """A direction with shares of others, which keep what they stand for where it is."""
-    out, program = vectors[concept], str(PROGRAM)
-
-    def make() -> None:
-        parts = [str(alone)]
-        for other, share in plus.items():
-            part = out.with_name(f"{other}-share.safetensors")
-            scale = ["--by", text_of(share), "--out", str(part), "--force", "--log-level", "warn"]
-            call([program, "vector", "scale", str(vectors[other]), *scale])
-            parts.append(str(part))
-        call([program, "vector", "add", *parts, "--out", str(out), "--force", "--log-level", "warn"])
-
-    shares = " and ".join(f"{share:g} times {other}" for other, share in plus.items())
-    inputs = [PROGRAM, alone, *(vectors[other] for other in plus)]
-    return Step(f"plus-{concept}", f"adding {shares} to {concept}", inputs, [out], [shares], make)
+def orthogonal_step(concept: str, others: list[str], vectors: dict[str, Path], alone: Path) -> Step:
+    """A direction without what it shares with others."""
+    out = vectors[concept]
+    command = [str(PROGRAM), "vector", "orthogonalize", str(alone), *(str(vectors[name]) for name in others)]
+    command += ["--concept", concept, "--out", str(out), "--force", "--log-level", "warn"]
+    title = f"making {concept} orthogonal to {' and '.join(others)}"
+    inputs = [PROGRAM, alone, *(vectors[name] for name in others)]
+    return command_step(f"orthogonal-{concept}", title, inputs, out, command)
 
 
 def sweep_step(
@@ -173,15 +165,17 @@ def run_demo(maker: Maker, out: Path) -> None:
     vectors = {concept: out / f"{concept}.safetensors" for concept in steering}
     medleys = {concept: out / f"{concept}.wav" for concept in steering}
     maker.run(export_step(bundle))
-    # Directions by themselves; those with shares of others need the others first.
+    # Directions as extracted; one that is made orthogonal to others needs the others first.
     alone = vectors | {
-        concept: out / f"{concept}-alone.safetensors" for concept in steering if steering[concept].get("plus")
+        concept: out / f"{concept}-alone.safetensors"
+        for concept, settings in steering.items()
+        if settings.get("orthogonal_to")
     }
     for concept, settings in steering.items():
         maker.run(extract_step(concept, settings, bundle, alone[concept]))
     for concept, settings in steering.items():
-        if settings.get("plus"):
-            maker.run(plus_step(concept, settings["plus"], vectors, alone[concept]))
+        if others := settings.get("orthogonal_to"):
+            maker.run(orthogonal_step(concept, others, vectors, alone[concept]))
     maker.run(sweep_step(steering, bundle, vectors, sweep))
     maker.run(table_step(sweep, table, medleys))
     maker.run(report_step(sweep, report))

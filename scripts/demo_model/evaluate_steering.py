@@ -153,7 +153,7 @@ def main() -> None:
     bench = Bench(arguments.model, arguments.bundle, arguments.work_dir)
     results = {}
     for concept, chosen in steering.items():
-        vectors = direction(arguments.bundle, concept, chosen.get("plus", {}), arguments.work_dir)
+        vectors = direction(arguments.bundle, concept, chosen.get("orthogonal_to", []), arguments.work_dir)
         results[concept] = evaluate(bench, concept, chosen, vectors)
         chosen["evaluated"] = summary(results[concept])
         print(markdown(concept, results[concept]), flush=True)

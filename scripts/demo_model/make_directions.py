@@ -54,7 +54,7 @@ def make(model: Path, bundle: Path, work: Path, out: Path) -> None:
     concepts = json.loads((model / "steering.json").read_text(encoding="utf-8"))["concepts"]
     for concept, settings in concepts.items():
         vectors = out / f"{concept}.safetensors"
-        shutil.copy(direction(bundle, concept, settings.get("plus", {}), work), vectors)
+        shutil.copy(direction(bundle, concept, settings.get("orthogonal_to", []), work), vectors)
         text = json.dumps(steering_file(concept, settings, vectors), indent=2) + "\n"
         (out / f"{concept}.json").write_text(text, encoding="utf-8")
 

@@ -90,16 +90,15 @@ def extract(bundle: Path, concept: str, folder: Path) -> Path:
     return out
 
 
-def direction(bundle: Path, concept: str, plus: dict[str, float], folder: Path) -> Path:
-    """The concept's vectors, and shares of other concepts' that keep these where they are."""
+def direction(bundle: Path, concept: str, orthogonal_to: Sequence[str], folder: Path) -> Path:
+    """The concept's vectors, without what they share with other concepts'."""
     found = extract(bundle, concept, folder)
-    for other, share in plus.items():
-        scaled, total = folder / f"{other}-share.safetensors", folder / f"{concept}-plus.safetensors"
-        whole = extract(bundle, other, folder)
-        musicsteer("vector", "scale", whole, "--by", str(share), "--out", scaled, "--force")
-        musicsteer("vector", "add", found, scaled, "--out", total, "--force")
-        found = total
-    return found
+    if not orthogonal_to:
+        return found
+    others = [extract(bundle, other, folder) for other in orthogonal_to]
+    out = folder / f"{concept}-orthogonal.safetensors"
+    musicsteer("vector", "orthogonalize", found, *others, "--concept", concept, "--out", out, "--force")
+    return out
 
 
 def random_vectors(vectors: Path, seed: int, out: Path) -> Path:
