@@ -128,6 +128,8 @@ def main() -> int:
     made = [page]
     if code := cli.main([str(options.sweep), "--small", "--force", "--out", str(page)]):
         return code
+    # Commands on the page name files as they lie for who clones the repository.
+    page.write_text(page.read_text(encoding="utf-8").replace(f"{ROOT}/", ""), encoding="utf-8")
     try:
         made += write_excerpts(options.sweep)
         update_results(options.sweep)

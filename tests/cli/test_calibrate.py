@@ -79,15 +79,15 @@ def test_json_and_text_reports(musicsteer: Runner, bundle: Path, vectors: Path, 
 
 def test_pairs_that_are_left_out_grow_with_the_noise(musicsteer: Runner, bundle: Path, vectors: Path) -> None:
     # No number of clips makes chance small beside this tolerance.
-    target = ["--target", "centroid=+0.1%", "--tolerance", "0.1", "--max-pairs", "64", "--json"]
-    command = calibrate(bundle, vectors, *target)
-    report = json.loads(musicsteer(*command).out)
+    target = ["--target", "centroid=+0.1%", "--tolerance", "0.1", "--json"]
+    report = json.loads(musicsteer(*calibrate(bundle, vectors, *target, "--max-pairs", "64")).out)
     unsteered = [step["pairs"] for step in report["steps"] if step["stage"] == "unsteered"]
     assert unsteered == [48, 64]
     assert report["evidence"]["search"]["seeds"] == [0, 63]
     if report["reachable"]:
         assert report["evidence"]["check"] == {"pairs": 64, "seeds": [64, 127], "prompts": ["drums"]}
-    fixed = json.loads(musicsteer(*command, "--pairs", "8", "--check-pairs", "5").out)
+    few = ["--pairs", "8", "--check-pairs", "5"]
+    fixed = json.loads(musicsteer(*calibrate(bundle, vectors, *target, *few)).out)
     assert {step["pairs"] for step in fixed["steps"]} == {5, 8}
 
 

@@ -126,7 +126,7 @@ def test_bad_recordings_are_named_and_skipped(musicsteer: Runner, bundle: Path, 
         (folders / "low" / file).unlink()
     done = extract(musicsteer, bundle, *SIDES, out="w.safetensors")
     assert done.code == 1 and len(done.errors) == 1
-    assert "at least 2 recordings" in done.errors[0] and "2 skipped" in done.errors[0]
+    assert "at least 2 usable recordings" in done.errors[0] and "2 skipped" in done.errors[0]
     assert not (folders / "w.safetensors").exists()
 
 

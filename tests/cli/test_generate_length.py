@@ -360,7 +360,7 @@ def test_calibrate_takes_any_length(musicsteer: Runner, short: Path, vectors: Pa
 
 def test_study_takes_any_length(musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path) -> None:
     call = ["study", "--model", short, "--prompt", "fast piano", "--duration", "0.15", *ONE, "--out", "s"]
-    vector = ["--vector", vectors, "--measure", "centroid", "--seeds", "0:8", "--controls", "4", "--no-audio"]
+    vector = ["--steer", vectors, "--measure", "centroid", "--seeds", "0:8", "--controls", "4", "--no-audio"]
     done = musicsteer(*call, *vector, "-q")
     assert done.code == 0 and (tmp_path / "s" / "study.json").exists(), done.err
     for stage in ("layers", "confirm"):

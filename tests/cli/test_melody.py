@@ -84,7 +84,7 @@ def test_a_melody_needs_a_model_that_hears_one(
         "record": ("--prompt", "piano", "--hooks", "decoder.0.mlp_out"),
         "patch": ("--source", "fast piano", "--target", "slow piano"),
         "sweep": ("--prompt", "piano"),
-        "study": ("--prompt", "piano", "--vector", vectors, "--measure", "centroid"),
+        "study": ("--prompt", "piano", "--steer", vectors, "--measure", "centroid"),
         "calibrate": ("--prompt", "piano", "--steer", vectors, "--target", "centroid=+1%"),
     }[command]
     done = musicsteer(command, "--model", bundle, *own, "--melody", tune, "--out", "a.wav", *LENGTH, "-q")

@@ -213,7 +213,7 @@ def test_a_prompt_that_is_given_twice_is_no_other_prompt(
         ({"seeds": "0:3"}, 2, "at least 8 seeds"),
         ({"max_kl": "0"}, 2, "KL cap"),
         ({"controls": "3"}, 2, "4 to 1000 random vectors"),
-        ({"vector": "none.safetensors"}, 1, "none.safetensors"),
+        ({"steer": "none.safetensors"}, 1, "none.safetensors"),
     ],
 )
 def test_refuses(

@@ -457,7 +457,7 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a weight missing": (drop_weight, "1 missing weights"),
     "other sizes": (config(decoder__ffn_dim=100), "ffn_dim|mismatched|size"),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "neither tokenizer.json nor"),
-    "tokenizer no JSON": (lambda folder: (folder / "tokenizer.json").write_text("x"), "no tokenizer"),
+    "tokenizer no JSON": (lambda folder: (folder / "tokenizer.json").write_text("x"), "is not a tokenizer"),
     "BPE tokenizer": (bpe_tokenizer, "BPE"),
     "activation": (config(decoder__activation_function="laplace"), "'laplace'"),
     "chunks": (config(audio_encoder__chunk_length_s=1.0), "chunk_length_s"),
