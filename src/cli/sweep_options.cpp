@@ -16,9 +16,9 @@
 namespace musicsteer::cli {
 namespace {
 
-constexpr const char* kGridFlags[] = {"--prompt",   "--prompts",     "--limit",    "--negative-prompt",
-                                      "--seeds",    "--steer",       "--alphas",   "--duration",
-                                      "--guidance", "--top-k",       "--top-p",    "--temperature",
+constexpr const char* kGridFlags[] = {"--prompt",   "--prompts",     "--limit",  "--negative-prompt",
+                                      "--seeds",    "--steer",       "--alphas", "--duration",
+                                      "--guidance", "--top-k",       "--top-p",  "--temperature",
                                       "--format",   "--tempo-prior", "--melody"};
 
 std::string flag_of(const SteeringAxis& axis) {
