@@ -33,7 +33,7 @@ while (($#)); do
 done
 
 if [[ ! -f $root/.venv/.musicsteer-installed ]]; then
-    say "the first call takes about seven minutes on two cores, most of it downloading and compiling. It installs"
+    say "the first call takes about five minutes on two cores, most of it downloading and compiling. It installs"
     say "  - Debian packages that are missing (compiler, CMake and a few small libraries), as root"
     say "  - Python packages in .venv: 1.4 GB, most of it PyTorch"
     say "  - musicsteer, which it compiles in build"
