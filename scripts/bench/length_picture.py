@@ -27,7 +27,7 @@ ROWS, COLUMNS_A_SECOND, MARKS = 128, 12, 10
 
 def make_clip(bundle: Path, vector: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The clip and its record."""
-    rising = {"file": str(vector.resolve()), "alpha": 1.0, "layers": "3", "schedule": "linear,-0.5,0.5"}
+    rising = {"file": str(vector.resolve()), "alpha": 1.0, "layers": "2", "schedule": "linear,-0.3,0.3"}
     sections = [{"at_s": 25, "prompt": "a synth lead with drums"}, {"at_s": 50, "prompt": "organ music"}]
     (folder / "song.json").write_text(json.dumps({"steering": [rising], "sections": sections}))
     call = [ROOT / "build" / "musicsteer", "generate", "--model", bundle, "--prompt", "piano music"]

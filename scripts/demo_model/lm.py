@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from music import FRAMES
 from torch import Tensor, nn
 from transformers import (
     EncodecModel,
@@ -74,7 +75,7 @@ def build_model(
     settings.guidance_scale = GUIDANCE_SCALE
     settings.do_sample = True
     settings.top_k, settings.temperature = TOP_K, TEMPERATURE
-    settings.max_length = 200 + len(codec.quantizer.layers)
+    settings.max_length = FRAMES + len(codec.quantizer.layers)
     with torch.no_grad():
         for table in model.decoder.model.decoder.embed_tokens:
             table.weight.normal_(0, EMBEDDING_STD)

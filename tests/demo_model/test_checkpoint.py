@@ -38,6 +38,8 @@ def test_conventions(model):
     assert model.generation_config.guidance_scale == 3.0
     assert decoder.num_codebooks == len(model.audio_encoder.quantizer.layers)
     assert codec.sampling_rate == 16_000 and codec.frame_rate == 25
+    clip_s = 16  # of those it was trained on; a bundle's window_s
+    assert model.generation_config.max_length == clip_s * codec.frame_rate + decoder.num_codebooks
 
 
 def test_weights_are_finite_and_trained(model):
