@@ -129,7 +129,8 @@ CalibrationOptions search_options(const CalibrateFlags& options) {
     return search;
 }
 
-CalibrationSetup make_setup(const CalibrateFlags& options) {
+/// @param own_measures  of --measure-command
+CalibrationSetup make_setup(const CalibrateFlags& options, const std::vector<std::string>& own_measures) {
     options.sampling.validate();
     if (options.memory > 0 && options.sampling.batch_size > 0)
         throw UsageError("--memory has no effect beside --batch-size: it chooses one");
@@ -139,11 +140,8 @@ CalibrationSetup make_setup(const CalibrateFlags& options) {
     CalibrationSetup setup;
     std::set<std::string> measures;
     setup.measure_command = options.measure_command;
-    const std::vector<std::string> own = options.measure_command.empty()
-                                             ? std::vector<std::string>()
-                                             : MeasureCommand(options.measure_command).names();
     for (const std::string& text : options.targets) {
-        setup.targets.push_back(MeasureTarget::parse(text, own));
+        setup.targets.push_back(MeasureTarget::parse(text, own_measures));
         if (!measures.insert(setup.targets.back().measure).second)
             throw UsageError("two targets for " + short_measure_name(setup.targets.back().measure) +
                              ": each measure can have only one target");
@@ -201,7 +199,7 @@ nlohmann::json progress_identity(const CalibrationSetup& setup, const std::vecto
 }
 
 Calibration search(const CalibrateFlags& options, const Model& model, CalibrationSetup& setup,
-                   const std::vector<AppliedVector>& vectors, const Melody& melody,
+                   const std::vector<AppliedVector>& vectors, const Melody& melody, MeasureCommand* command,
                    const std::stop_token& stop) {
     const Manifest& manifest = model.manifest();
     ClipRunOptions clips;
@@ -214,7 +212,7 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     clips.scored = ScoredClips::kSteered;
     clips.on_warning = log_warn;
     clips.stop = stop;
-    ClipObserver observer(model, setup, vectors, std::move(clips), text_length(model, setup));
+    ClipObserver observer(model, setup, vectors, std::move(clips), text_length(model, setup), command);
     setup.clips.batch_size = observer.batch_size();
     std::optional<ClipLog> log;
     if (!options.out.empty()) {
@@ -243,7 +241,8 @@ void require_utf8_paths(const CalibrateFlags& options, const std::vector<Applied
 
 void run(const CalibrateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
-    CalibrationSetup setup = make_setup(options);
+    const std::unique_ptr<MeasureCommand> command = start_measure_command(options.measure_command);
+    CalibrationSetup setup = make_setup(options, command ? command->names() : std::vector<std::string>());
     std::vector<AppliedVector> vectors = load_vectors(steer_settings(options));
     require_utf8_paths(options, vectors);
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
@@ -265,7 +264,7 @@ void run(const CalibrateFlags& options, const Context& context) {
     setup.clips.melody_sha256 = melody.sha256;
     const Calibration found = [&] {
         try {
-            return search(options, model, setup, vectors, melody, context.stop);
+            return search(options, model, setup, vectors, melody, command.get(), context.stop);
         } catch (const Interrupted&) {
             throw Interrupted(options.out.empty() ? "interrupted; with --out it could have been resumed"
                                                   : "interrupted; the same command resumes it");

@@ -11,14 +11,13 @@ namespace musicsteer::cli {
 
 ClipObserver::ClipObserver(const Model& model, const CalibrationSetup& setup,
                            const std::vector<AppliedVector>& vectors, ClipRunOptions options,
-                           std::int64_t text_length)
+                           std::int64_t text_length, MeasureCommand* command)
     : setup_(setup),
       vectors_(vectors),
       manifest_(model.manifest()),
       runner_(model, with_progress(std::move(options)), kMaxDefaultBatch, text_length),
-      expected_(setup.options.expected_clips(vectors.size())) {
-    if (!setup.measure_command.empty()) command_.emplace(setup.measure_command);
-}
+      command_(command),
+      expected_(setup.options.expected_clips(vectors.size())) {}
 
 std::optional<double> ClipObserver::seconds_left() const {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;

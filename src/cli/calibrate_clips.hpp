@@ -20,7 +20,7 @@ class ClipObserver {
     /// @param text_length  that all texts are padded to: every batch has one shape, so that a clip is the
     /// same whenever it is asked for
     ClipObserver(const Model& model, const CalibrationSetup& setup, const std::vector<AppliedVector>& vectors,
-                 ClipRunOptions options, std::int64_t text_length);
+                 ClipRunOptions options, std::int64_t text_length, MeasureCommand* command);
 
     std::int64_t batch_size() const { return runner_.shape().batch_size; }
     /// Stores measurements there, and reuses those that exist.
@@ -48,7 +48,7 @@ class ClipObserver {
     const std::vector<AppliedVector>& vectors_;
     const Manifest& manifest_;
     ClipRunner runner_;
-    std::optional<MeasureCommand> command_;  ///< none: built-in measures alone
+    MeasureCommand* command_;  ///< null: built-in measures alone
     ClipLog* log_ = nullptr;
     std::int64_t expected_;
     double done_ = 0.0;

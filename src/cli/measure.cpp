@@ -9,7 +9,6 @@
 #include <optional>
 
 #include "cli.hpp"
-#include "experiments/measure_command.hpp"
 #include "io/csv.hpp"
 #include "model_options.hpp"
 #include "musicsteer/audio_file.hpp"
@@ -154,9 +153,7 @@ void run(const MeasureFlags& options, const Context& context) {
     at::set_num_threads(1);  // the work is too small for more
     MeasureOptions measuring;
     if (!options.tempo_prior.empty()) measuring.tempo_prior = TempoPrior::parse(options.tempo_prior);
-    std::optional<MeasureCommand> command;
-    if (!options.measure_command.empty()) command.emplace(options.measure_command);
-    MeasureCommand* const own = command ? &*command : nullptr;
+    const std::unique_ptr<MeasureCommand> command = start_measure_command(options.measure_command);
     std::vector<ordered_json> records;
     std::optional<InputError> failure;
     Progress progress("measuring");
@@ -164,7 +161,7 @@ void run(const MeasureFlags& options, const Context& context) {
         progress.update(static_cast<std::int64_t>(i), std::ssize(options.files));
         if (context.stop.stop_requested()) throw Interrupted("interrupted: nothing was printed");
         try {
-            records.push_back(measure_file(options.files[i], measuring, own));
+            records.push_back(measure_file(options.files[i], measuring, command.get()));
         } catch (const InputError& error) {
             // main reports the last failure; the others are reported here.
             if (failure) std::cerr << "error: " << failure->what() << '\n';

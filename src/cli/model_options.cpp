@@ -137,6 +137,10 @@ void add_measure_command(CLI::App& command, std::string& text) {
         ->type_name("COMMAND");
 }
 
+std::unique_ptr<MeasureCommand> start_measure_command(const std::string& text) {
+    return text.empty() ? nullptr : std::make_unique<MeasureCommand>(text);
+}
+
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
     command.add_option("--duration", flags.duration_s, "Length of each clip in seconds")
         ->capture_default_str();

@@ -2,10 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 
+#include "experiments/measure_command.hpp"
 #include "generation/sampler.hpp"
 #include "model/model.hpp"
 
@@ -52,6 +54,8 @@ void add_tempo_prior(CLI::App& command, std::string& prior);
 
 /// --measure-command, for MeasureCommand.
 void add_measure_command(CLI::App& command, std::string& text);
+/// Starts it once for the whole run; null for "". @throws MeasureCommandError
+std::unique_ptr<MeasureCommand> start_measure_command(const std::string& text);
 
 /// --guidance, --top-k, --top-p, --temperature, --duration, --batch-size. Defaults come from the bundle.
 struct SamplingFlags {

@@ -10,7 +10,6 @@
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
 #include "cli.hpp"
-#include "experiments/measure_command.hpp"
 #include "experiments/measure_target.hpp"
 #include "experiments/study/study_json.hpp"
 #include "io/utf8_path.hpp"
@@ -86,11 +85,12 @@ std::string vector_of(const StudyFlags& flags) {
     return settings.front().file;
 }
 
-StudyRequest request_of(const StudyFlags& flags) {
+/// @param own_measures  of --measure-command
+StudyRequest request_of(const StudyFlags& flags, const std::vector<std::string>& own_measures) {
     flags.sampling.validate();
     StudyRequest request = flags.request;
     request.clips.measure_command = flags.measure_command;
-    if (!flags.measure_command.empty()) request.own_measures = MeasureCommand(flags.measure_command).names();
+    request.own_measures = own_measures;
     request.measure = parse_measure_name(request.measure, request.own_measures);
     request.vector = vector_of(flags);
     require_utf8_path(request.vector);
@@ -129,7 +129,8 @@ void say_size(const StudyRequest& request, std::int64_t max_clips) {
 
 void run(const StudyFlags& flags, const Context& context) {
     apply_log_level(flags.model.log_level);
-    const StudyRequest request = request_of(flags);
+    const std::unique_ptr<MeasureCommand> command = start_measure_command(flags.measure_command);
+    const StudyRequest request = request_of(flags, command ? command->names() : std::vector<std::string>());
     const VectorFile vectors = VectorFile::load(request.vector);
     Bundle bundle = open_bundle(flags.model);
     vectors.check_fits(bundle.manifest(), request.vector);
@@ -146,6 +147,7 @@ void run(const StudyFlags& flags, const Context& context) {
     warn_of_unknown(model.tokenizer, request.clips.prompts);
 
     StudyOptions options;
+    options.measure_command = command.get();
     options.stop = context.stop;
     options.on_message = log_warn;
     options.on_note = log_info;

@@ -88,6 +88,22 @@ def test_study_and_calibrate_know_its_names(
     assert done.code in (0, 1) and '"measure": "rise_db"' in done.out, done.err
 
 
+def test_study_and_calibrate_start_it_once(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """It may load a model first, and a study is several sweeps."""
+    mine = ["--measure-command", command(tmp_path, "open('starts', 'a').write('x')\n" + EXAMPLE)]
+    base = ["--model", bundle, "--prompt", "x", "--prompt", "y", "--steer", vectors, *mine, *SHORT]
+    flags = ["--measure", "rise_db", "--seeds", "0:8", "--controls", "4", "--no-audio", "--out", "s"]
+    done = musicsteer("study", *base, *flags)
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "s" / "study.json").read_text())
+    assert result["measure"] == "rise_db" and (tmp_path / "starts").read_text() == "x"
+    few = ["--pairs", "4", "--check-pairs", "4", "--target", "rise_db=2"]
+    assert musicsteer("calibrate", *base, *few).code in (0, 1)
+    assert (tmp_path / "starts").read_text() == "xx"
+
+
 ANSWERS = {
     "dies": ("import sys; sys.exit(3)", "no answer for .*: it ended with exit code 3"),
     "not there": (None, "no answer for .*: it ended with exit code 127"),

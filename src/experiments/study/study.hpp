@@ -36,6 +36,7 @@ struct StudyOptions {
     std::function<void(const std::string& stage, const SweepProgress&)> on_progress;
     std::function<void(const std::string&)> on_message;  ///< errors
     std::function<void(const std::string&)> on_note;     ///< intermediate findings
+    MeasureCommand* measure_command = nullptr;           ///< of the request's clips, running; null: none
     std::stop_token stop;
 };
 

@@ -151,6 +151,7 @@ StudyStage run_stage(const Model& model, const StudyRequest& request, const std:
         if (++failures == 1 && options.on_message) options.on_message(message);  // the others are counted
     };
     sweep_options.stop = options.stop;
+    sweep_options.measure_command = options.measure_command;
     sweep_options.on_progress = [&](const SweepProgress& progress) {
         if (options.on_progress) options.on_progress(plan.name, progress);
     };

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "experiments/measure_command.hpp"
 #include "generation/clip_runner.hpp"
 #include "io/sha256.hpp"
 #include "musicsteer/errors.hpp"
@@ -84,7 +83,8 @@ class Runner {
           settings_(folder.plan().settings),
           sample_format_(parse_sample_format(settings_.sample_format)),
           melody_(hear_melody(folder.plan().melody_path, model.manifest())),
-          vectors_(model.manifest()) {
+          vectors_(model.manifest()),
+          own_(options.measure_command) {
         if (melody_.sha256 != settings_.melody_sha256) throw_other_file(folder.plan().melody_path);
         outcome_.planned = std::ssize(folder.clips());
         outcome_.found = std::ssize(folder.records());
@@ -93,7 +93,7 @@ class Runner {
     SweepOutcome run() {
         const std::vector<Group> groups = groups_of(folder_.clips(), folder_.records());
         const std::string& command = folder_.plan().measure_command;
-        if (!command.empty() && !groups.empty()) own_.emplace(command);
+        if (!command.empty() && !groups.empty() && !own_) own_ = &started_.emplace(command);
         std::vector<ClipRunner> runners;  // all at once: what does not fit into memory fails now
         for (const Group& group : groups)
             runners.emplace_back(model_, run_options(), group.clips.size(), group.text_length);
@@ -231,7 +231,8 @@ class Runner {
     SampleFormat sample_format_;
     Melody melody_;
     VectorFiles vectors_;
-    std::optional<MeasureCommand> own_;
+    std::optional<MeasureCommand> started_;
+    MeasureCommand* own_;  ///< null: built-in measures alone
     SweepOutcome outcome_;
     std::map<std::string, std::string> reasons_;  ///< clip ID -> why it failed
     std::int64_t tried_before_ = 0;               ///< before this group, in this run

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/measure_command.hpp"
 #include "experiments/sweep/sweep_folder.hpp"
 #include "model/model.hpp"
 
@@ -21,6 +22,8 @@ struct SweepProgress {
 };
 
 struct SweepOptions {
+    /// The plan's measure_command, already running; null: it is started if there is something to make.
+    MeasureCommand* measure_command = nullptr;
     std::function<void(const SweepProgress&)> on_progress;
     std::function<void(const std::string&)> on_message;  ///< a clip that failed, and why
     std::stop_token stop;
