@@ -38,7 +38,7 @@ AXES = {
     "unit": "units",
     "rows": "rows",
 }
-# Of the 100 a side in the prompt sets: they steer about as far in a quarter of the time (docs/results.md).
+# Of the 100 a side in the prompt sets: they steer nearly as far in a quarter of the time (docs/results.md).
 # A limit in the model's own file counts for more.
 PROMPTS_A_SIDE = 25
 
