@@ -25,8 +25,8 @@ TARGETS = {"target_modules": ["q_proj", "v_proj"], "r": 4, "lora_alpha": 8}
 REFUSED = {
     "alora_invocation_tokens", "arrow_config", "corda_config", "ensure_weight_tying", "fan_in_fan_out",
     "kasa_config", "layer_replication", "loftq_config", "lora_bias", "lora_ga_config", "megatron_config",
-    "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora", "use_dora", "use_qalora",
-    "velora_config",
+    "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora", "use_dora",
+    "use_qalora", "velora_config",
 }  # fmt: skip
 
 

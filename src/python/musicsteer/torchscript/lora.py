@@ -25,8 +25,8 @@ HARMLESS = {
     "lora_dropout", "eva_config", "runtime_config",  # training and running
     "megatron_core", "qalora_group_size",  # without megatron_config and use_qalora
 }  # fmt: skip
-# Settings with the values that can be merged. Other initialisations (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change
-# the base model's weights as well.
+# Settings with the values that can be merged. Other initialisations (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA)
+# change the base model's weights as well.
 PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
