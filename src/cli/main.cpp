@@ -31,12 +31,12 @@ enum ExitCode { kOk = 0, kRuntimeError = 1, kUsageError = 2, kInterrupted = 130 
 
 constexpr const char* kProgramFooter = R"(
 Commands of the Python package:
-  export                    Make a bundle of a MusicGen checkpoint
-  check                     Hold a checkpoint's bundle to transformers
-  check-device              Hold a bundle on a GPU to the CPU, and time it
+  export                    Convert a MusicGen checkpoint to a bundle
+  check                     Compare a bundle with transformers
+  check-device              Compare a bundle's results on a GPU with the CPU's
   check-precision           Measure what a bundle's precision costs
   report                    Make a page to listen to a sweep
-  import                    Make a vector file of another tool's vectors
+  import                    Convert another tool's vectors to a vector file
   cluster                   Run a sweep on SLURM or Ray
 
 Example, from prompt sets to steered music:

@@ -308,6 +308,8 @@ def test_contrast_sets_of_other_tools(musicsteer: Runner, bundle: Path, tmp_path
 
 COMMANDS = ["", "extract", "generate", "study", "sweep", "calibrate", "patch", "record", "measure"]
 COMMANDS += ["inspect", "tokenize", "vector", "vector add", "vector random", "vector scale"]
+COMMANDS += ["export", "check", "check-device", "check-precision", "report", "import"]
+COMMANDS += ["cluster", "cluster slurm", "cluster merge"]  # cluster ray needs Ray: tests/cluster
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -321,6 +323,14 @@ def test_help_fits_80_columns(cache: Path, command: str) -> None:
     )
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
     assert "REQUIRED" not in done.stdout and "Env:" not in done.stdout
+
+
+def test_wrong_usage_of_a_python_command_is_one_line(musicsteer: Runner) -> None:
+    done = musicsteer("report")
+    assert done.code == 2
+    assert done.err == "error: the following arguments are required: RUNS (see musicsteer report --help)\n"
+    done = musicsteer("cluster", "foo")
+    assert done.code == 2 and done.err.startswith("error: unknown engine 'foo': expected slurm, ray or merge")
 
 
 def test_help_begins_with_what_is_needed_and_ends_with_how_it_runs(musicsteer: Runner) -> None:

@@ -191,12 +191,30 @@ def test_features_of_sparse_autoencoders(tmp_path: Path) -> None:
     found = imported(tmp_path, "linear.safetensors", "--feature", "7", "--layer", "0", "--force")
     assert (found[POINTS[0]] == decoder[7].numpy()).all()
     for arguments, words in (
-        (["sae"], "--feature N --layer L"),
+        (["sae"], "choose a direction with --feature N"),
         (["sae", "--feature", "100", "--layer", "0"], "has features 0 to 99, not 100"),
     ):
         assert words in importing(tmp_path, *arguments, "x.safetensors").err
     done = importing(tmp_path, "sae", "x.safetensors", "--feature", "1")
-    assert done.code == 2 and "--feature needs --layer" in done.err
+    assert (done.code, done.err) == (1, "error: sae: a feature of which layer? give --layer N\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "point"),
+    [
+        ({"hook_layer": 2}, "decoder.2.resid_post"),
+        ({"hook_point_layer": 1, "hook_point": "blocks.1.hook_resid_pre"}, "decoder.1.resid_pre"),
+        ({"hook_name": "blocks.2.hook_resid_post"}, "decoder.2.resid_post"),
+        ({"metadata": {"hook_name": "blocks.0.hook_resid_pre"}}, "decoder.0.resid_pre"),
+    ],
+)
+def test_the_config_of_an_autoencoder_names_the_layer(tmp_path: Path, config: dict, point: str) -> None:
+    (tmp_path / "sae").mkdir()
+    (tmp_path / "sae" / "cfg.json").write_text(json.dumps({"d_in": 48} | config))
+    save_file({"W_dec": torch.ones(100, 48)}, tmp_path / "sae" / "sae_weights.safetensors")
+    assert list(imported(tmp_path, "sae", "--feature", "9")) == [point]
+    typed = ["--layer", "1", "--site", "mlp_out", "--force"]
+    assert list(imported(tmp_path, "sae", "--feature", "9", *typed)) == ["decoder.1.mlp_out"]
 
 
 def test_metadata_says_where_it_is_from(bundle: Path, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def run(toy: Toy, script: str, *arguments: str | Path) -> tuple[int, str, str]:
 
 
 PLANS = {
-    "no batch size": ({"batch_size": None}, "says no batch_size, so machines"),
-    "neither": ({"batch_size": None, "threads": None}, "says no batch_size and no threads"),
+    "no batch size": ({"batch_size": None}, "must set batch_size: their defaults differ"),
+    "neither": ({"batch_size": None, "threads": None}, "must set batch_size and threads: their defaults"),
     "threads": ({"threads": "all"}, 'threads: expected a number from 1, found "all"'),
     "unknown key": ({"seed": 1}, "unknown key 'seed'"),
     "no model": ({"model": "/nowhere"}, "/nowhere"),

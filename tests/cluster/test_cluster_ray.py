@@ -94,3 +94,9 @@ def test_a_shard_that_fails_is_named_and_can_be_repeated(toy: Toy, ray_folder: P
     assert process.returncode == 0, (text, errors)
     assert merged_contents(out) == expected
     assert {number: merged_contents(out / "shards" / number) for number in kept} == kept
+
+
+def test_help_fits_80_columns(ray_folder: Path) -> None:
+    command = [sys.executable, "-m", "musicsteer.cluster.ray_sweep", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []

@@ -15,6 +15,7 @@ from sides import Sides
 from torch import Tensor
 
 import musicsteer
+from musicsteer.vectors import PROGRAM_ONLY
 
 PROGRAM = Path(os.environ.get("MUSICSTEER", REPOSITORY / "build" / "musicsteer"))
 PROMPT = "a calm piano melody with soft strings"
@@ -116,6 +117,14 @@ def test_two_vectors_add_up_and_nothing_is_left(tiny: Sides, tempo: Path) -> Non
 
 REFUSED = {
     "mode": ({"mode": "clamp"}, "mode is a setting of 'musicsteer generate' only"),
+    "a word of nobody": ({"nonsense": 1}, "unknown setting nonsense: expected alpha, layers, strategy"),
+    "layers as text": (
+        {"layers": "0-2"},
+        r"layers '0-2': expected a list of whole numbers, such as \[0",
+    ),
+    "a layer alone": ({"layers": 1}, "layers 1: expected a list of whole numbers"),
+    "alpha as text": ({"alpha": "1"}, "alpha '1': expected a number"),
+    "no alpha": ({"alpha": None}, "alpha None: expected a number"),
     "rows": ({"rows": "null"}, "rows 'null': expected both or conditional"),
     "strategy": ({"strategy": "best"}, "strategy 'best': expected per-layer"),
     "layer": ({"layers": [9]}, "layer 9: the model has layers 0 to 2"),
@@ -129,8 +138,14 @@ def test_refused_by_name(tiny: Sides, tempo: Path, name: str) -> None:
     settings, message = REFUSED[name]
     vectors = musicsteer.load_vectors(tempo)
     with pytest.raises(ValueError, match=message):
-        with musicsteer.steered(tiny.reference.model, vectors, alpha=1.0, **settings):
+        with musicsteer.steered(tiny.reference.model, vectors, **({"alpha": 1.0} | settings)):
             pass
+
+
+def test_every_setting_of_the_program_is_known() -> None:
+    rows = (REPOSITORY / "docs" / "settings.md").read_text("utf-8").splitlines()
+    names = {row.split("`")[1].replace("-", "_") for row in rows if row.startswith("| `")}
+    assert names == PROGRAM_ONLY | {"alpha", "strategy", "layers", "source_layer", "rows"}
 
 
 def test_vectors_of_another_model_or_site(

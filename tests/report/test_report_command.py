@@ -216,3 +216,14 @@ def test_the_programs_parser_accepts_the_command_line(tmp_path, prompt):
     done = subprocess.run([PROGRAM, *words[1:]], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1, done.stderr  # not 2, wrong usage: only the bundle is missing
     assert "no-bundle" in done.stderr
+
+
+@pytest.mark.parametrize("is_out", [False, True])
+def test_a_name_that_is_not_utf_8(tmp_path, sweep, is_out):
+    folder = os.fsencode(tmp_path) + b"/sw\xff"
+    os.mkdir(folder) if is_out else os.rename(sweep, folder)
+    paths = [os.fsencode(sweep), folder + b"/page"] if is_out else [folder, os.fsencode(tmp_path / "page")]
+    command = [sys.executable, "-m", "musicsteer.report", paths[0], "--out", paths[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "sw\\udcff" in done.stderr and "its name is not UTF-8: rename it" in done.stderr

@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import T5Tokenizer
 
+from musicsteer.command_parser import command_parser
 from musicsteer.export_model import add_extras, export, extras_of
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
@@ -261,16 +262,24 @@ def check(options: argparse.Namespace, bundle: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer check", description="Check an exported checkpoint against transformers."
-    )
-    parser.add_argument("checkpoint", help="a folder, or a hub id such as facebook/musicgen-small")
-    parser.add_argument("--bundle", type=Path, help="a bundle of it (default: export to a temporary folder)")
+    parser = command_parser("check", "Compare a checkpoint's bundle with transformers.")
     parser.add_argument(
-        "--binary", type=Path, default=Path(program_path()), help="the program (default: this installation's)"
+        "checkpoint", metavar="CHECKPOINT", help="a folder, or a hub id such as facebook/musicgen-small"
+    )
+    parser.add_argument(
+        "--bundle", metavar="DIR", type=Path, help="a bundle of it (default: export to a temporary folder)"
+    )
+    parser.add_argument(
+        "--binary",
+        metavar="FILE",
+        type=Path,
+        default=Path(program_path()),
+        help="the program (default: this installation's)",
     )
     add_extras(parser)
-    parser.add_argument("--frames", type=int, default=24, help="frames to compare (default: 24)")
+    parser.add_argument(
+        "--frames", metavar="NUM", type=int, default=24, help="frames to compare (default: 24)"
+    )
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     if options.frames < 1:

@@ -34,6 +34,7 @@ from musicsteer.check_checkpoint import (
     steering,
     summarise,
 )
+from musicsteer.command_parser import command_parser
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.checkpoint import one_line
@@ -245,16 +246,23 @@ def parse_device(name: str) -> torch.device:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer check-device",
-        description="Check that a bundle computes the same on a GPU as on the CPU, and time it.",
+    parser = command_parser(
+        "check-device", "Compare a bundle's results on a GPU with the CPU's, and time both."
     )
-    parser.add_argument("bundle", type=Path, help="a bundle that musicsteer export wrote")
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="a bundle that musicsteer export wrote")
     parser.add_argument(
-        "--binary", type=Path, default=Path(program_path()), help="the program (default: this installation's)"
+        "--device", metavar="NAME", default="cuda", help="cuda, cuda:N or cpu (default: cuda)"
     )
-    parser.add_argument("--frames", type=int, default=50, help="frames to compare (default: 50)")
+    parser.add_argument(
+        "--binary",
+        metavar="FILE",
+        type=Path,
+        default=Path(program_path()),
+        help="the program (default: this installation's)",
+    )
+    parser.add_argument(
+        "--frames", metavar="NUM", type=int, default=50, help="frames to compare (default: 50)"
+    )
     parser.add_argument("--no-timing", action="store_true", help="only compare")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")

@@ -10,7 +10,6 @@ likeliest code agrees, and whether any row depends on its place in the batch or 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from musicsteer.command_parser import command_parser
 from musicsteer.torchscript.parity import Case, Modules, Steer, delay, guided, loop_over_layers, make_case
 
 BOUND = 0.01  # nats a code
@@ -167,13 +167,11 @@ def check(reference: Modules, lowered: Modules, frames: int, clips: int) -> tupl
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer check-precision", description="Measure what a lowered bundle's precision costs."
-    )
-    parser.add_argument("reference", type=Path, help="the float32 bundle")
-    parser.add_argument("lowered", type=Path, help="the bundle of bf16 or int8 weights")
-    parser.add_argument("--frames", type=int, default=100, help="of each clip (default: 100)")
-    parser.add_argument("--clips", type=int, default=8, help="in the batch (default: 8)")
+    parser = command_parser("check-precision", "Measure what a lowered bundle's precision costs.")
+    parser.add_argument("reference", metavar="REFERENCE", type=Path, help="the float32 bundle")
+    parser.add_argument("lowered", metavar="LOWERED", type=Path, help="the bundle of bf16 or int8 weights")
+    parser.add_argument("--frames", metavar="NUM", type=int, default=100, help="of each clip (default: 100)")
+    parser.add_argument("--clips", metavar="NUM", type=int, default=8, help="in the batch (default: 8)")
     options = parser.parse_args(arguments)
     for folder in (options.reference, options.lowered):
         if not (folder / "manifest.json").is_file():

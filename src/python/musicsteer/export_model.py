@@ -20,6 +20,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from musicsteer.command_parser import command_parser
 from musicsteer.download import announce_download
 from musicsteer.torchscript.bundle import (
     BundleError,
@@ -310,7 +311,7 @@ def export(
 def add_extras(parser: argparse.ArgumentParser) -> None:
     """The arguments that say what a checkpoint is put together with; `extras_of` reads them."""
     parser.add_argument(
-        "--lora", type=Path, metavar="FOLDER", help="a LoRA adapter saved by peft, merged into the weights"
+        "--lora", type=Path, metavar="DIR", help="a LoRA adapter saved by peft, merged into the weights"
     )
     parser.add_argument(
         "--text-encoder",
@@ -333,18 +334,19 @@ def extras_of(options: argparse.Namespace) -> Extras:
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer export",
-        description="Convert a MusicGen checkpoint (mono, stereo or melody, in Hugging Face's or "
-        "audiocraft's format) to a model bundle.",
-        epilog="example: musicsteer export facebook/musicgen-small out/musicgen-small",
+    parser = command_parser(
+        "export",
+        "Convert a MusicGen checkpoint (mono, stereo or melody, in Hugging Face's or audiocraft's format) to "
+        "a model bundle.",
+        "example: musicsteer export facebook/musicgen-small out/musicgen-small",
     )
     parser.add_argument(
         "checkpoint",
+        metavar="CHECKPOINT",
         help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
         "id such as facebook/musicgen-melody, which is downloaded, or demo, the included model",
     )
-    parser.add_argument("out", type=Path, help="the bundle's folder, which is created")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the bundle's folder, which is created")
     add_extras(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="f32", help=PRECISION_HELP)
     parser.add_argument(
@@ -353,7 +355,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default="f32",
         help="of the codec's decoder; bf16 is faster on processors that compute in it (default: f32)",
     )
-    parser.add_argument("--name", help="the model's name in the manifest (default: the checkpoint's)")
+    parser.add_argument(
+        "--name", metavar="NAME", help="the model's name in the manifest (default: the checkpoint's)"
+    )
     parser.add_argument("--force", action="store_true", help="replace OUT if it is a bundle")
     parser.add_argument("--no-verify", action="store_true", help="skip the comparison with transformers")
     return parser.parse_args(arguments)

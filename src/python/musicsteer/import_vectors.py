@@ -1,4 +1,4 @@
-"""Make a vector file for musicsteer from steering vectors of another tool.
+"""Convert another tool's steering vectors to a vector file.
 
     musicsteer import theirs.pt mood.safetensors
     musicsteer import sae/ feature.safetensors --feature 123 --layer 8
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from musicsteer.command_parser import command_parser
 from musicsteer.vector_import.placing import SITES, Choice, place
 from musicsteer.vector_import.readers import limited_memory, read, source_file
 from musicsteer.vector_import.tensors import ImportFailure
@@ -31,11 +32,16 @@ from musicsteer.vector_import.vector_file import (
 )
 
 EXAMPLES = """examples:
-  a dict {layer: tensor} of torch.save:   musicsteer import theirs.pt mood.safetensors --concept mood
-  one vector:                             musicsteer import v.pt mood.safetensors --layer 12
-  for a model of ours, without warnings:  musicsteer import theirs.pt mood.safetensors --model out/bundle
-  control vectors of llama.cpp or repeng: musicsteer import theirs.gguf mood.safetensors
-  a feature of a sparse autoencoder:      musicsteer import sae/ f.safetensors --feature 123 --layer 8
+  # a dict {layer: tensor} of torch.save
+  musicsteer import theirs.pt mood.safetensors --concept mood
+  # one vector
+  musicsteer import v.pt mood.safetensors --layer 12
+  # sizes checked, and used with that bundle without a warning
+  musicsteer import theirs.pt mood.safetensors --model out/bundle
+  # control vectors of llama.cpp or repeng
+  musicsteer import theirs.gguf mood.safetensors
+  # a feature of a sparse autoencoder
+  musicsteer import sae/ f.safetensors --feature 123 --layer 8
 """
 
 
@@ -49,41 +55,47 @@ def whole_number(text: str) -> int:
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer import",
-        description="Make a vector file for musicsteer from steering vectors of another tool.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("import", "Convert another tool's steering vectors to a vector file.", EXAMPLES)
     parser.add_argument(
-        "file", type=Path, help=".pt, .safetensors, .npz, .npy, .gguf, or a folder of SAELens"
+        "file",
+        metavar="FILE",
+        type=Path,
+        help=".pt, .safetensors, .npz, .npy, .gguf, or a folder of SAELens or sparsify",
     )
-    parser.add_argument("out", type=Path, help="vector file to write (safetensors)")
+    parser.add_argument("out", metavar="OUT", type=Path, help="vector file to write (safetensors)")
     parser.add_argument(
-        "--layer", type=whole_number, help="layer of a file with one vector; layers count from 0"
+        "--layer",
+        metavar="NUM",
+        type=whole_number,
+        help="layer of a file with one vector, from 0; of a sparse autoencoder if its cfg.json names none",
     )
-    parser.add_argument("--feature", type=whole_number, help="feature of a sparse autoencoder")
+    parser.add_argument("--feature", metavar="NUM", type=whole_number, help="feature of a sparse autoencoder")
     parser.add_argument(
         "--site",
+        metavar="NAME",
         choices=SITES,
-        default="resid_post",
-        help="where in the layer the vector belongs (default: resid_post)",
+        help=f"where in the layer the vector belongs: {', '.join(SITES)} "
+        "(default: as a sparse autoencoder's cfg.json says, else resid_post)",
     )
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--model", type=Path, help="bundle of the model they are for; sizes are checked")
     model.add_argument(
-        "--num-layers", type=whole_number, help="layers of the model (default: up to the highest in the file)"
+        "--model", metavar="DIR", type=Path, help="bundle of the model they are for; sizes are checked"
     )
-    parser.add_argument("--concept", help="name of the concept (default: imported)")
+    model.add_argument(
+        "--num-layers",
+        metavar="NUM",
+        type=whole_number,
+        help="layers of the model (default: up to the highest in the file)",
+    )
+    parser.add_argument("--concept", metavar="NAME", help="name of the concept (default: imported)")
     parser.add_argument(
-        "--positive", help="label of the side that a positive alpha moves towards (default: positive)"
+        "--positive",
+        metavar="NAME",
+        help="label of the side that a positive alpha moves towards (default: positive)",
     )
-    parser.add_argument("--negative", help="label of the other side (default: negative)")
+    parser.add_argument("--negative", metavar="NAME", help="label of the other side (default: negative)")
     parser.add_argument("--force", action="store_true", help="replace OUT")
-    options = parser.parse_args(arguments)
-    if options.feature is not None and options.layer is None:
-        parser.error("--feature needs --layer: which layer the sparse autoencoder was trained on")
-    return options
+    return parser.parse_args(arguments)
 
 
 def words_of(options: argparse.Namespace, metadata: dict[str, str]) -> dict[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 SITE = "resid_post"
+# Steering settings that only the program has (docs/settings.md).
+PROGRAM_ONLY = {
+    "site", "unit", "mode", "value", "schedule", "ramp_in_s", "probability", "frame_seed", "weights", "heads",
+    "gate", "orthogonalize",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,13 @@ def load_vectors(file: str | Path) -> Vectors:
     )
 
 
+def is_list_of_layers(layers: Any) -> bool:
+    """Whether all are whole numbers."""
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        return False
+    return all(isinstance(layer, Integral) and not isinstance(layer, bool) for layer in layers)
+
+
 def routes_of(
     vectors: Vectors, strategy: str, layers: Sequence[int] | None, source_layer: int | None
 ) -> dict[int, Tensor]:
@@ -83,6 +97,8 @@ def routes_of(
     Raises:
         ValueError: a setting that makes no sense, or a layer without a direction.
     """
+    if layers is not None and not is_list_of_layers(layers):
+        raise ValueError(f"layers {layers!r}: expected a list of whole numbers, such as [0, 1, 2]")
 
     def direction(layer: int) -> Tensor:
         if layer not in vectors.directions:
@@ -128,8 +144,12 @@ def steered(
     Raises:
         ValueError: a setting that makes no sense, or that only `musicsteer generate` has.
     """
-    if others:
-        raise ValueError(f"{next(iter(others))} is a setting of 'musicsteer generate' only")
+    for name in others:
+        if name in PROGRAM_ONLY:
+            raise ValueError(f"{name} is a setting of 'musicsteer generate' only")
+        raise ValueError(f"unknown setting {name}: expected alpha, layers, strategy, source_layer or rows")
+    if isinstance(alpha, bool) or not isinstance(alpha, (Real, Tensor)) or not isfinite(alpha):
+        raise ValueError(f"alpha {alpha!r}: expected a number")
     if rows not in ("both", "conditional"):
         raise ValueError(f"rows {rows!r}: expected both or conditional")
     decoder = getattr(getattr(getattr(model, "decoder", None), "model", None), "decoder", None)

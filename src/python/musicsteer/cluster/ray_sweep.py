@@ -21,6 +21,7 @@ from musicsteer.cluster.shards import (
     open_sweep,
     positive,
 )
+from musicsteer.command_parser import command_parser
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
@@ -32,14 +33,16 @@ except ImportError:
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # about the least that Ray takes; only exit codes go through it
 PROGRESS_EVERY_S = 10.0
 
-EXAMPLES = """
-PLAN must state batch_size and threads; each task asks for that many CPUs. PLAN, OUT, the model, the vectors
-and this installation must be on paths that all machines share. A shard whose worker or machine dies is
-started again and resumes where it stopped. The same command resumes an incomplete sweep.
+EXAMPLES = """\
+PLAN must set batch_size and threads; each task asks for that many CPUs. PLAN,
+OUT, the model, the vectors and this installation must be on paths that all
+machines share. A shard whose worker or machine dies is started again and
+resumes where it stopped. The same command resumes an incomplete sweep.
 
 examples:
   musicsteer cluster ray plan.json runs/tempo --shards 16 --address auto
-  musicsteer cluster ray plan.json runs/tempo --shards 4      # on this machine alone
+  # on this machine alone
+  musicsteer cluster ray plan.json runs/tempo --shards 4
 """
 
 
@@ -69,22 +72,24 @@ def run_shard(command: list[str], folder: str, log: str) -> int:
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer cluster ray",
-        usage="%(prog)s PLAN OUT --shards N [--address ADDRESS | --cpus M] [--retries R]",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "cluster ray",
+        "Run a sweep on Ray, one task for each shard, and merge the shards into OUT.",
+        EXAMPLES,
+        usage="%(prog)s PLAN OUT --shards NUM\n"
+        "                              [--address NAME | --cpus NUM] [--retries NUM]",
         allow_abbrev=False,
     )
     add_arguments(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--address", help="a running Ray: auto, or HOST:PORT [RAY_ADDRESS, else a new one on this machine]"
+        "--address",
+        metavar="NAME",
+        help="a running Ray: auto, or HOST:PORT [RAY_ADDRESS, else a new one on this machine]",
     )
-    where.add_argument("--cpus", metavar="M", type=positive, help="CPUs of a new Ray [all of this machine]")
+    where.add_argument("--cpus", metavar="NUM", type=positive, help="CPUs of a new Ray [all of this machine]")
     parser.add_argument(
-        "--retries", metavar="R", type=positive, default=3, help="restarts of a killed shard [%(default)s]"
+        "--retries", metavar="NUM", type=positive, default=3, help="restarts of a killed shard [%(default)s]"
     )
     return parser.parse_args(arguments)
 

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", metavar="PLAN", help="plan file of the sweep, with batch_size and threads")
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the sweep, on a shared path")
     parser.add_argument(
-        "--shards", metavar="N", type=positive, required=True, help="parts to split the sweep into"
+        "--shards", metavar="NUM", type=positive, required=True, help="parts to split the sweep into"
     )
 
 
@@ -119,9 +119,8 @@ def read_threads(plan: str) -> int:
     absent = [key for key in ("batch_size", "threads") if key not in settings]
     if absent:
         raise ClusterError(
-            f"{plan}: says no {' and no '.join(absent)}, so machines of different size would make clips that "
-            'do not belong together: add for example "batch_size": 16, "threads": 4 (threads are also the '
-            "CPUs that each shard asks for)"
+            f"{plan} must set {' and '.join(absent)}: their defaults differ between machines. Add for "
+            'example "batch_size": 16, "threads": 4 (threads are also the CPUs that each shard asks for)'
         )
     threads = settings["threads"]
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:

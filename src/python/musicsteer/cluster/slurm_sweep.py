@@ -10,35 +10,38 @@ import sys
 from pathlib import Path
 
 from musicsteer.cluster.shards import ClusterError, ShardedSweep, add_arguments, open_sweep, positive
+from musicsteer.command_parser import command_parser
 
 HERE = Path(__file__).resolve().parent
 
-EXAMPLES = """
-PLAN must state batch_size and threads; each task asks for that many CPUs. Options after -- go to sbatch, for
-both jobs. PLAN, OUT, the model, the vectors and this installation must be on paths that all machines share. A
-shard that is killed, or reaches its time limit, is queued again and resumes where it stopped. The same
-command resumes an incomplete sweep.
+EXAMPLES = """\
+PLAN must set batch_size and threads; each task asks for that many CPUs. Options
+after -- go to sbatch, for both jobs. PLAN, OUT, the model, the vectors and this
+installation must be on paths that all machines share. A shard that is killed,
+or reaches its time limit, is queued again and resumes where it stopped. The
+same command resumes an incomplete sweep.
 
 examples:
   musicsteer cluster slurm plan.json runs/tempo --shards 16
-  musicsteer cluster slurm plan.json runs/tempo --shards 64 --wait -- --partition=cpu --time=2:00:00
+  musicsteer cluster slurm plan.json runs/tempo --shards 64 --wait \\
+      -- --partition=cpu --time=2:00:00
 """
 
 
 def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and those of sbatch."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    parser = argparse.ArgumentParser(
-        prog="musicsteer cluster slurm",
-        usage="%(prog)s PLAN OUT --shards N [--at-once M] [--wait] [-- SBATCH OPTIONS]",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "cluster slurm",
+        "Run a sweep as a SLURM job array, one task for each shard, then merge the shards into OUT.",
+        EXAMPLES,
+        usage="%(prog)s PLAN OUT --shards NUM [--at-once NUM] [--wait]\n"
+        "                                [-- SBATCH OPTIONS]",
         allow_abbrev=False,
     )
     add_arguments(parser)
     parser.add_argument(
-        "--at-once", metavar="M", type=positive, help="shards that run at the same time, at most"
+        "--at-once", metavar="NUM", type=positive, help="shards that run at the same time, at most"
     )
     parser.add_argument(
         "--wait",

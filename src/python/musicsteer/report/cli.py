@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from musicsteer.command_parser import command_parser
 from musicsteer.report.audio import CODECS
 from musicsteer.report.build import Weight, build_folder, build_single_file, build_small_file
 from musicsteer.report.errors import ReportError
@@ -17,8 +17,7 @@ from musicsteer.report.terminal import format_tables
 
 LARGE_PAGE_BYTES = 100_000_000
 
-EXAMPLES = """
-examples:
+EXAMPLES = """examples:
   musicsteer report runs/tempo --out report/
   musicsteer report runs/tempo runs/brightness --out report/ --force
   musicsteer report runs/tempo --single-file --out tempo.html
@@ -43,13 +42,12 @@ class Options:
 
 def parse_arguments(arguments: list[str] | None) -> Options:
     """The command line as options."""
-    parser = argparse.ArgumentParser(
-        prog="musicsteer report",
-        description="Make a page to listen to sweeps and to see what steering did: players that switch the "
+    parser = command_parser(
+        "report",
+        "Make a page to listen to sweeps and to see what steering did: players that switch the "
         "strength while the music plays, curves with intervals, tables; and heatmaps of activation patching. "
         "It works without network.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     parser.add_argument(
         "runs",
@@ -61,6 +59,7 @@ def parse_arguments(arguments: list[str] | None) -> Options:
     parser.add_argument(
         "-o",
         "--out",
+        metavar="PATH",
         type=Path,
         help="folder to make, with index.html in it; with --single-file or --small also a file, .html",
     )
@@ -78,9 +77,11 @@ def parse_arguments(arguments: list[str] | None) -> Options:
     )
     parser.add_argument(
         "--audio",
+        metavar="NAME",
         choices=CODECS,
-        help="flac loses nothing; vorbis is about a fifth of its size, and no longer the very same samples; "
-        "mp3 also plays in old versions of Safari [flac; vorbis with --single-file; mp3 with --small]",
+        help="of the clips: flac loses nothing; vorbis is about a fifth of its size, and no longer the very "
+        "same samples; mp3 also plays in old versions of Safari [flac; vorbis with --single-file; mp3 with "
+        "--small]",
     )
     parser.add_argument("--force", action="store_true", help="replace an older report at --out")
     given = parser.parse_args(arguments)
@@ -90,6 +91,14 @@ def parse_arguments(arguments: list[str] | None) -> Options:
     out = None if given.out is None else Path(given.out.absolute())
     single_file = given.single_file or given.small
     return Options(given.runs, out, given.table, single_file, given.small, codec, given.force)
+
+
+def check_name(path: Path) -> None:
+    """Raises ReportError if a page, which is UTF-8, can't name the path."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise ReportError(f"{ascii(str(path))}: its name is not UTF-8: rename it") from None
 
 
 def check_out(out: Path, options: Options) -> None:
@@ -114,6 +123,8 @@ def run(options: Options) -> None:
     Raises:
         ReportError: one sentence.
     """
+    for path in (*options.runs, *([options.out] if options.out else [])):
+        check_name(path)
     if options.out is not None:
         check_out(options.out, options)
     sweep = read_sweeps([run for run in options.runs if not run.is_file()])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .tensors import (
+    HOOK_NAME,
     MAX_LAYERS,
     MAX_VALUES,
     MAX_WIDTH,
@@ -29,6 +30,7 @@ SITES = (
     "mlp_out",
     "resid_post",
 )
+DEFAULT_SITE = "resid_post"
 OTHER_POINTS = ("decoder.embed", "decoder.final_norm")
 
 # "5", "layer_5", "model.layers.5", "blocks.5", "direction.5"
@@ -36,7 +38,6 @@ LAYER_NAME = re.compile(
     r"(?:(?:model|decoder|transformer)\.)*(?:(?:layers?|blocks?|h|directions?)[._-]?)?(\d+)"
 )
 POINT_NAME = re.compile(r"decoder\.(\d+)\.(" + "|".join(SITES) + ")")
-HOOK_NAME = re.compile(r"blocks\.(\d+)\.hook_(resid_pre|resid_post)")  # of TransformerLens
 
 # Decoders of sparse autoencoders, and which of their axes counts features where nothing else tells.
 DECODERS = {"W_dec": 0, "decoder.weight": 1, "decoder": 0}
@@ -47,7 +48,7 @@ DECODER_BIASES = ("b_dec", "decoder.bias")
 class Choice:
     """What the command line says of tensors whose names do not tell."""
 
-    site: str
+    site: str | None = None  # none: resid_post, or as a sparse autoencoder's cfg.json says
     layer: int | None = None
     feature: int | None = None
 
@@ -134,43 +135,48 @@ def place(file: ForeignFile, choice: Choice, path: object) -> dict[str, np.ndarr
     if not file.tensors:
         raise ImportFailure(f"{path}: holds no tensors")
     if choice.feature is not None:
-        return {layer_point(choice.layer or 0, choice.site): feature(file, choice.feature, path)}
+        layer = file.sae.layer if choice.layer is None else choice.layer
+        if layer is None:
+            raise ImportFailure(f"{path}: a feature of which layer? give --layer N")
+        site = choice.site or file.sae.site or DEFAULT_SITE
+        return {layer_point(layer, site): feature(file, choice.feature, path)}
     if any(tensor.name in DECODERS for tensor in file.tensors):
-        raise ImportFailure(f"{path}: a sparse autoencoder; choose a direction with --feature N --layer L")
+        raise ImportFailure(f"{path}: a sparse autoencoder; choose a direction with --feature N")
+    site = choice.site or DEFAULT_SITE
     total = sum(tensor.num_values for tensor in file.tensors)
     if total > MAX_VALUES:
         raise ImportFailure(f"{path}: {total} numbers, more than any model's vectors have ({MAX_VALUES})")
     if len(file.tensors) == 1:
-        return place_one(checked(file.tensors[0], path), choice, path)
+        return place_one(checked(file.tensors[0], path), choice.layer, site, path)
     if choice.layer is not None:
         raise ImportFailure(
             f"{path}: --layer is for a file of one vector; it has {len(file.tensors)} tensors"
         )
-    return place_by_name(file.tensors, choice.site, path)
+    return place_by_name(file.tensors, site, path)
 
 
-def place_one(tensor: ForeignTensor, choice: Choice, path: object) -> dict[str, np.ndarray]:
+def place_one(tensor: ForeignTensor, layer: int | None, site: str, path: object) -> dict[str, np.ndarray]:
     """One tensor: a vector of a named or a given layer, or a row for each layer."""
     shape = list(tensor.shape)
-    point = named_point(tensor, choice.site, path)
+    point = named_point(tensor, site, path)
     is_vector = len(shape) == 1 or (len(shape) == 2 and shape[0] == 1)
-    if choice.layer is not None:
+    if layer is not None:
         if not is_vector:
             raise ImportFailure(
                 f"{place_of(tensor, path)}: --layer is for one vector [D] or [1, D], found {shape}"
             )
-        return {layer_point(choice.layer, choice.site): values(tensor, WHOLE, path)}
+        return {layer_point(layer, site): values(tensor, WHOLE, path)}
     if is_vector and point is None:
         raise ImportFailure(f"{path}: one vector {shape}, of which layer? give --layer N")
     if is_vector or point is not None:
-        return place_by_name([tensor], choice.site, path)
+        return place_by_name([tensor], site, path)
     if len(shape) != 2:
         raise ImportFailure(f"{place_of(tensor, path)}: expected [L, D], a row for each layer, found {shape}")
     if shape[0] > MAX_LAYERS:
         raise ImportFailure(
             f"{place_of(tensor, path)}: {shape} would be {shape[0]} layers, more than any model has"
         )
-    return {layer_point(i, choice.site): values(tensor, i, path) for i in range(shape[0])}
+    return {layer_point(i, site): values(tensor, i, path) for i in range(shape[0])}
 
 
 def place_by_name(tensors: list[ForeignTensor], site: str, path: object) -> dict[str, np.ndarray]:
@@ -209,7 +215,7 @@ def feature(file: ForeignFile, number: int, path: object) -> np.ndarray:
     if len(decoder.shape) != 2:
         raise ImportFailure(f"{where}: expected a matrix [F, D], found {list(decoder.shape)}")
     biases = [by_name[bias].shape for bias in DECODER_BIASES if bias in by_name]
-    width = file.sae_width or (biases[0][0] if biases and len(biases[0]) == 1 else None)
+    width = file.sae.width or (biases[0][0] if biases and len(biases[0]) == 1 else None)
     axis = DECODERS[name]
     if width is not None and decoder.shape[1 - axis] != width:
         axis = 1 - axis

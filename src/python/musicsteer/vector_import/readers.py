@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from .tensors import ForeignFile, ForeignTensor, ImportFailure, quoted
+from .tensors import HOOK_NAME, ForeignFile, ForeignTensor, ImportFailure, SaeConfig, quoted
 
 SAE_FILES = ("sae_weights.safetensors", "sae.safetensors")  # of SAELens and of sparsify
 SAE_CONFIG = "cfg.json"
@@ -267,16 +267,27 @@ def read_folder(path: Path) -> ForeignFile:
     raise ImportFailure(f"{path}: a folder without {' or '.join(SAE_FILES)}; name a file in it")
 
 
-def sae_width(path: Path) -> int | None:
-    """D of the sparse autoencoder whose weights are in `path`, by the cfg.json beside them."""
-    config = path.parent / SAE_CONFIG
-    if path.name not in SAE_FILES or not config.is_file() or config.stat().st_size > LONGEST_CONFIG:
-        return None
+def read_sae_config(path: Path) -> SaeConfig:
+    """What the cfg.json says beside the weights of a sparse autoencoder in `path`."""
+    file = path.parent / SAE_CONFIG
+    if path.name not in SAE_FILES or not file.is_file() or file.stat().st_size > LONGEST_CONFIG:
+        return SaeConfig()
     try:
-        width = json.loads(config.read_bytes())["d_in"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return width if isinstance(width, int) else None
+        config = json.loads(file.read_bytes())
+    except ValueError:
+        return SaeConfig()
+    if not isinstance(config, dict):
+        return SaeConfig()
+    if isinstance(config.get("metadata"), dict):  # of SAELens from version 6 on
+        config = config["metadata"] | config
+    width = config.get("d_in")
+    hook = HOOK_NAME.fullmatch(str(config.get("hook_name") or config.get("hook_point")))
+    layer = config.get("hook_layer", config.get("hook_point_layer", int(hook[1][:9]) if hook else None))
+    return SaeConfig(
+        width if type(width) is int else None,
+        layer if type(layer) is int and layer >= 0 else None,
+        hook[2] if hook else None,
+    )
 
 
 def source_file(path: Path) -> Path:
@@ -298,7 +309,7 @@ def read(path: Path) -> ForeignFile:
     except OSError as error:
         raise ImportFailure(f"{path}: cannot be read: {error.strerror}") from None
     if is_safetensors(start):  # first: the length of its header may begin like anything else
-        return ForeignFile(read_safetensors(path).tensors, sae_width=sae_width(path))
+        return ForeignFile(read_safetensors(path).tensors, sae=read_sae_config(path))
     refuse_other(start, path)
     if start.startswith(b"PK\x03\x04"):
         return read_zip(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ MAX_VALUES = 1 << 24
 LONGEST_NAME = 60
 
 WHOLE = slice(None)
+HOOK_NAME = re.compile(r"blocks\.(\d+)\.hook_(resid_pre|resid_post)")  # of TransformerLens
 
 
 class ImportFailure(Exception):
@@ -47,9 +49,18 @@ class ForeignTensor:
 
 
 @dataclass(frozen=True)
+class SaeConfig:
+    """What a sparse autoencoder's cfg.json says, as far as it does."""
+
+    width: int | None = None  # D
+    layer: int | None = None
+    site: str | None = None  # of the layer
+
+
+@dataclass(frozen=True)
 class ForeignFile:
     """The tensors of a file, and what it says of them, if it says anything."""
 
     tensors: list[ForeignTensor]
     metadata: dict[str, str] = field(default_factory=dict)  # of musicsteer, from what it once exported
-    sae_width: int | None = None  # D of a sparse autoencoder, from its cfg.json
+    sae: SaeConfig = SaeConfig()  # of a sparse autoencoder
