@@ -40,11 +40,11 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
     SessionOptions session;
     session.num_frames = manifest.frames_of(options.sampling.duration_s);
     session.validate(manifest);
-    parse_positions(options.positions(), session.num_frames, manifest.codec.frame_rate_hz);
+    parse_positions(options.positions, session.num_frames, manifest.codec.frame_rate_hz);
     pooling.melody = hear_melody(options.melody, manifest);
     pooling.sampling = options.sampling.resolve(manifest);
     pooling.duration_s = options.sampling.duration_s;
-    pooling.positions = options.positions();
+    pooling.positions = options.positions;
     pooling.rows = parse_recorded_rows(options.rows);
     return pooling;
 }
@@ -88,7 +88,7 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
 RecordingSides load_sides(const ExtractOptions& options, const Manifest& manifest) {
     RecordingOptions loading;
     loading.duration_s = options.sampling.duration_s;
-    loading.positions = options.positions();
+    loading.positions = options.positions;
     if (!options.value.empty()) loading.value = parse_recording_value(options.value);
     if (!options.tempo_prior.empty()) loading.tempo_prior = TempoPrior::parse(options.tempo_prior);
     loading.on_skip = log_warn;

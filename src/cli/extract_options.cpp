@@ -1,6 +1,5 @@
 #include "extract_options.hpp"
 
-#include "generation/activations.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/setting.hpp"
 
@@ -50,8 +49,9 @@ void add_reading(CLI::App& command, ExtractOptions& options) {
         ->capture_default_str();
     add("--site", options.site, "Where in the layer to read")->capture_default_str();
     add("--layers", options.layers, "Layers to read: 2-5,7 or all")->capture_default_str();
-    add("--pool", options.pool,
-        "Frames that count: mean (of all), last, or a window in seconds such as 2-5.5s")
+    add("--positions", options.positions,
+        "Frames that count: generated (all that are played), last, or window:START-END in\n"
+        "seconds, such as window:2-5.5")
         ->capture_default_str();
     add("--rows", options.rows, "Guidance rows to read: conditional or both")->capture_default_str();
 }
@@ -136,22 +136,6 @@ std::vector<HookPoint> ExtractOptions::points(std::int64_t num_layers) const {
     return result;
 }
 
-std::string ExtractOptions::positions() const {
-    if (pool == "mean") return "generated";
-    if (pool == "last") return pool;
-    if (pool.ends_with('s')) {
-        const std::string window = "window:" + pool.substr(0, pool.size() - 1);
-        try {
-            // Only checks the form; the clip's length is checked later.
-            parse_positions(window, 1'000'000'000, 1e6);
-            return window;
-        } catch (const UsageError&) {
-        }
-    }
-    throw UsageError("pool " + in_quotes(pool) +
-                     ": expected mean, last, or a window in seconds such as 2-5.5s");
-}
-
 void add_extract_options(CLI::App& command, ExtractOptions& options) {
     add_model_options(command, options.model);
     command.get_option("--model")->required(false);
@@ -166,11 +150,11 @@ void add_extract_options(CLI::App& command, ExtractOptions& options) {
 void check_extract_flags(const ExtractOptions& options, const CLI::App& command) {
     if (!options.from_activations.empty()) {
         refuse(command,
-               {"--model",          "--prompts",  "--limit",    "--duration",    "--seed",
-                "--site",           "--layers",   "--pool",     "--rows",        "--save-activations",
-                "--guidance",       "--top-k",    "--top-p",    "--temperature", "--positive-audio",
-                "--negative-audio", "--audio",    "--value",    "--tempo-prior", "--caption",
-                "--concept",        "--positive", "--negative", "--melody",      "--batch-size",
+               {"--model",          "--prompts",  "--limit",     "--duration",    "--seed",
+                "--site",           "--layers",   "--positions", "--rows",        "--save-activations",
+                "--guidance",       "--top-k",    "--top-p",     "--temperature", "--positive-audio",
+                "--negative-audio", "--audio",    "--value",     "--tempo-prior", "--caption",
+                "--concept",        "--positive", "--negative",  "--melody",      "--batch-size",
                 "--device",         "--threads",  "--no-verify"},
                "with --from-activations: it was fixed when the activations were recorded");
     }

@@ -41,7 +41,7 @@ struct ExtractOptions {
     std::uint64_t seed = 0;
     std::string site = "resid_post";
     std::string layers = "all";
-    std::string pool = "mean";
+    std::string positions = "generated";
     std::string rows = "conditional";
 
     bool from_prompts() const { return !prompts.empty() || !positive.empty() || !negative.empty(); }
@@ -53,8 +53,6 @@ struct ExtractOptions {
     MethodOptions resolved_method() const;
     /// The hook points of --site and --layers. @throws UsageError
     std::vector<HookPoint> points(std::int64_t num_layers) const;
-    /// --pool in the form of parse_positions. @throws UsageError
-    std::string positions() const;
 };
 
 void add_extract_options(CLI::App& command, ExtractOptions& options);

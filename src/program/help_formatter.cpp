@@ -22,7 +22,7 @@ const std::map<std::string, std::vector<std::string>> kTypes = {
     {"LIST", {"alphas", "hooks", "layers", "seeds", "sites"}},
     {"NAME",
      {"ablate", "concept", "device", "format", "log-level", "measure", "method", "rows", "site", "value"}},
-    {"FRAMES", {"pool"}},
+    {"FRAMES", {"positions"}},
     {"START-END", {"window"}},
     {"BPM:OCTAVES", {"tempo-prior"}},
     {"I/N", {"shard"}},
