@@ -16,7 +16,8 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
     };
     add("--prompts", options.prompts,
         "Prompt set to generate from: two sides, like prompts/tempo.json; CSV, TSV or JSON Lines with\n"
-        "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt");
+        "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt. With --like: plain\n"
+        "prompts, which the contrast plays [neutral]");
     add("--positive", options.positive,
         "File of prompts, one a line: the positive side, instead of --prompts");
     add("--negative", options.negative, "File of prompts, one a line: the negative side");
@@ -25,6 +26,9 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
     add("--negative-audio", options.negative_audio, "Folder of recordings: the negative side");
     add("--audio", options.audio,
         "One folder of recordings instead of two: the larger half by --value is the positive\nside");
+    add("--like", options.like,
+        "One folder of recordings of what you want, the positive side. The negative side is generated:\n"
+        "clips as long, from --prompts, at least as many");
     add("--value", options.value, "What ridge and rfm fit to, measured on each recording: tempo or centroid");
     add("--caption", options.caption, "Prompt for the model while it hears recordings [none]");
     add_melody_flag(command, options.melody);
@@ -44,7 +48,8 @@ void add_reading(CLI::App& command, ExtractOptions& options) {
         return command.add_option(flag, target, help)->group(kReading);
     };
     add("--limit", options.limit, "Use only the first N prompts of each side")->check(whole_number(1));
-    add("--seed", options.seed, "Prompt i of either side plays with seed + i")
+    add("--seed", options.seed,
+        "Prompt i of either side, or clip i of a generated contrast, plays with seed + i")
         ->check(whole_number())
         ->capture_default_str();
     add("--site", options.site, "Where in the layer to read")->capture_default_str();
@@ -87,12 +92,13 @@ void check_source(const ExtractOptions& options) {
         throw UsageError("give --prompts, or --positive and --negative");
     if (options.positive.empty() != options.negative.empty())
         throw UsageError("--positive and --negative go together");
-    const int sources = static_cast<int>(options.from_prompts()) +
-                        static_cast<int>(options.from_recordings()) +
-                        static_cast<int>(!options.from_activations.empty());
+    const int sources =
+        static_cast<int>(options.from_prompts()) + static_cast<int>(options.from_recordings()) +
+        static_cast<int>(!options.like.empty()) + static_cast<int>(!options.from_activations.empty());
     const std::string known =
-        "--prompts, --positive with --negative, recordings (--positive-audio and --negative-audio, or "
-        "--audio) or --from-activations";
+        "--prompts, --positive with --negative, recordings (--positive-audio and --negative-audio, --audio, "
+        "or "
+        "--like) or --from-activations";
     if (sources == 0) throw UsageError("nothing to extract from: one of " + known + " is required");
     if (sources > 1) throw UsageError("more than one source: give one of " + known);
     if (options.from_activations.empty() && options.model.model.empty())
@@ -155,12 +161,14 @@ void check_extract_flags(const ExtractOptions& options, const CLI::App& command)
                 "--guidance",       "--top-k",    "--top-p",     "--temperature", "--positive-audio",
                 "--negative-audio", "--audio",    "--value",     "--tempo-prior", "--caption",
                 "--concept",        "--positive", "--negative",  "--melody",      "--batch-size",
-                "--device",         "--threads",  "--no-verify"},
+                "--device",         "--threads",  "--no-verify", "--like"},
                "with --from-activations: it was fixed when the activations were recorded");
     }
     check_source(options);
     check_method_flags(options, command);
-    if (options.from_recordings()) {
+    if (!options.like.empty()) {
+        refuse(command, {"--value", "--tempo-prior", "--melody"}, "with --like");
+    } else if (options.from_recordings()) {
         check_recordings(options);
         refuse(command,
                {"--limit", "--seed", "--melody", "--top-k", "--top-p", "--temperature", "--batch-size"},

@@ -29,6 +29,7 @@ struct ExtractOptions {
     std::string positive_audio;
     std::string negative_audio;
     std::string audio;
+    std::string like;
     std::string value;  ///< measured on recordings
     std::string tempo_prior;
     std::string concept_name;
@@ -44,7 +45,9 @@ struct ExtractOptions {
     std::string positions = "generated";
     std::string rows = "conditional";
 
-    bool from_prompts() const { return !prompts.empty() || !positive.empty() || !negative.empty(); }
+    bool from_prompts() const {
+        return (!prompts.empty() && like.empty()) || !positive.empty() || !negative.empty();
+    }
     bool from_recordings() const {
         return !positive_audio.empty() || !negative_audio.empty() || !audio.empty();
     }

@@ -15,7 +15,7 @@ constexpr std::size_t kHelpIndent = 28;  ///< of descriptions
 
 /// Value names of options that have none of their own.
 const std::map<std::string, std::vector<std::string>> kTypes = {
-    {"DIR", {"audio", "base", "merge", "model", "negative-audio", "positive-audio"}},
+    {"DIR", {"audio", "base", "like", "merge", "model", "negative-audio", "positive-audio"}},
     {"FILE",
      {"continue", "csv", "file", "files", "from-activations", "melody", "negative", "out", "path", "plan",
       "positive", "prompts", "save-activations", "save-codes", "steer"}},

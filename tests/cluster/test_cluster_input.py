@@ -124,5 +124,5 @@ def test_shards_run_the_measure_command_that_is_typed(
     assert code == 0 and text == f"{out}: 24 clips, all there\n", err
     assert merged_contents(out) == expected
 
-    with pytest.raises(ClusterError, match="was begun with --measure-command .* give the same again"):
+    with pytest.raises(ClusterError, match=r"was begun with --measure-command .* give the same again"):
         open_sweep(str(tmp_path / "single" / "plan.json"), tmp_path / "other", 2)
