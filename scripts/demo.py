@@ -13,7 +13,7 @@ from typing import Any
 import medley
 from demo_steps import Maker, Step, StepError, call, command_step, times_table
 
-from musicsteer.report.conditions import alpha_text
+from musicsteer.report.conditions import plain_alpha_text
 from musicsteer.report.errors import ReportError
 from musicsteer.report.loading import read_sweeps
 from musicsteer.report.terminal import format_tables
@@ -194,7 +194,7 @@ def run_demo(maker: Maker, out: Path) -> None:
 def medley_text(one: medley.Medley) -> str:
     """What is heard, and how it was chosen."""
     prompt, seed = one.pair
-    strengths = ", ".join(alpha_text(clip.alpha).replace("−", "-") for clip in one.clips)
+    strengths = ", ".join(plain_alpha_text(clip.alpha) for clip in one.clips)
     return (
         f"takes from {one.negative} to {one.positive}, at strength {strengths}\n"
         f"    Each is another take of '{prompt}' with seed {seed}, not one tune played in several ways.\n"

@@ -26,7 +26,7 @@ import soundfile  # noqa: E402
 
 from musicsteer.report import cli  # noqa: E402
 from musicsteer.report.errors import ReportError  # noqa: E402
-from musicsteer.report.loading import read_sweeps  # noqa: E402
+from musicsteer.report.loading import Sweep, read_sweeps  # noqa: E402
 from musicsteer.report.terminal import format_tables  # noqa: E402
 
 LISTEN = ROOT / "docs" / "listen"
@@ -38,10 +38,10 @@ PICTURE_BYTES = 300_000
 EXCERPT_S = 6.0
 
 
-def write_excerpts(sweep: Path) -> list[Path]:
+def write_excerpts(sweep: Sweep) -> list[Path]:
     """An MP3 of each direction's lowest strength, no steering, and highest strength."""
     made = []
-    for concept, one in medley.medleys_of(read_sweeps([sweep])).items():
+    for concept, one in medley.medleys_of(sweep).items():
         ends = [one.clips[0], next(c for c in one.clips if c.alpha == 0), one.clips[-1]]
         samples, rate = medley.joined(ends, EXCERPT_S)
         out = LISTEN / f"{concept}.mp3"
@@ -50,11 +50,11 @@ def write_excerpts(sweep: Path) -> list[Path]:
     return made
 
 
-def update_results(sweep: Path) -> None:
+def update_results(sweep: Sweep) -> None:
     """The first block of code behind "## The demo" in docs/results.md becomes the demo's table."""
     text = RESULTS.read_text(encoding="utf-8")
     start = text.index("```\n", text.index("## The demo\n")) + 4
-    table = format_tables(read_sweeps([sweep]), others=False)
+    table = format_tables(sweep, others=False)
     RESULTS.write_text(text[:start] + table + text[text.index("```", start) :], encoding="utf-8")
 
 
@@ -131,8 +131,9 @@ def main() -> int:
     # Commands on the page name files as they lie for who clones the repository.
     page.write_text(page.read_text(encoding="utf-8").replace(f"{ROOT}/", ""), encoding="utf-8")
     try:
-        made += write_excerpts(options.sweep)
-        update_results(options.sweep)
+        sweep = read_sweeps([options.sweep])
+        made += write_excerpts(sweep)
+        update_results(sweep)
         if not options.no_picture:
             take_picture(page)
             made.append(PICTURE)

@@ -50,7 +50,7 @@ def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict
 
 
 def make(model: Path, bundle: Path, work: Path, out: Path) -> None:
-    """Extracts into `out`, as the demo does: each concept's whole prompt set, with default settings."""
+    """Extracts each concept's direction into `out`, from its whole prompt set and with default settings."""
     concepts = json.loads((model / "steering.json").read_text(encoding="utf-8"))["concepts"]
     for concept, settings in concepts.items():
         vectors = out / f"{concept}.safetensors"

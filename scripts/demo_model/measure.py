@@ -8,6 +8,7 @@ from music import SAMPLE_RATE_HZ
 
 PULSE_HOP = 160
 ENVELOPE_HOP = 256  # 16 ms
+SILENCE = 1e-3  # RMS: -60 dB of full scale, as in the program's measure of silence
 
 
 def pulse(samples: np.ndarray) -> tuple[float, float]:
@@ -32,6 +33,13 @@ def pulse(samples: np.ndarray) -> tuple[float, float]:
     return 60 * frames_per_second / best, float(at(best))
 
 
+def centroid(samples: np.ndarray, magnitude: np.ndarray) -> float:
+    """Mean in Hz over the frames that sound; 0 if none does. samples: [N], magnitude: their STFT."""
+    sounds = librosa.feature.rms(y=samples)[0] > SILENCE
+    of_frames = librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE_HZ)[0]
+    return float(of_frames[sounds].mean()) if sounds.any() else 0.0
+
+
 def measure(samples: np.ndarray) -> dict[str, float]:
     """samples: [N] in (-1, 1) at 16 kHz. What librosa finds, and `pulse`'s pulse_bpm and clarity.
 
@@ -39,7 +47,8 @@ def measure(samples: np.ndarray) -> dict[str, float]:
     within 4 %. With librosa's hop too, tempo_default_bpm, it is 95 %, for neighbouring lags lie 6 % apart at
     120 BPM and farther in faster music.
     onset_rate (a second) uses ENVELOPE_HOP too: at librosa's 512 samples, 32 ms here, its peak picker counts
-    most onsets twice. centroid_hz, rms and flatness are means of librosa's over frames.
+    most onsets twice. centroid_hz, rms and flatness are means of librosa's over frames; of the centroid, over
+    frames that sound: what a codec makes of silence, however faint, has a centroid too.
     """
     samples = np.asarray(samples, dtype=np.float32)
     coarse = librosa.onset.onset_strength(y=samples, sr=SAMPLE_RATE_HZ)
@@ -51,7 +60,7 @@ def measure(samples: np.ndarray) -> dict[str, float]:
         "tempo_bpm": float(librosa.feature.tempo(**fine)[0]),
         "tempo_default_bpm": float(librosa.feature.tempo(onset_envelope=coarse, sr=SAMPLE_RATE_HZ)[0]),
         "onset_rate": len(librosa.onset.onset_detect(**fine)) * SAMPLE_RATE_HZ / len(samples),
-        "centroid_hz": float(librosa.feature.spectral_centroid(S=magnitude, sr=SAMPLE_RATE_HZ).mean()),
+        "centroid_hz": centroid(samples, magnitude),
         "rms": float(np.sqrt(np.mean(samples**2))),
         "flatness": float(librosa.feature.spectral_flatness(S=magnitude).mean()),
         "pulse_bpm": pulse_bpm,

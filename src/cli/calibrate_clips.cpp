@@ -43,20 +43,16 @@ std::vector<Observation> ClipObserver::operator()(const std::vector<std::vector<
             requests.push_back(request(pairs.first + i, plan));
         }
     }
-    const auto batch = static_cast<std::size_t>(batch_size());
-    for (std::size_t first = 0; first < requests.size(); first += batch) {
-        const std::size_t count = std::min(batch, requests.size() - first);
-        runner_.run(std::span(requests).subspan(first, count), [&](const FinishedBatch& made) {
-            done_ += static_cast<double>(count);
-            made_ += static_cast<double>(count);
-            for (std::size_t i = 0; i < count; ++i) {
-                const Wanted& clip = wanted[first + i];
-                ClipFigures& of_clip = figures[clip.condition][clip.pair - pairs.first];
-                of_clip = figures_of(made, i);
-                if (log_) log_->append(strengths[clip.condition], clip.pair, of_clip);
-            }
-        });
-    }
+    runner_.run(requests, [&](const FinishedBatch& batch) {
+        for (std::size_t i = 0; i < batch.clips.size(); ++i) {
+            const Wanted& clip = wanted[batch.first + i];
+            ClipFigures& of_clip = figures[clip.condition][clip.pair - pairs.first];
+            of_clip = figures_of(batch, i);
+            if (log_) log_->append(strengths[clip.condition], clip.pair, of_clip);
+        }
+    });
+    done_ += static_cast<double>(requests.size());
+    made_ += static_cast<double>(requests.size());
     std::vector<Observation> observations;
     for (const std::vector<ClipFigures>& of_condition : figures) {
         Observation& observation = observations.emplace_back();
@@ -103,11 +99,12 @@ ClipFigures ClipObserver::figures_of(const FinishedBatch& batch, std::size_t ind
     if (!batch.clips[index].failure.empty())
         return {std::vector<double>(setup_.targets.size(), kUndefined),
                 std::numeric_limits<double>::infinity()};
+    const Audio audio = batch.audio(index);
     const AudioMeasures measures =
-        measure_audio(as_written(batch.audio(index), SampleFormat::kPcm16), {setup_.tempo_prior});
+        measure_audio(as_written(audio, SampleFormat::kPcm16), {setup_.tempo_prior});
     ClipFigures figures{{}, batch.clips[index].score->kl_nats};
     OwnMeasures own;
-    if (command_) own = command_->measure(batch.audio(index), SampleFormat::kPcm16);
+    if (command_) own = command_->measure(audio, SampleFormat::kPcm16);
     for (const MeasureTarget& target : setup_.targets) {
         const auto found = own.find(target.measure);
         const auto value = found != own.end() ? found->second : measured(measures, target.measure);

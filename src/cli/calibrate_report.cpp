@@ -161,12 +161,8 @@ SteeringFile calibration_file(const Calibration& found, const CalibrationSetup& 
 json calibration_json(const Calibration& found, const CalibrationSetup& setup,
                       const std::vector<AppliedVector>& vectors, const std::optional<std::string>& written) {
     json steering = json::array();
-    for (std::size_t j = 0; j < vectors.size(); ++j) {
-        json entry = setting_json(vectors[j].resolved.setting);
-        entry["alpha"] = found.strengths[j];
-        entry["alpha_range"] = {found.ranges[j].first, found.ranges[j].second};
-        steering.push_back(std::move(entry));
-    }
+    for (const SteeringSetting& setting : calibration_file(found, setup, vectors).settings)
+        steering.push_back(recommended_json(setting));
     return {{"met", found.met},
             {"unsure", found.unsure},
             {"reachable", found.reachable},

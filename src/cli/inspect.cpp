@@ -87,7 +87,8 @@ void add_changes(Report& report, const Bundle& bundle, const Bundle& base) {
 }
 
 std::string signed_percent(double change) {
-    return (change < 0 ? "" : "+") + to_text(std::round(100.0 * change)) + " %";
+    const double percent = std::round(100.0 * change) + 0.0;  // "+0", not "-0"
+    return (percent < 0 ? "" : "+") + to_text(percent) + " %";
 }
 
 /// "-0.3 to 0.2, 0.2 by default; per-layer, layers 0-4, rows both; onsets -47 % at -0.3, +31 % at 0.2"
@@ -114,7 +115,7 @@ std::string direction_text(const std::string& name, const SteeringFile& file) {
     return text;
 }
 
-/// @throws InputError naming the file that is no steering file
+/// @throws InputError naming the file that is not a steering file
 std::map<std::string, SteeringFile> directions_of(const std::string& bundle) {
     std::map<std::string, SteeringFile> files;
     for (const std::string& name : direction_names(bundle)) {
@@ -127,10 +128,7 @@ std::map<std::string, SteeringFile> directions_of(const std::string& bundle) {
 json directions_json(const std::map<std::string, SteeringFile>& directions) {
     json result = json::object();
     for (const auto& [name, file] : directions) {
-        const SteeringSetting& setting = file.settings.front();
-        json& entry = result[name] = {{"steering", setting_json(setting)}, {"evidence", file.evidence}};
-        if (setting.alpha_range)
-            entry["steering"]["alpha_range"] = {setting.alpha_range->low, setting.alpha_range->high};
+        result[name] = {{"steering", recommended_json(file.settings.front())}, {"evidence", file.evidence}};
     }
     return result;
 }
@@ -439,9 +437,9 @@ Report inspect(const InspectFlags& options) {
     if (!std::filesystem::exists(options.path)) throw InputError(options.path + ": does not exist");
     if (std::filesystem::is_directory(options.path)) return inspect_bundle(options);
     if (!options.base.empty())
-        throw UsageError("--base has no effect here: " + options.path + " is no bundle");
+        throw UsageError("--base has no effect here: " + options.path + " is not a bundle");
     if (options.no_verify)
-        throw UsageError("--no-verify has no effect here: " + options.path + " is no bundle");
+        throw UsageError("--no-verify has no effect here: " + options.path + " is not a bundle");
     if (!looks_like_tensors(options.path)) return inspect_json(options.path);
     const TensorFileInfo info = read_tensor_info(options.path);
     if (format_of(info.metadata) == "musicsteer-vectors") return inspect_vectors(options.path);

@@ -183,7 +183,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
         .add_option(
             "--steer", flags.steer,
             "Vector to study: its file, a steering file with one vector, or the name of a direction of\n"
-            "the bundle; layers, strategy and strength are what is found out")
+            "the bundle; the study chooses layers, strategy and strength")
         ->required()
         ->type_name("FILE");
     command

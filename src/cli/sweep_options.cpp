@@ -119,7 +119,7 @@ bool is_stored_plan(const std::string& file) {
     return content.is_object() && content.contains("format") && content.contains("format_version");
 }
 
-/// A folder's plan says which command measured its clips, but only what is typed is run.
+/// A plan records the command that measured its clips, but only what is typed is run.
 void require_measure_command(const SweepPlan& plan, const SweepFlags& flags) {
     if (plan.measure_command == flags.measure_command) return;
     throw UsageError(plan.measure_command.empty()
@@ -142,6 +142,7 @@ PlannedSweep adopt(const SweepPlan& plan, const std::string& origin, const Sweep
         if (command.count(flag) > 0)
             throw UsageError(std::string(flag) + " is fixed by " + origin + ": leave it out");
     }
+    require_measure_command(plan, flags);
     const std::string model = flags.model.model.empty() ? plan.model_path : flags.model.model;
     PlannedSweep planned{plan, open_sweep_bundle(flags.model, model, plan.settings.device)};
     const Manifest& manifest = planned.bundle.manifest();
@@ -194,6 +195,7 @@ std::optional<SweepPlan> stored_plan(const std::string& folder) {
 
 PlannedSweep plan_sweep(const SweepFlags& flags, const CLI::App& command) {
     const std::optional<SweepPlan> earlier = stored_plan(flags.out);
+    if (earlier) require_measure_command(*earlier, flags);
     PlannedSweep planned = [&] {
         if (!flags.plan.empty() && is_stored_plan(flags.plan))
             return adopt(SweepPlan::load(flags.plan), flags.plan, flags, command);
@@ -205,7 +207,6 @@ PlannedSweep plan_sweep(const SweepFlags& flags, const CLI::App& command) {
             return adopt(*earlier, SweepPaths{flags.out}.plan().string(), flags, command);
         return expand(request_of_flags(flags), flags, command, earlier);
     }();
-    require_measure_command(planned.plan, flags);
     if (!flags.shard.empty()) planned.plan.shard = Shard::parse(flags.shard);
     return planned;
 }
@@ -234,9 +235,8 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->group(group);
     command
         .add_option("--steer", flags.steer,
-                    "Vector file, steering file, or name of a direction of the bundle, with settings of its\n"
-                    "own if need be: FILE:layers=2-5:source-layer=4:... Several are tried separately, not\n"
-                    "together. May be repeated.")
+                    "Vector file, steering file, or name of a direction of the bundle; settings may follow:\n"
+                    "FILE:layers=2-5:source-layer=4. May be repeated: each is tried by itself, not together")
         ->allow_extra_args(false)
         ->group(group);
     command

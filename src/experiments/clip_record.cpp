@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include "io/sha256.hpp"
+#include "musicsteer/metrics.hpp"
+#include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"
 
 namespace musicsteer {
@@ -24,6 +26,14 @@ json execution_json(const ClipSettings& settings) {
 
 std::string program_version() {
     return MUSICSTEER_VERSION;
+}
+
+std::vector<std::string> table_columns() {
+    std::vector<std::string> columns = {"id", "file", "prompt", "negative_prompt", "seed", "concept"};
+    for (const SettingField& field : setting_fields()) columns.emplace_back(field.key);
+    columns.insert(columns.end(), kMeasureNames.begin(), kMeasureNames.end());
+    columns.insert(columns.end(), {"kl_nats", "audio_sha256"});
+    return columns;
 }
 
 ClipSettings ClipSettings::of(const Manifest& manifest, double duration_s, const SamplingOptions& sampling) {

@@ -74,6 +74,9 @@ class ClipIds {
     std::string after_steering_;
 };
 
+/// The columns of runs.csv, which has own measures before the last two.
+std::vector<std::string> table_columns();
+
 /// The ID of one clip.
 std::string clip_id(const ClipSettings& settings, const ClipSpec& clip);
 

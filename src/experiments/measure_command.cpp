@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "experiments/clip_record.hpp"
 #include "experiments/measure_target.hpp"
 #include "musicsteer/metrics.hpp"
 
@@ -120,18 +121,28 @@ void MeasureCommand::stop() {
     if (!folder_.empty()) fs::remove_all(folder_, ignored);
     if (socket_ >= 0) {
         ::shutdown(socket_, SHUT_WR);  // it has read everything: time to end
-        pollfd end = {socket_, POLLIN, 0};
-        std::array<char, 256> rest{};
-        while (::poll(&end, 1, kPatience_ms) > 0 && ::read(socket_, rest.data(), rest.size()) > 0) {
-        }
+        wait_for_end();
         ::close(socket_);
         socket_ = -1;
     }
-    if (process_ > 0) {
-        ::kill(-process_, SIGTERM);
-        ::waitpid(process_, nullptr, 0);
-        process_ = -1;
+    for (const int signal : {SIGTERM, SIGKILL}) {
+        if (process_ <= 0) return;
+        ::kill(-process_, signal);
+        wait_for_end();
     }
+}
+
+std::optional<int> MeasureCommand::wait_for_end() {
+    for (int waited_ms = 0; process_ > 0 && waited_ms < kPatience_ms; waited_ms += kPause_ms) {
+        int status = 0;
+        if (!status_ && ::waitpid(process_, &status, WNOHANG) != 0) status_ = status;
+        if (status_ && ::kill(-process_, 0) != 0) {
+            process_ = -1;
+        } else {
+            ::poll(nullptr, 0, kPause_ms);
+        }
+    }
+    return status_;
 }
 
 void MeasureCommand::fail(const std::string& what) {
@@ -140,18 +151,11 @@ void MeasureCommand::fail(const std::string& what) {
 
 std::string MeasureCommand::answer_to(const std::string& path) {
     if (path.find('\n') != std::string::npos)
-        throw InputError(in_quotes(path) + ": a line break in a file's name cannot be told to a command");
+        throw InputError(in_quotes(path) + ": --measure-command takes no file names with a line break");
     const auto fail_by_end = [&] {
         ::shutdown(socket_, SHUT_RDWR);
-        int status = 0;
-        pid_t ended = 0;
-        for (int waited_ms = 0; ended == 0 && waited_ms < kPatience_ms; waited_ms += kPause_ms) {
-            ended = ::waitpid(process_, &status, WNOHANG);
-            if (ended == 0) ::poll(nullptr, 0, kPause_ms);
-        }
-        if (ended == 0) fail("no answer for " + path + ": it closed its output");
-        process_ = -1;
-        fail("no answer for " + path + ": " + how_it_ended(status));
+        const std::optional<int> status = wait_for_end();
+        fail("no answer for " + path + ": " + (status ? how_it_ended(*status) : "it closed its output"));
     };
     const std::string line = path + "\n";
     for (std::size_t sent = 0; sent < line.size();) {
@@ -167,23 +171,26 @@ std::string MeasureCommand::answer_to(const std::string& path) {
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) fail_by_end();
         unread_.append(bytes.data(), static_cast<std::size_t>(count));
-        if (unread_.size() > kLongestAnswer) fail("its answer for " + path + " has no end");
+        if (unread_.size() > kLongestAnswer)
+            fail("its answer for " + path + " is longer than " + std::to_string(kLongestAnswer) + " bytes");
     }
     std::string answer = unread_.substr(0, end);
     unread_.erase(0, end + 1);
-    if (!unread_.empty()) fail("more than one line for " + path + ": " + in_quotes(unread_));
+    if (!unread_.empty())
+        fail("expected one line for " + path + ", found another behind it: " + in_quotes(unread_));
     return answer;
 }
 
 void MeasureCommand::learn_names() {
     const OwnMeasures found = measure(ticks(), SampleFormat::kPcm16);
     if (found.empty()) fail("it measures nothing: its answer is an empty object");
+    const std::vector<std::string> columns = table_columns();
     for (const auto& [name, value] : found) {
-        if (!is_plain_name(name)) fail("the name " + in_quotes(name) + " may only have a-z, 0-9 and _");
-        const bool is_taken =
-            name == "file" || name == "tempo_prior" || name == "kl_nats" || is_measure_name(name) ||
-            std::find(kMeasureNames.begin(), kMeasureNames.end(), name) != kMeasureNames.end();
-        if (is_taken) fail("there is a measure " + in_quotes(name) + " already; give it another name");
+        if (!is_plain_name(name))
+            fail("the name of a measure may have a-z, 0-9 and _ only, found " + in_quotes(name));
+        const bool is_column = std::find(columns.begin(), columns.end(), name) != columns.end();
+        if (is_column || name == "tempo_prior" || is_measure_name(name))
+            fail("the name " + in_quotes(name) + " is taken: rename the measure");
         names_.push_back(name);
     }
 }
@@ -192,21 +199,21 @@ OwnMeasures MeasureCommand::measure(const fs::path& file) {
     const std::string answer = answer_to(file.string());
     const json object = json::parse(answer, nullptr, /*allow_exceptions=*/false);
     if (!object.is_object()) {
-        fail("its answer for " + file.string() + ", " + in_quotes(answer) +
-             ", is no JSON object of numbers or null (NaN is neither)");
+        fail("expected a JSON object of numbers or null for " + file.string() + ", found " +
+             in_quotes(answer) + " (NaN is not JSON)");
     }
     OwnMeasures found;
     for (const auto& [name, value] : object.items()) {
         if (!value.is_number() && !value.is_null())
-            fail("its answer for " + file.string() + " has " + in_quotes(value.dump()) + " for " + name +
-                 ", which is no number and not null");
+            fail("expected a number or null for " + name + " of " + file.string() + ", found " +
+                 in_quotes(value.dump()));
         found[name] = value.is_null() ? std::nullopt : std::optional(value.get<double>());
     }
     const auto is_known = [&](const std::string& name) { return found.contains(name); };
     const bool is_first = names_.empty();
     if (!is_first && (found.size() != names_.size() || !std::all_of(names_.begin(), names_.end(), is_known)))
         fail("its answer for " + file.string() +
-             " has other names than that for the first file; give null where there is no value");
+             " names other measures than its first answer; give null where there is no value");
     return found;
 }
 

@@ -44,6 +44,8 @@ class MeasureCommand {
   private:
     void start();
     void stop();
+    /// Waits a moment for the shell, and for what it started, to end. @return the shell's status, if it ended
+    std::optional<int> wait_for_end();
     std::string answer_to(const std::string& path);
     void learn_names();
     [[noreturn]] void fail(const std::string& what);
@@ -52,8 +54,9 @@ class MeasureCommand {
     std::vector<std::string> names_;
     std::filesystem::path folder_;  ///< of the temporary file
     std::string unread_;
-    int socket_ = -1;  ///< its input and output
-    pid_t process_ = -1;
+    int socket_ = -1;            ///< its input and output
+    pid_t process_ = -1;         ///< the shell, and the group of what it started; -1: all have ended
+    std::optional<int> status_;  ///< of the shell, once it has ended
 };
 
 }  // namespace musicsteer

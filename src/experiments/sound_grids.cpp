@@ -17,10 +17,11 @@ nlohmann::json grids_json(const SoundGrids& grids) {
 
 std::string obstacle_of_grids(const SoundGrids& earlier, const SoundGrids& now) {
     if (earlier == now) return "";
-    const std::string what = "clips are decoded in pieces of " + std::to_string(now.codec_frames) +
-                             " frames and onsets read every " + std::to_string(now.onset_hop) + " samples";
-    if (earlier == SoundGrids{}) return "it was begun by an earlier build, and now " + what;
-    return "now " + what + ", and when it was begun, " + std::to_string(earlier.codec_frames) + " and " +
+    const std::string what = "clips are now decoded in pieces of " + std::to_string(now.codec_frames) +
+                             " frames, with onsets measured every " + std::to_string(now.onset_hop) +
+                             " samples";
+    if (earlier == SoundGrids{}) return "it was begun by an earlier build; " + what;
+    return what + "; when it was begun, these were " + std::to_string(earlier.codec_frames) + " and " +
            std::to_string(earlier.onset_hop);
 }
 

@@ -78,7 +78,7 @@ Codec::Codec(const Bundle& bundle)
     const std::vector<std::int64_t> reach = call("reach", {}).toIntVector();
     stages_->input_reach = reach_at(reach, 0);
     stages_->wave_reach = reach_at(reach, 2);
-    encoder_ = std::make_shared<CodecEncoder>(module_, dims_.hop_length);
+    encoder_ = std::make_shared<CodecEncoder>(module_, reach, dims_.hop_length);
 }
 
 c10::IValue Codec::call(const std::string& method, std::vector<c10::IValue> arguments) const {

@@ -14,17 +14,21 @@ constexpr std::int64_t kEncodedFrames = 500;
 
 }  // namespace
 
-std::optional<CodecReach> reach_at(const std::vector<std::int64_t>& sides, std::size_t first) {
-    if (first + 1 >= sides.size() || sides[first] < 0) return std::nullopt;
-    return CodecReach{sides[first], sides[first + 1]};
-}
+CodecEncoder::CodecEncoder(const torch::jit::Module& module, const std::vector<std::int64_t>& reach,
+                           std::int64_t hop_length)
+    : module_(module),
+      hop_length_(hop_length),
+      input_reach_(reach_at(reach, 4)),
+      output_reach_(reach_at(reach, 6)) {}
 
-CodecEncoder::CodecEncoder(const torch::jit::Module& module, std::int64_t hop_length)
-    : module_(module), hop_length_(hop_length) {
-    const std::vector<std::int64_t> reach =
-        call_script(module_.get_method("reach"), {}, "codec").toIntVector();
-    input_reach_ = reach_at(reach, 4);
-    output_reach_ = reach_at(reach, 6);
+std::vector<CodecEncoder::Piece> CodecEncoder::pieces_of(std::int64_t frames, const CodecReach& reach) {
+    std::vector<Piece> pieces;
+    for (std::int64_t start = 0; start < frames; start += kEncodedFrames) {
+        const std::int64_t end = std::min(frames, start + kEncodedFrames);
+        pieces.push_back(
+            {start, end, std::max<std::int64_t>(0, start - reach.left), std::min(frames, end + reach.right)});
+    }
+    return pieces;
 }
 
 at::Tensor CodecEncoder::call(const torch::jit::Module& part, const char* method,
@@ -37,10 +41,7 @@ at::Tensor CodecEncoder::encode(const at::Tensor& samples) const {
     if (frames <= kEncodedFrames || !input_reach_ || !output_reach_) return call(module_, "encode", samples);
     const at::Tensor whole = latents(samples, frames);
     std::vector<at::Tensor> codes;
-    for (std::int64_t start = 0; start < frames; start += kEncodedFrames) {
-        const std::int64_t end = std::min(frames, start + kEncodedFrames);
-        const std::int64_t from = std::max<std::int64_t>(0, start - output_reach_->left);
-        const std::int64_t to = std::min(frames, end + output_reach_->right);
+    for (const auto& [start, end, from, to] : pieces_of(frames, *output_reach_)) {
         const at::Tensor entries =
             call(module_.attr("encoder_out").toModule(), "forward", whole.narrow(2, from, to - from));
         codes.push_back(call(module_.attr("quantiser").toModule(), "quantise",
@@ -55,10 +56,7 @@ at::Tensor CodecEncoder::latents(const at::Tensor& samples, std::int64_t frames)
     const torch::jit::Module lstm = module_.attr("encoder_lstm").toModule();
     c10::IValue state = call_script(lstm.get_method("initial_state"), {samples, samples.size(0)}, "codec");
     std::vector<at::Tensor> pieces;
-    for (std::int64_t start = 0; start < frames; start += kEncodedFrames) {
-        const std::int64_t end = std::min(frames, start + kEncodedFrames);
-        const std::int64_t from = std::max<std::int64_t>(0, start - input_reach_->left);
-        const std::int64_t to = std::min(frames, end + input_reach_->right);
+    for (const auto& [start, end, from, to] : pieces_of(frames, *input_reach_)) {
         const std::int64_t last = std::min(samples.size(2), to * hop_length_);
         const at::Tensor heard =
             call(encoder, "forward", samples.narrow(2, from * hop_length_, last - from * hop_length_));

@@ -19,14 +19,22 @@ namespace musicsteer {
 /// code may differ where two entries of a codebook are as near. A recording of one piece is encoded at once.
 class CodecEncoder {
   public:
-    /// @param module  codec.pt; one that does not say how far its encoder reads is never cut
-    CodecEncoder(const torch::jit::Module& module, std::int64_t hop_length);
+    /// @param module  codec.pt  @param reach  what its method `reach` says; a module that does not say how
+    /// far its encoder reads is never cut
+    CodecEncoder(const torch::jit::Module& module, const std::vector<std::int64_t>& reach,
+                 std::int64_t hop_length);
 
     /// @param samples  [B, C, N] float32 on the module's device
     /// @return codes [B, Kc, T] int64, T = ceil(N / hop)
     at::Tensor encode(const at::Tensor& samples) const;
 
   private:
+    /// Frames [start, end) of a recording, and what a part of the encoder reads to compute them: [from, to).
+    struct Piece {
+        std::int64_t start = 0, end = 0, from = 0, to = 0;
+    };
+
+    static std::vector<Piece> pieces_of(std::int64_t frames, const CodecReach& reach);
     at::Tensor call(const torch::jit::Module& part, const char* method, const at::Tensor& input) const;
     at::Tensor latents(const at::Tensor& samples, std::int64_t frames) const;
 
@@ -34,8 +42,5 @@ class CodecEncoder {
     std::int64_t hop_length_;
     std::optional<CodecReach> input_reach_, output_reach_;  ///< of the convolutions before and after the LSTM
 };
-
-/// The reach that the module's list says at `first`; none if a clip cannot be cut, or the list ends before.
-std::optional<CodecReach> reach_at(const std::vector<std::int64_t>& sides, std::size_t first);
 
 }  // namespace musicsteer

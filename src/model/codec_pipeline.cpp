@@ -21,6 +21,11 @@ std::int64_t grid_of(const CodecStages& stages, std::int64_t num_frames) {
 
 }  // namespace
 
+std::optional<CodecReach> reach_at(const std::vector<std::int64_t>& sides, std::size_t first) {
+    if (first + 1 >= sides.size() || sides[first] < 0) return std::nullopt;
+    return CodecReach{sides[first], sides[first + 1]};
+}
+
 CodecPipeline::CodecPipeline(const CodecStages& stages, std::int64_t rows, std::int64_t codebooks,
                              std::int64_t num_frames)
     : stages_(stages),

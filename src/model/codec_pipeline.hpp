@@ -24,6 +24,9 @@ struct CodecReach {
     std::int64_t right = 0;
 };
 
+/// The reach that a module's list says at `first`; none if a clip cannot be cut, or the list ends before.
+std::optional<CodecReach> reach_at(const std::vector<std::int64_t>& sides, std::size_t first);
+
 /// One layer of the LSTM. `run` is given the state of `initial_state`, then that of its last call.
 struct LstmStage {
     std::function<at::Tensor(std::int64_t rows)> initial_state;

@@ -231,18 +231,19 @@ constexpr std::array kFields = {
                     "What the vector does: add; add-renorm (the activation keeps its norm); ablate (removes "
                     "what\nlies along the vector, alpha is the share); clamp (sets it to --value) [add]"),
     field<&S::value>("value", "NUM", "Of mode clamp: the projection on the vector, which has no alpha"),
-    field<&S::schedule>("schedule", "NAME,NUM,...",
-                        "Alpha's course along the clip: constant; decay,FACTOR,FLOOR (a frame's factor, such "
-                        "as\ndecay,0.998,0.1); linear,START,END; window,FROM,TO in seconds, more of them if "
-                        "need be [constant]"),
+    field<&S::schedule>(
+        "schedule", "NAME,NUM,...",
+        "How alpha changes along the clip: constant; decay,FACTOR,FLOOR (FACTOR for each frame, "
+        "as\ndecay,0.998,0.1); linear,START,END; window,FROM,TO in seconds, or several "
+        "windows [constant]"),
     field<&S::ramp_in_s>("ramp_in_s", "SECONDS",
-                         "Alpha rises from 0 over this time by a raised cosine [0: at once]"),
+                         "Alpha rises from 0 over this time, along a raised cosine [0: at once]"),
     field<&S::probability>("probability", "NUM",
                            "Steer each frame with this probability, drawn with --frame-seed [1]"),
     field<&S::frame_seed>("frame_seed", "SEED", "Of --probability [0]"),
     field<&S::weights>("weights", "NAME,NUM",
-                       "Share of alpha by layer: uniform; top-K, only the K layers of largest effect size;\n"
-                       "exponential,FACTOR, a factor for each place down that ranking [uniform]"),
+                       "Share of alpha by layer: uniform; top-K, the K layers of largest effect size alone;\n"
+                       "exponential,FACTOR, multiplied by FACTOR at each step down that ranking [uniform]"),
     field<&S::heads>(
         "heads", "LIST",
         "At site self_attn_heads: the heads to steer, as 0,3-5; the others keep their bits [all]"),

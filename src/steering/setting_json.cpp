@@ -27,6 +27,12 @@ json setting_json(const SteeringSetting& setting) {
     return entry;
 }
 
+json recommended_json(const SteeringSetting& setting) {
+    json entry = setting_json(setting);
+    if (setting.alpha_range) entry["alpha_range"] = {setting.alpha_range->low, setting.alpha_range->high};
+    return entry;
+}
+
 json setting_json_seen_from(const std::filesystem::path& folder, const SteeringSetting& setting) {
     json entry = setting_json(setting);
     for (const char* key : {"file", "gate_file"}) {

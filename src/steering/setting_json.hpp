@@ -15,6 +15,8 @@ namespace musicsteer {
 nlohmann::json setting_identity(const SteeringSetting& setting);
 /// The entry of a record's `steering` (docs/formats.md).
 nlohmann::json setting_json(const SteeringSetting& setting);
+/// setting_json with the range of alpha that was found to work, if there is one.
+nlohmann::json recommended_json(const SteeringSetting& setting);
 /// setting_json with paths relative to the folder.
 nlohmann::json setting_json_seen_from(const std::filesystem::path& folder, const SteeringSetting& setting);
 

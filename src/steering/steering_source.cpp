@@ -49,10 +49,6 @@ void require_alpha(const std::string& name, const SectionedSteering& steering) {
     }
 }
 
-}  // namespace
-
-namespace {
-
 /// The file's settings, with what is typed beside them.
 SectionedSteering complete_file(const SteeringFile& file, const SteeringSetting& typed) {
     SectionedSteering steering{file.settings, file.sections};

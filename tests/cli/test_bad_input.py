@@ -224,7 +224,7 @@ def swap(folder: Path) -> None:
 
 BUNDLES = {
     "no manifest": (lambda b: (b / "manifest.json").unlink(), "manifest.json"),
-    "manifest is no JSON": (lambda b: (b / "manifest.json").write_text("{"), "manifest.json"),
+    "manifest is not JSON": (lambda b: (b / "manifest.json").write_text("{"), "manifest.json"),
     "newer format": (edit_manifest(lambda m: m.update(oldest_reader=99, format_version=99)), "newer"),
     "wrong format": (edit_manifest(lambda m: m.update(format="zip")), "format"),
     "missing field": (edit_manifest(lambda m: m["decoder"].pop("num_layers")), "num_layers"),

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_in_a_sweep(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: P
     assert without.code == 2 and "was begun with --measure-command" in without.err
     other = ["--measure-command", mine[1] + " --other"]
     refused = musicsteer(*base, "--seeds", "0:3", *other, "--out", "runs")
-    assert refused.code != 0 and "measure_command" in refused.err
+    assert refused.code == 2 and "was begun with --measure-command" in refused.err
     # Clips that are no files are measured alike.
     memory = musicsteer(*base, "--seeds", "0:2", "--no-audio", *mine, "--out", "memory")
     assert memory.code == 0, memory.err
@@ -100,23 +101,26 @@ def test_study_and_calibrate_start_it_once(
     result = json.loads((tmp_path / "s" / "study.json").read_text())
     assert result["measure"] == "rise_db" and (tmp_path / "starts").read_text() == "x"
     few = ["--pairs", "4", "--check-pairs", "4", "--target", "rise_db=2"]
-    assert musicsteer("calibrate", *base, *few).code in (0, 1)
+    found = musicsteer("calibrate", *base, *few, "--json")
+    assert found.code in (0, 1) and "rise_db" in found.out, found.err
     assert (tmp_path / "starts").read_text() == "xx"
 
 
 ANSWERS = {
     "dies": ("import sys; sys.exit(3)", "no answer for .*: it ended with exit code 3"),
     "not there": (None, "no answer for .*: it ended with exit code 127"),
-    "no JSON": ("[print('hello') for _ in sys.stdin]", "'hello', is no JSON object"),
-    "NaN": ("[print(json.dumps({'a': float('nan')})) for _ in sys.stdin]", "is no JSON object .*NaN"),
-    "text": ("[print(json.dumps({'a': 'b'})) for _ in sys.stdin]", "for a, which is no number and not null"),
+    "no JSON": ("[print('hello') for _ in sys.stdin]", "expected a JSON object of numbers .*found 'hello'"),
+    "NaN": ("[print(json.dumps({'a': float('nan')})) for _ in sys.stdin]", "NaN is not JSON"),
+    "text": ("[print(json.dumps({'a': 'b'})) for _ in sys.stdin]", "expected a number or null for a of .* found"),
     "empty": ("[print('{}') for _ in sys.stdin]", "it measures nothing"),
-    "two lines": ("[print('{\"a\": 1}\\n{\"a\": 2}') for _ in sys.stdin]", "more than one line"),
-    "a name of ours": ("[print('{\"tempo\": 1}') for _ in sys.stdin]", "a measure 'tempo' already"),
-    "a field of ours": ("[print('{\"rms\": 1}') for _ in sys.stdin]", "a measure 'rms' already"),
-    "an odd name": ("[print('{\"a b\": 1}') for _ in sys.stdin]", "the name 'a b' may only have"),
+    "two lines": ("[print('{\"a\": 1}\\n{\"a\": 2}') for _ in sys.stdin]", "expected one line for"),
+    "a name of ours": ("[print('{\"tempo\": 1}') for _ in sys.stdin]", "the name 'tempo' is taken"),
+    "a field of ours": ("[print('{\"rms\": 1}') for _ in sys.stdin]", "the name 'rms' is taken"),
+    "a column of runs.csv": ("[print('{\"seed\": 1}') for _ in sys.stdin]", "the name 'seed' is taken"),
+    "an odd name": ("[print('{\"a b\": 1}') for _ in sys.stdin]", "may have a-z, 0-9 and _ only, found"),
     "other names": (
-        "[print(json.dumps({'ab'[i > 0]: 1})) for i, _ in enumerate(sys.stdin)]", "has other names than"
+        "[print(json.dumps({'ab'[i > 0]: 1})) for i, _ in enumerate(sys.stdin)]",
+        "names other measures than its first answer",
     ),
     "too few": ("print('{\"a\": 1}'); sys.stdin.readline()", "no answer for up.wav"),
 }  # fmt: skip
@@ -132,6 +136,22 @@ def test_what_misbehaves_is_told_in_a_sentence(
     assert done.code == 1 and done.out == ""
     assert re.search(expected, done.errors[-1]), done.err
     assert done.errors[-1].startswith(f"error: --measure-command '{run}"[:40])
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", "import threading; flood = True"],
+    ids=["that ignores SIGTERM", "that never stops printing"],
+)
+def test_a_command_that_will_not_end_is_killed(
+    source: str, musicsteer: Runner, clips: list[str], tmp_path: Path
+) -> None:
+    source += "\nimport sys, time\nfor _ in sys.stdin: print('{\"a\": 1}', flush=True)\n"
+    source += "while True:\n    print('more') if 'flood' in globals() else time.sleep(1)\n"
+    start = time.monotonic()
+    done = musicsteer("measure", *clips, "--measure-command", command(tmp_path, source))
+    assert done.code == 0, done.err
+    assert time.monotonic() - start < 15
 
 
 def test_a_sweep_ends_with_its_command_and_goes_on(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:

@@ -162,8 +162,8 @@ def test_directions_are_copied_and_recorded(checkpoint: Path, tmp_path: Path) ->
     ("entry", "message"),
     [
         ({"file": "tempo.safetensors"}, "has no alpha"),
-        ({"file": "other.safetensors", "alpha": 1}, "its vector file is to lie beside it"),
-        ({"file": "../config.json", "alpha": 1}, "its vector file is to lie beside it"),
+        ({"file": "other.safetensors", "alpha": 1}, "expected its vector file beside it"),
+        ({"file": "../config.json", "alpha": 1}, "expected its vector file beside it"),
     ],
 )
 def test_a_direction_that_is_none_is_refused(

@@ -73,7 +73,7 @@ def test_texts_cannot_break_out_of_the_page(tmp_path):
 
 def test_unreadable_audio_is_said_and_the_rest_is_there(tmp_path, sweep):
     first, second, *_ = sorted((sweep / "clips").iterdir())
-    first.write_bytes(b"RIFF this is no audio")
+    first.write_bytes(b"RIFF this is not audio")
     second.unlink()
     done = report(sweep, "--out", tmp_path / "report")
     assert done.returncode == 0 and "2 clips have no audio that can be read" in done.stderr
@@ -151,7 +151,7 @@ def test_neither_page_nor_table_is_wrong_usage(sweep):
     assert done.returncode == 2 and "--out" in done.stderr and "--table" in done.stderr
 
 
-def test_a_small_page_has_whole_pairs_and_no_plots(tmp_path, sweep, monkeypatch):
+def test_a_small_page_has_whole_pairs_and_no_plots(tmp_path, sweep, monkeypatch, capsys):
     records = read_sweeps([sweep]).clips
     one_pair = sum(1 for clip in records if clip.pair == records[0].pair)
     monkeypatch.setattr(build, "SMALL_BYTES", 230_000)
@@ -165,7 +165,14 @@ def test_a_small_page_has_whole_pairs_and_no_plots(tmp_path, sweep, monkeypatch)
     assert f"the clips of {len(heard)} of 4 pairs" in page.read_text(encoding="utf-8")
     monkeypatch.setattr(build, "SMALL_BYTES", 140_000)
     assert main([str(sweep), "--small", "--out", str(tmp_path / "none.html")]) == 1
+    assert "\nerror: not one prompt and seed fits into 0.14 MB" in capsys.readouterr().err
     assert not (tmp_path / "none.html").exists()
+
+
+def test_a_small_page_of_a_sweep_without_audio(tmp_path):
+    sweep = write_sweep(tmp_path / "sweep", [record(file=None, audio_sha256=None)])
+    assert main([str(sweep), "--small", "--out", str(tmp_path / "page.html")]) == 0
+    assert [clip["audio"] for clip in data_of(tmp_path / "page.html")["clips"]] == [False]
 
 
 def test_flac_keeps_every_sample_and_the_others_every_length(tmp_path, sweep):

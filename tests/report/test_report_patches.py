@@ -80,7 +80,7 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
         ("[1]", "has format None"),
         ('{"format": "musicsteer-sweep"}', "expected 'musicsteer-patch'"),
         ('{"format": "musicsteer-patch", "oldest_reader": 9}', "needs a reader of version 9"),
-        ('{"format": "musicsteer-patch", "oldest_reader": 1, "results": []}', "no result of"),
+        ('{"format": "musicsteer-patch", "oldest_reader": 1, "results": []}', "not a result of"),
     ],
 )
 def test_other_files_are_refused_in_a_sentence(tmp_path: Path, content: str, words: str) -> None:

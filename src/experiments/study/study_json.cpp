@@ -231,12 +231,7 @@ json study_json(const Study& study) {
     result["sentence"] = study_sentence(study);
     result["advice"] = study_advice(study);
     result["recommendation"] = nullptr;
-    if (study.recommendation) {
-        json entry = setting_json(*study.recommendation);
-        entry["alpha_range"] = {study.recommendation->alpha_range->low,
-                                study.recommendation->alpha_range->high};
-        result["recommendation"] = std::move(entry);
-    }
+    if (study.recommendation) result["recommendation"] = recommended_json(*study.recommendation);
     return result;
 }
 

@@ -82,30 +82,24 @@ class Runner {
           options_(options),
           settings_(folder.plan().settings),
           sample_format_(parse_sample_format(settings_.sample_format)),
-          melody_(hear_melody(folder.plan().melody_path, model.manifest())),
           vectors_(model.manifest()),
           own_(options.measure_command) {
-        if (melody_.sha256 != settings_.melody_sha256) throw_other_file(folder.plan().melody_path);
         outcome_.planned = std::ssize(folder.clips());
         outcome_.found = std::ssize(folder.records());
     }
 
     SweepOutcome run() {
         const std::vector<Group> groups = groups_of(folder_.clips(), folder_.records());
-        const std::string& command = folder_.plan().measure_command;
-        if (!command.empty() && !groups.empty() && !own_) own_ = &started_.emplace(command);
+        if (!groups.empty()) prepare();
         std::vector<ClipRunner> runners;  // all at once: what does not fit into memory fails now
         for (const Group& group : groups)
             runners.emplace_back(model_, run_options(), group.clips.size(), group.text_length);
         try {
             for (std::size_t i = 0; i < groups.size(); ++i) run_group(groups[i], runners[i]);
-        } catch (const Interrupted&) {
-            folder_.write_table();
-            throw;
-        } catch (const MeasureCommandError&) {
-            folder_.write_table();
-            throw;
         } catch (const DiskFull&) {
+        } catch (...) {
+            folder_.write_table();
+            throw;
         }
         list_missing();
         folder_.write_table();
@@ -115,6 +109,14 @@ class Runner {
   private:
     /// Ends the run: nothing of a whole batch could be written.
     struct DiskFull {};
+
+    /// What only a run with missing clips needs.
+    void prepare() {
+        const SweepPlan& plan = folder_.plan();
+        melody_ = hear_melody(plan.melody_path, model_.manifest());
+        if (melody_.sha256 != settings_.melody_sha256) throw_other_file(plan.melody_path);
+        if (!plan.measure_command.empty() && !own_) own_ = &started_.emplace(plan.measure_command);
+    }
 
     ClipRunOptions run_options() const {
         ClipRunOptions run;
@@ -194,18 +196,19 @@ class Runner {
         record["id"] = clip.id;
         record["clipped_samples"] = measures.clipped_samples;
         record["measures"] = measures_json(measures);
-        if (own_) {
-            for (const auto& [name, value] : own_->measure(audio, sample_format_))
-                record["measures"][name] = value ? json(*value) : json();
-        }
         if (score) record["kl_nats"] = score->kl_nats;
         record["file"] = nullptr;
         record["audio_sha256"] = nullptr;
+        const std::filesystem::path file = folder_.paths().clip(clip.id);
         if (folder_.plan().audio) {
-            const std::filesystem::path file = folder_.paths().clip(clip.id);
             write_wav(file, audio, sample_format_, Overwrite::kAllow);
             record["file"] = "clips/" + clip.id + ".wav";
             record["audio_sha256"] = sha256_of_file(file);
+        }
+        if (own_) {
+            const OwnMeasures own =
+                folder_.plan().audio ? own_->measure(file) : own_->measure(audio, sample_format_);
+            for (const auto& [name, value] : own) record["measures"][name] = value ? json(*value) : json();
         }
         folder_.store(clip.id, record);
     }

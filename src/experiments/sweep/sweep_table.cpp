@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "experiments/clip_record.hpp"
 #include "io/csv.hpp"
 #include "musicsteer/metrics.hpp"
 #include "steering/setting_fields.hpp"
@@ -61,13 +62,11 @@ std::vector<std::string> own_measures(const std::string& record) {
 }
 
 std::string sweep_table_heading(const std::vector<std::string>& own) {
+    std::vector<std::string> columns = table_columns();
+    columns.insert(columns.end() - 2, own.begin(), own.end());
     std::string heading;
-    for (const char* column : kClipColumns) heading += std::string(column) + ",";
-    heading += "concept,";
-    for (const SettingField& field : setting_fields()) heading += std::string(field.key) + ",";
-    for (const char* column : kMeasureNames) heading += std::string(column) + ",";
-    for (const std::string& column : own) heading += column + ",";
-    return heading + "kl_nats,audio_sha256\n";
+    for (const std::string& column : columns) heading += (heading.empty() ? "" : ",") + column;
+    return heading + "\n";
 }
 
 std::string sweep_table_row(const std::string& record, const std::vector<std::string>& own) {

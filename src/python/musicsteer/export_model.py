@@ -150,7 +150,7 @@ def check_sizes(section: str, sizes: dict[str, Any]) -> None:
     """Refuse what the program would refuse in the manifest.
 
     Raises:
-        UnsupportedCheckpoint: a size is no whole number, or there are more channels than two.
+        UnsupportedCheckpoint: a size is not a whole number, or there are more channels than two.
     """
     for key, value in sizes.items():
         least = 0 if key in ("start_token", "lstm_layers") else 1
@@ -265,6 +265,7 @@ def export(
         CheckpointError, UnsupportedCheckpoint, BundleError: one sentence each.
     """
     with new_bundle(out, options.get("force", False)) as folder:
+        copy_directions(resolve_source(source).folder, folder)  # first: it is quick to refuse
         checkpoint = read_checkpoint(source, extras)
         manifest = describe(checkpoint, name, precision, codec_precision)
         modules = build_modules(checkpoint.model, codec_precision)
@@ -272,7 +273,6 @@ def export(
         case = make_case(manifest, seed=0) if options.get("verify", True) else None
         expected = reference(checkpoint.model, case) if case else {}
         (folder / "tokenizer.json").write_bytes(checkpoint.tokenizer_json)
-        copy_directions(resolve_source(source).folder, folder)
         del checkpoint
         if case and precision != "f32":
             exact = manifest | {"precision": manifest["precision"] | {"decoder": "f32"}}

@@ -26,7 +26,7 @@ def read_sweep(*folders: str | Path) -> pandas.DataFrame:
 
     Raises:
         ImportError: pandas is not installed.
-        musicsteer.report.errors.ReportError: a folder is no sweep, or the models differ.
+        musicsteer.report.errors.ReportError: a folder is not a sweep, or the models differ.
     """
     try:
         import pandas

@@ -25,7 +25,7 @@ _VORBIS_BLOCK = 65536  # libsndfile overflows its stack when it encodes long Vor
 
 
 class UnreadableAudio(Exception):
-    """A clip's file is missing or is no audio; the message says which of the two."""
+    """A clip's file is missing or is not audio; the message says which of the two."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def encode_clip(path: Path, codec: str) -> EncodedClip:
     """Read a WAV and encode it.
 
     Raises:
-        UnreadableAudio: there is no such file, it is no audio, it holds no samples, or it is cut short.
+        UnreadableAudio: there is no such file, it is not audio, it holds no samples, or it is cut short.
     """
     if not path.is_file():
         raise UnreadableAudio("there is no such file")

@@ -73,11 +73,21 @@ def build_folder(sweep: Sweep, patches: list[Patch], folder: Path, codec: str) -
     return Weight(len(html), len(plotly), sum(sizes), len(sizes))
 
 
+def clip_elements(clips: list[Clip], codec: str) -> tuple[dict[str, str], Unheard]:
+    """Clips as elements of the page, by id, and those without audio."""
+    elements: dict[str, str] = {}
+
+    def keep(clip: Clip, encoded: EncodedClip) -> None:
+        elements[clip.id] = clip_element(clip.id, encoded)
+
+    unheard = encode_all(clips, codec, keep)
+    return elements, unheard
+
+
 def build_single_file(sweep: Sweep, patches: list[Patch], file: Path, codec: str) -> Weight:
     """The page with everything inside, the clips at its end, so that it shows before they have arrived."""
-    clips: list[str] = []
-    unheard = encode_all(sweep.clips, codec, lambda clip, one: clips.append(clip_element(clip.id, one)))
-    plotly = get_plotlyjs()
+    elements, unheard = clip_elements(sweep.clips, codec)
+    clips, plotly = list(elements.values()), get_plotlyjs()
     return _write(file, render(sweep, patches, unheard, plotly, clips), clips, plotly)
 
 
@@ -91,23 +101,17 @@ def build_small_file(sweep: Sweep, patches: list[Patch], file: Path, codec: str)
     room = SMALL_BYTES - len(render(sweep, patches, unheard, "", []).encode())
     clips: list[str] = []
     for pair in pairs_to_hear(sweep):
-        of_pair: list[str] = []
-        of_ids: list[str] = []
-
-        def keep(
-            clip: Clip, encoded: EncodedClip, texts: list[str] = of_pair, ids: list[str] = of_ids
-        ) -> None:
-            texts.append(clip_element(clip.id, encoded))
-            ids.append(clip.id)
-
-        missing = encode_all([clip for clip in sweep.clips if clip.pair == pair], codec, keep)
-        room -= _size(of_pair)
+        elements, missing = clip_elements([clip for clip in sweep.clips if clip.pair == pair], codec)
+        room -= _size(elements.values())
         if room < 0:
             break
-        clips += of_pair
-        unheard = {key: why for key, why in (unheard | missing).items() if key not in of_ids}
-    if sweep.clips and not clips:
-        raise ReportError(f"the clips of one prompt and seed take more than {SMALL_BYTES / 1e6:g} MB")
+        clips += elements.values()
+        unheard = {key: why for key, why in (unheard | missing).items() if key not in elements}
+    if room < 0 and not clips:
+        raise ReportError(
+            f"not one prompt and seed fits into {SMALL_BYTES / 1e6:g} MB with its clips: shorten or thin them"
+            " out, or leave out --small"
+        )
     return _write(file, render(sweep, patches, unheard, "", clips), clips, "")
 
 

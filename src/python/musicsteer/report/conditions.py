@@ -188,9 +188,14 @@ def effect_text(steering: dict[str, Any], key: str) -> str:
     return ",".join(map(str, steering[key])) if key == "heads" else str(steering[key])
 
 
+def plain_alpha_text(alpha: float) -> str:
+    """A strength with its sign, and a bare 0."""
+    return f"{alpha:+g}" if alpha else "0"
+
+
 def alpha_text(alpha: float) -> str:
-    """A strength with its sign, a true minus, and a bare 0."""
-    return f"{alpha:+g}".replace("-", "−") if alpha else "0"
+    """The same with a true minus, for pages."""
+    return plain_alpha_text(alpha).replace("-", "−")
 
 
 def layers_text(layers: tuple[int, ...]) -> str:

@@ -126,7 +126,7 @@ def _read(path: Path, name: str) -> Patch:
             raise TypeError("expected the model's 'weights_sha256' to be text")
         return _from_results(path, name, content)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ReportError(f"{path} is no result of `musicsteer patch`: {error!r}") from error
+        raise ReportError(f"{path} is not a result of `musicsteer patch`: {error!r}") from error
 
 
 def _from_results(path: Path, name: str, content: dict[str, Any]) -> Patch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from musicsteer.report.conditions import alpha_text, with_sides
+from musicsteer.report.conditions import plain_alpha_text, with_sides
 from musicsteer.report.curves import Curve, curves_of
 from musicsteer.report.loading import Sweep
 from musicsteer.report.measures import BY_KEY, MAIN, Measure
@@ -35,7 +35,7 @@ def _table(curve: Curve, index: int, measure: Measure) -> str:
     for point in curve.points:
         rows.append(
             [
-                alpha_text(point.alpha).replace("−", "-"),
+                plain_alpha_text(point.alpha),
                 str(int(point.mean.count[index])),
                 *_cells(point.mean, index, measure.digits, ""),
                 *(_cells(point.change, index, change_digits, "+") if point.alpha else ["", ""]),
@@ -54,7 +54,7 @@ def _agreement(curve: Curve, index: int) -> str:
     if found.count == 0 or len(curve.points) < 2:
         return ""
     number, verb = max((found.rising, "rise"), (found.falling, "fall"), key=lambda one: one[0])
-    low, high = (alpha_text(curve.points[end].alpha).replace("−", "-") for end in (0, -1))
+    low, high = (plain_alpha_text(curve.points[end].alpha) for end in (0, -1))
     return f": {number} of {found.count} pairs {verb} from {low} to {high}"
 
 

@@ -195,7 +195,7 @@ def read_generation(source: str) -> dict[str, Any]:
     """The numbers of generation_config.json that a bundle keeps, without any library's defaults.
 
     Raises:
-        CheckpointError: it is not JSON, or one of them is no number that sampling can use.
+        CheckpointError: it is not JSON, or one of them is not a number that sampling can use.
     """
     path = find_file(source, "generation_config.json")
     try:

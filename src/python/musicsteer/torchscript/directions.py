@@ -11,19 +11,19 @@ from musicsteer.torchscript.bundle import DIRECTIONS, BundleError
 
 
 def vector_name(path: Path, content: Any) -> str:
-    """The name of the vector file that a direction's steering file is about.
+    """The name of the vector file beside a direction's steering file.
 
     Raises:
-        BundleError: it is no steering file with one vector of its own folder and a default strength.
+        BundleError: it is not a steering file with one vector, in the same folder, and a default strength.
     """
     entries = content.get("steering") if isinstance(content, dict) else None
     if not isinstance(entries, list) or len(entries) != 1 or not isinstance(entries[0], dict):
         raise BundleError(f"{path}: a direction is a steering file with one vector (docs/formats.md)")
     name = entries[0].get("file")
     if not isinstance(name, str) or name != Path(name).name or not (path.parent / name).is_file():
-        raise BundleError(f"{path}: its vector file is to lie beside it, and {name} does not")
+        raise BundleError(f"{path}: expected its vector file beside it, found no {name} there")
     if "alpha" not in entries[0] and entries[0].get("mode") != "clamp":
-        raise BundleError(f"{path}: has no alpha; say which strength is the default")
+        raise BundleError(f"{path}: has no alpha; give the default strength")
     return name
 
 
@@ -31,7 +31,7 @@ def copy_directions(checkpoint: Path | None, bundle: Path) -> None:
     """Copy every NAME.json of the checkpoint's directions/ and its vector file, if it has that folder.
 
     Raises:
-        BundleError: naming the file that is none.
+        BundleError: naming the file that is not a direction.
     """
     if checkpoint is None or not (checkpoint / DIRECTIONS).is_dir():
         return
@@ -41,6 +41,6 @@ def copy_directions(checkpoint: Path | None, bundle: Path) -> None:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise BundleError(f"{path}: is no JSON: {error}") from None
+            raise BundleError(f"{path}: is not JSON: {error}") from None
         for name in (path.name, vector_name(path, content)):
             shutil.copyfile(path.parent / name, target / name)

@@ -64,7 +64,7 @@ def resolve_source(source: str) -> Source:
     """A folder, hub id or name of a shipped checkpoint as transformers takes it.
 
     Raises:
-        CheckpointError: neither, or a folder whose kind is known and is no checkpoint.
+        CheckpointError: neither, or a folder whose kind is known and is not a checkpoint.
     """
     path = Path(source)
     if path.is_file():

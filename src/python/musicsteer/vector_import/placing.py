@@ -129,7 +129,7 @@ def place(file: ForeignFile, choice: Choice, path: object) -> dict[str, np.ndarr
     """Hook point -> `[D]` float32.
 
     Raises:
-        ImportFailure: names, shapes or values that are no vectors of layers.
+        ImportFailure: names, shapes or values that are not vectors of layers.
     """
     if not file.tensors:
         raise ImportFailure(f"{path}: holds no tensors")

@@ -48,7 +48,7 @@ def model_of_bundle(folder: Path) -> Model:
     """The model in a bundle.
 
     Raises:
-        ImportFailure: the folder is no bundle.
+        ImportFailure: the folder is not a bundle.
     """
     path = folder / "manifest.json"
     try:

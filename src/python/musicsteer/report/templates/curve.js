@@ -4,8 +4,6 @@
 const Curve = (() => {
   const SIZE = { width: 420, height: 196, left: 52, right: 14, top: 12, bottom: 26 };
   const figure = byId("curve");
-  let condition = null; // what is drawn
-  let key = null;
 
   function draw(tag, properties, text) {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -61,10 +59,10 @@ const Curve = (() => {
   }
 
   function render() {
-    condition = DATA.conditions[Listen.chosen.condition];
+    const condition = DATA.conditions[Listen.chosen.condition];
     byId("response").hidden = !condition;
     if (!condition) return;
-    key = View.measure;
+    const key = View.measure;
     const measure = MEASURES.get(key);
     const { alphas } = condition;
     const mean = condition.mean[key];
@@ -109,5 +107,5 @@ const Curve = (() => {
     Theme.onChange(render);
   }
 
-  return { start, agreementText };
+  return { start };
 })();

@@ -164,7 +164,6 @@ const Tables = (() => {
 
   function start() {
     const rows = DATA.conditions.flatMap((condition, index) => condition.alphas.map((_, place) => ({ condition, index, place })));
-    byId("conditions").hidden = rows.length === 0;
     const conditions = new SortableTable(byId("conditions-table"), {
       caption: "Means with 95 % intervals", columns: conditionColumns(), rows, pageSize: 30, csv: Charts.csvRows, name: "means",
     });
