@@ -10,8 +10,9 @@ namespace musicsteer {
 Melody hear_melody(const std::filesystem::path& file, const Manifest& manifest) {
     if (file.empty()) return {};
     if (!manifest.melody) {
-        throw UsageError("--melody: " + manifest.model_name +
-                         " hears no melody; export a melody checkpoint, such as facebook/musicgen-melody");
+        throw UsageError("--melody: the model '" + manifest.model_name +
+                         "' does not take a melody; export a melody checkpoint, such as "
+                         "facebook/musicgen-melody");
     }
     const Audio audio = read_audio(file);
     try {

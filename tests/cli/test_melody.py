@@ -90,7 +90,7 @@ def test_a_melody_needs_a_model_that_hears_one(
     done = musicsteer(command, "--model", bundle, *own, "--melody", tune, "--out", "a.wav", *LENGTH, "-q")
     assert done.code == 2
     assert done.err == (
-        "error: --melody: tiny-mono hears no melody; export a melody checkpoint, such as "
+        "error: --melody: the model 'tiny-mono' does not take a melody; export a melody checkpoint, such as "
         "facebook/musicgen-melody\n"
     )
 
