@@ -48,7 +48,7 @@ EXTRACT_KEYS = {
     "limit": "--limit",
     "duration_s": "--duration",
     "seed": "--seed",
-    "pool": "--pool",
+    "positions": "--positions",
     "extract_rows": "--rows",
 }
 

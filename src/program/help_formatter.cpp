@@ -15,14 +15,14 @@ constexpr std::size_t kHelpIndent = 28;  ///< of descriptions
 
 /// Value names of options that have none of their own.
 const std::map<std::string, std::vector<std::string>> kTypes = {
-    {"DIR", {"audio", "base", "merge", "model", "negative-audio", "positive-audio"}},
+    {"DIR", {"audio", "base", "like", "merge", "model", "negative-audio", "positive-audio"}},
     {"FILE",
      {"continue", "csv", "file", "files", "from-activations", "melody", "negative", "out", "path", "plan",
       "positive", "prompts", "save-activations", "save-codes", "steer"}},
     {"LIST", {"alphas", "hooks", "layers", "seeds", "sites"}},
     {"NAME",
      {"ablate", "concept", "device", "format", "log-level", "measure", "method", "rows", "site", "value"}},
-    {"FRAMES", {"pool"}},
+    {"FRAMES", {"positions"}},
     {"START-END", {"window"}},
     {"BPM:OCTAVES", {"tempo-prior"}},
     {"I/N", {"shard"}},
