@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -181,7 +182,7 @@ def run_demo(maker: Maker, out: Path) -> None:
     maker.run(report_step(sweep, report))
 
     print(f"\n{table.read_text(encoding='utf-8')}")
-    print(f"The other measures: {PROGRAM} report {sweep} --table\n\nListen:")
+    print(f"The other measures: {shlex.join([str(PROGRAM), 'report', str(sweep), '--table'])}\n\nListen:")
     print(f"  {report / 'index.html'}: open it in a browser and move the strength while the music plays")
     for concept, one in medley.medleys_of(read_sweeps([sweep])).items():
         print(f"  {medleys[concept]}: {medley_text(one)}")

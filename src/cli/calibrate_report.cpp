@@ -18,6 +18,14 @@ std::string shortest(double value) {
     return text;
 }
 
+/// What is being done, for people; "edge" and the others are the names in JSON.
+std::string stage_text(const std::string& stage) {
+    if (stage == "edge") return "finding the range";
+    if (stage == "ladder") return "measuring";
+    if (stage == "refine") return "refining";
+    return stage;
+}
+
 std::string list_of(const std::vector<double>& strengths) {
     std::string text;
     for (const double strength : strengths) {
@@ -174,9 +182,9 @@ json calibration_json(const Calibration& found, const CalibrationSetup& setup,
 void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
                        const std::vector<AppliedVector>& vectors) {
     for (std::size_t j = 0; j < vectors.size(); ++j) {
-        out << vectors[j].setting.file << "  alpha " << shortest(found.strengths[j]) << "  (alone, "
-            << shortest(found.ranges[j].first) << " to " << shortest(found.ranges[j].second)
-            << " stay within the cap)\n";
+        out << vectors[j].setting.file << "  alpha " << shortest(found.strengths[j]) << "  ("
+            << (vectors.size() > 1 ? "alone, " : "") << shortest(found.ranges[j].first) << " to "
+            << shortest(found.ranges[j].second) << " stay within the cap)\n";
     }
     const CalibrationStep& step = found.reachable ? found.checked : found.searched;
     for (std::size_t i = 0; i < step.outcomes.size(); ++i) {
@@ -231,7 +239,7 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
 }
 
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {
-    std::string text = step.stage + ": alpha " + list_of(step.strengths) + ": ";
+    std::string text = stage_text(step.stage) + ": alpha " + list_of(step.strengths) + ": ";
     for (std::size_t i = 0; i < step.outcomes.size(); ++i)
         text += short_measure_name(targets[i].measure) + " " +
                 signed_percent(step.outcomes[i].change.value, " %") + ", ";

@@ -19,8 +19,8 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
         "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt. With --like: plain\n"
         "prompts, which the contrast plays [neutral]");
     add("--positive", options.positive,
-        "File of prompts, one a line: the positive side, instead of --prompts");
-    add("--negative", options.negative, "File of prompts, one a line: the negative side");
+        "File of prompts, one per line: the positive side, instead of --prompts");
+    add("--negative", options.negative, "File of prompts, one per line: the negative side");
     add("--positive-audio", options.positive_audio,
         "Folder of recordings: the positive side. Any format, rate and channels that libsndfile reads");
     add("--negative-audio", options.negative_audio, "Folder of recordings: the negative side");

@@ -408,7 +408,7 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_option("-p,--prompt", options->clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts", options->clips.prompts_file,
-                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
+                        "Prompts from a file: JSON as prompts/neutral.json, or one per line");
     command->add_option("--negative-prompt", options->clips.negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,

@@ -468,9 +468,8 @@ void run(const InspectFlags& options) {
 
 void add_inspect(CLI::App& app, Context& context) {
     const auto options = std::make_shared<InspectFlags>();
-    CLI::App* command = app.add_subcommand("inspect",
-                                           "Say what a bundle, vector file, other tensor file, prompt set, "
-                                           "steering file is, and where it is from");
+    CLI::App* command =
+        app.add_subcommand("inspect", "Describe a bundle, vector file, prompt set or steering file");
     command->footer(kInspectExample);
     command
         ->add_option("path", options->path,
