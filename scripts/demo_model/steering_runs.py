@@ -134,7 +134,7 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         codes_file.unlink(missing_ok=True)
         command = [PROGRAM, "generate", "--model", self.bundle, "--out", folder, "--save-codes", codes_file]
-        command += ["--seed", f"{trial.seeds.start}:{trial.seeds.stop}", "--duration", str(trial.duration_s)]
+        command += ["--seeds", f"{trial.seeds.start}:{trial.seeds.stop}", "--duration", str(trial.duration_s)]
         for prompt in trial.prompts:
             command += ["--prompt", prompt]
         subprocess.run([*command, *steer], check=True, stdout=subprocess.DEVNULL)

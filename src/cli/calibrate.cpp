@@ -253,7 +253,7 @@ void run(const CalibrateFlags& options, const Context& context) {
     if (!options.out.empty()) lock.emplace(options.out);
     Bundle bundle = open_bundle(options.model);
     resolve_vectors(vectors, bundle.manifest(), log_warn);
-    const Melody melody = hear_melody(options.melody, bundle.manifest());
+    const Melody melody = hear_melody(options.melody, bundle.manifest(), options.sampling.duration_s);
     const Model model = load_model(options.model, std::move(bundle));
     setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
                                    options.sampling.resolve(model.manifest()));

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/numbers.hpp"
 #include "experiments/calibrate/pair_comparison.hpp"
 
 namespace musicsteer::cli {
@@ -59,10 +60,6 @@ const char* status_text(TargetStatus status) {
             break;
     }
     return "not met";
-}
-
-std::string counted(std::size_t count, const std::string& what) {
-    return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 json finite_or_null(double value) {

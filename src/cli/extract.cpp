@@ -46,7 +46,7 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
     session.num_frames = manifest.frames_of(options.sampling.duration_s);
     session.validate(manifest);
     parse_positions(options.positions, session.num_frames, manifest.codec.frame_rate_hz);
-    pooling.melody = hear_melody(options.melody, manifest);
+    pooling.melody = hear_melody(options.melody, manifest, options.sampling.duration_s);
     pooling.sampling = options.sampling.resolve(manifest);
     pooling.duration_s = options.sampling.duration_s;
     pooling.positions = options.positions;

@@ -137,7 +137,7 @@ void run(const StudyFlags& flags, const Context& context) {
     SteeringSetting everywhere;
     everywhere.file = request.vector;
     const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
-    (void)hear_melody(request.clips.melody, bundle.manifest());  // refused before there is a folder
+    (void)hear_melody(request.clips.melody, bundle.manifest(), 0.0);  // refused before there is a folder
     claim_study_folder(request, bundle.manifest(), flags.out);
     const SamplingOptions sampling = sampling_of(request.clips, bundle.manifest());
     const std::int64_t max_clips =

@@ -84,8 +84,8 @@ def read_sweeps(folders: list[Path]) -> Sweep:
     """Read folders as one sweep, an empty one if there are none; a clip that is in several counts once.
 
     Raises:
-        ReportError: a folder is not a sweep, a record is not what it should be, no clip is finished, the same id
-            stands for different audio or was measured in different ways, or the models differ.
+        ReportError: a folder is not a sweep, a record is not what it should be, no clip is finished, the
+            same id stands for different audio or was measured in different ways, or the models differ.
     """
     sweep = Sweep()
     if not folders:
