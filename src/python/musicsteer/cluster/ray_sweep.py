@@ -76,7 +76,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "cluster ray",
         "Run a sweep on Ray, one task for each shard, and merge the shards into OUT.",
         EXAMPLES,
-        usage="%(prog)s PLAN OUT --shards NUM\n"
+        usage="%(prog)s PLAN OUT --shards NUM [--measure-command COMMAND]\n"
         "                              [--address NAME | --cpus NUM] [--retries NUM]",
         allow_abbrev=False,
     )
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; failures are one line."""
     options = parse_arguments(arguments)
     try:
-        sweep = open_sweep(options.plan, options.out, options.shards)
+        sweep = open_sweep(options.plan, options.out, options.shards, options.measure_command)
         with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of dead workers
             connect(options.address, options.cpus)
             check_room(sweep.threads)

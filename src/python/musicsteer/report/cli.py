@@ -98,7 +98,7 @@ def check_name(path: Path) -> None:
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
-        raise ReportError(f"{ascii(str(path))}: its name is not UTF-8: rename it") from None
+        raise ReportError(f"{str(path)!a}: its name is not UTF-8: rename it") from None
 
 
 def check_out(out: Path, options: Options) -> None:
