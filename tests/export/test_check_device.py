@@ -14,7 +14,8 @@ sys.path.insert(0, str(ROOT / "tests" / "parity"))
 from checkpoints import SHAPES, save  # noqa: E402
 
 from musicsteer import check_device, export_model  # noqa: E402
-from musicsteer.torchscript.parity import Case, Modules  # noqa: E402
+from musicsteer.torchscript.layer_loop import Modules  # noqa: E402
+from musicsteer.torchscript.parity_case import Case  # noqa: E402
 
 
 @pytest.fixture(scope="module")

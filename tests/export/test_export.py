@@ -24,7 +24,7 @@ from checkpoints import SHAPES, save  # noqa: E402
 from mutations import MUTATIONS, injected  # noqa: E402
 
 from musicsteer import export_model  # noqa: E402
-from musicsteer.torchscript.parity import Modules  # noqa: E402
+from musicsteer.torchscript.layer_loop import Modules  # noqa: E402
 
 FILES = {"manifest.json", "decoder.pt", "text_encoder.pt", "codec.pt", "tokenizer.json"}
 

@@ -11,7 +11,11 @@ from checkpoints import MELODY_SHAPES, SHAPES, Shape, build
 
 from musicsteer.export_model import build_modules, describe
 from musicsteer.torchscript.checkpoint import Checkpoint
-from musicsteer.torchscript.parity import Case, Difference, Modules, compare, make_case, reference, replay
+from musicsteer.torchscript.layer_loop import Modules
+from musicsteer.torchscript.parity import Difference, compare
+from musicsteer.torchscript.parity_case import Case, make_case
+from musicsteer.torchscript.reference import reference
+from musicsteer.torchscript.replay import replay
 
 NAMES = [shape.name for shape in SHAPES]
 MELODY_NAMES = [shape.name for shape in MELODY_SHAPES]

@@ -16,7 +16,7 @@ from reference import SITES, Reference, Watch, delay, schedule_factors, steering
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, MusicgenMelodyForConditionalGeneration
 
-from musicsteer.torchscript.parity import told_by_transformers
+from musicsteer.torchscript.reference import told_by_transformers
 
 
 class MelodyReference(Reference):

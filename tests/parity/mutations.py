@@ -14,7 +14,7 @@ from mutation_kit import MUTATIONS, Mutation, Patch, change_weights, injected, m
 from torch import Tensor
 from torch.nn import functional as F
 
-from musicsteer.torchscript import codec, codec_layers, common, decoder, parity, text_encoder
+from musicsteer.torchscript import codec, codec_layers, common, decoder, layer_loop, replay, text_encoder
 
 __all__ = ["MUTATIONS", "Mutation", "injected"]
 
@@ -144,7 +144,7 @@ def null_text_keeps_its_bias(patch: Patch) -> None:
 @mistake("odd-sizes", in_comparison=True)
 def padding_attended(patch: Patch) -> None:
     honest = decoder.text_bias
-    patch(parity, "text_bias", lambda mask: torch.zeros_like(honest(mask)))
+    patch(layer_loop, "text_bias", lambda mask: torch.zeros_like(honest(mask)))
 
 
 @mistake("tiny-mono")
@@ -354,4 +354,4 @@ def guidance_rows_exchanged(patch: Patch) -> None:
         null, conditional = logits.chunk(2)
         return null + scale * (conditional - null)
 
-    patch(parity, "guided", guided)
+    patch(replay, "guided", guided)

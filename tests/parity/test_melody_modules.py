@@ -10,8 +10,11 @@ from loaded import MELODY_NAMES, differences, load_shape, modules_of
 from mutation_kit import Mutation, Patch, injected
 from torch import Tensor
 
-from musicsteer.torchscript import parity, prefix_decoder
-from musicsteer.torchscript.parity import BOUND, Steer, compare, make_case, reference, replay
+from musicsteer.torchscript import layer_loop, prefix_decoder
+from musicsteer.torchscript.parity import BOUND, compare
+from musicsteer.torchscript.parity_case import Steer, make_case
+from musicsteer.torchscript.reference import reference
+from musicsteer.torchscript.replay import replay
 
 shapes = pytest.mark.parametrize("name", MELODY_NAMES)
 
@@ -160,40 +163,40 @@ def rows_share_the_longest_prefix(patch: Patch) -> None:
 
 @mistake("melody-mono")
 def free_slots_are_seen(patch: Patch) -> None:
-    honest = parity.PrefixLoop.begin
+    honest = layer_loop.PrefixLoop.begin
 
     def begin(self: Any, states: Tensor) -> dict[str, Tensor]:
         found = honest(self, states)
         self.bias.zero_()
         return found
 
-    patch(parity.PrefixLoop, "begin", begin)
+    patch(layer_loop.PrefixLoop, "begin", begin)
 
 
 @mistake("melody-mono")
 def null_row_hears_the_melody(patch: Patch) -> None:
-    patch(parity.PrefixLoop, "chroma", lambda self, is_null: self.case.melody.unsqueeze(0))
+    patch(layer_loop.PrefixLoop, "chroma", lambda self, is_null: self.case.melody.unsqueeze(0))
 
 
 @mistake("melody-narrow")
 def null_melody_is_silence(patch: Patch) -> None:
-    honest = parity.PrefixLoop.chroma
+    honest = layer_loop.PrefixLoop.chroma
 
     def chroma(self: Any, is_null: bool) -> Tensor:
         return torch.zeros(1, 1, 12) if is_null else honest(self, is_null)
 
-    patch(parity.PrefixLoop, "chroma", chroma)
+    patch(layer_loop.PrefixLoop, "chroma", chroma)
 
 
 @mistake("melody-mono")
 def chroma_is_not_one_hot(patch: Patch) -> None:
-    honest = parity.PrefixLoop.chroma
+    honest = layer_loop.PrefixLoop.chroma
 
     def chroma(self: Any, is_null: bool) -> Tensor:
         found = honest(self, is_null)
         return found if is_null else 0.9 * found + 0.01
 
-    patch(parity.PrefixLoop, "chroma", chroma)
+    patch(layer_loop.PrefixLoop, "chroma", chroma)
 
 
 @pytest.mark.parametrize("mutation", MISTAKES, ids=lambda mutation: mutation.name)

@@ -6,7 +6,10 @@ import pytest
 import torch
 from loaded import NAMES, differences, load_shape, modules_of
 
-from musicsteer.torchscript.parity import Case, Steer, compare, guided, make_case, reference, replay
+from musicsteer.torchscript.parity import compare
+from musicsteer.torchscript.parity_case import Case, Steer, make_case
+from musicsteer.torchscript.reference import reference
+from musicsteer.torchscript.replay import guided, replay
 
 shapes = pytest.mark.parametrize("name", NAMES)
 

@@ -6,7 +6,8 @@ import pytest
 from loaded import NAMES, differences, load_shape, modules_of
 from mutations import MUTATIONS, Mutation, injected
 
-from musicsteer.torchscript.parity import BOUND, Modules
+from musicsteer.torchscript.layer_loop import Modules
+from musicsteer.torchscript.parity import BOUND
 
 
 def test_the_honest_modules_pass() -> None:

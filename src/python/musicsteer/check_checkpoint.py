@@ -35,19 +35,13 @@ from musicsteer.torchscript.checkpoint import (
     weights_sha256,
 )
 from musicsteer.torchscript.common import UnsupportedCheckpoint
+from musicsteer.torchscript.layer_loop import Modules
 from musicsteer.torchscript.melody import extract_chroma, write_tune
-from musicsteer.torchscript.parity import (
-    BOUND,
-    Case,
-    Difference,
-    Modules,
-    Steer,
-    compare,
-    make_case,
-    reference,
-    replay,
-    steered_through,
-)
+from musicsteer.torchscript.parity import BOUND, Difference, compare
+from musicsteer.torchscript.parity_case import Case, Steer, make_case
+from musicsteer.torchscript.reference import reference
+from musicsteer.torchscript.reference_hooks import steered_through
+from musicsteer.torchscript.replay import replay
 
 PROMPTS = [
     "a calm piano melody with soft strings",

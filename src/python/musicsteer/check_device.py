@@ -38,7 +38,10 @@ from musicsteer.command_parser import command_parser
 from musicsteer.program import program_path
 from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.checkpoint import one_line
-from musicsteer.torchscript.parity import Case, Modules, Steer, compare, difference, replay
+from musicsteer.torchscript.layer_loop import Modules
+from musicsteer.torchscript.parity import compare, difference
+from musicsteer.torchscript.parity_case import Case, Steer
+from musicsteer.torchscript.replay import replay
 from musicsteer.vector_import.vector_file import encode, metadata_of, model_of_bundle
 
 # Sums in another order differ by this share of a tensor's largest value; TF32 would by 1e-3.

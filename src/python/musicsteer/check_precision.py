@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from musicsteer.command_parser import command_parser
-from musicsteer.torchscript.parity import Case, Modules, Steer, delay, guided, loop_over_layers, make_case
+from musicsteer.torchscript.layer_loop import Modules, loop_over_layers
+from musicsteer.torchscript.parity_case import Case, Steer, make_case
+from musicsteer.torchscript.replay import delay, guided
 
 BOUND = 0.01  # nats a code
 ALPHAS = (-2.0, -1.0, 1.0, 2.0)

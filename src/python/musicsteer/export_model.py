@@ -44,9 +44,13 @@ from musicsteer.torchscript.codec import Codec
 from musicsteer.torchscript.common import UnsupportedCheckpoint
 from musicsteer.torchscript.decoder import Decoder
 from musicsteer.torchscript.directions import copy_directions
-from musicsteer.torchscript.parity import Difference, Modules, compare, make_case, reference, replay
+from musicsteer.torchscript.layer_loop import Modules
+from musicsteer.torchscript.parity import Difference, compare
+from musicsteer.torchscript.parity_case import make_case
 from musicsteer.torchscript.precision import PRECISIONS, lower
 from musicsteer.torchscript.prefix_decoder import PrefixDecoder
+from musicsteer.torchscript.reference import reference
+from musicsteer.torchscript.replay import replay
 from musicsteer.torchscript.source import resolve_source
 from musicsteer.torchscript.text_encoder import TextEncoder
 
