@@ -2,15 +2,12 @@
 # bundle and vectors). The script that sources this sets `program`, `purpose` and its own defaults.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# As extracted, with its effect sizes, which choose a source layer: making a vector orthogonal to another drops them.
-extracted=$root/out/demo/tempo-alone.safetensors
-[[ -e $extracted ]] || extracted=$root/out/demo/tempo.safetensors
 model=${MODEL:-$root/out/demo/bundle}
-steer=${STEER:-$extracted}
+steer=${STEER:-$root/out/demo/brightness.safetensors}
 prompts=${PROMPTS:-$root/prompts/neutral.json}
 limit=${LIMIT:-4}
 seeds=${SEEDS:-0:4}
-alphas=${ALPHAS:--0.2:0.2:0.1}
+alphas=${ALPHAS:--0.3:0.3:0.15}
 out=${OUT:-$root/out/sweeps/${program%.sh}}
 more=()
 

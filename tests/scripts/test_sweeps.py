@@ -53,6 +53,7 @@ def test_defaults_are_the_demo_models(tmp_path: Path, name: str) -> None:
     assert code == 0 and len(calls) == 1, text
     assert calls[0].startswith(f"sweep --model {ROOT}/out/demo/bundle --prompts {ROOT}/prompts/neutral.json")
     assert f"--out {ROOT}/out/sweeps/{name.removesuffix('.sh')}" in calls[0] and "--alphas=-0." in calls[0]
+    assert f"--steer {ROOT}/out/demo/brightness.safetensors" in calls[0]
 
 
 def test_arguments_and_environment(tmp_path: Path) -> None:
@@ -107,13 +108,3 @@ def test_an_installed_program_is_found_without_a_build(tmp_path: Path) -> None:
     built.chmod(0o755)
     code, calls, text = run(tmp_path, str(script), MUSICSTEER="", PATH=path)
     assert code == 7 and calls == [], "a build of the repository comes first"
-
-
-def test_source_layers_are_chosen_by_a_vector_that_has_effect_sizes(tmp_path: Path) -> None:
-    shutil.copytree(SWEEPS, tmp_path / "repository" / "scripts" / "sweeps")
-    script = tmp_path / "repository" / "scripts" / "sweeps" / "strategies.sh"
-    demo = tmp_path / "repository" / "out" / "demo"
-    demo.mkdir(parents=True)
-    assert f"--steer {demo}/tempo.safetensors" in run(tmp_path, str(script))[1][0]
-    (demo / "tempo-alone.safetensors").touch()  # as extracted; the other was made orthogonal, without any
-    assert f"--steer {demo}/tempo-alone.safetensors" in run(tmp_path, str(script))[1][0]

@@ -162,7 +162,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 
 
 def _read_runs(folder: Path, remarks: list[str]) -> list[Clip]:
-    """The clips of runs.jsonl; an incomplete last line, as a killed run leaves it, is skipped with a remark."""
+    """The clips of runs.jsonl; an incomplete last line, of a killed run, is skipped with a note."""
     path = folder / "runs.jsonl"
     if not path.is_file():
         return []
