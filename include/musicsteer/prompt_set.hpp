@@ -25,8 +25,10 @@ struct PromptSet {
     std::string description;
     PromptSide positive;
     PromptSide negative;
-    bool paired = false;  ///< prompt i of one side belongs with prompt i of the other
-    std::string sha256;   ///< of the file's bytes
+    bool paired = false;        ///< prompt i of one side belongs with prompt i of the other
+    bool names_concept = true;  ///< false: the concept's name is the file's
+    bool names_sides = true;    ///< false: the labels are "positive" and "negative", or files' names
+    std::string sha256;         ///< of the file's bytes
 
     /// JSON; a table (CSV, TSV) or JSON Lines with a positive and a negative text in each row, which then are
     /// pairs; or JSON with two lists. Names that are missing are taken from the file's name.

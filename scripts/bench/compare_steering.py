@@ -204,12 +204,13 @@ def play(options: argparse.Namespace, steering: list[str], folder: Path) -> list
         texts = json.loads(NEUTRAL.read_text(encoding="utf-8"))["prompts"][: options.prompts]
         prompts = [part for text in texts for part in ("--prompt", text)] + ["--seeds", options.seeds]
         settings = ["--duration", options.duration, "--batch-size", 16, "--force", "--out", folder]
-        run("generate", "--model", options.bundle, *prompts, *settings, "--score", *steering)
+        score = ["--score"] if steering else []
+        run("generate", "--model", options.bundle, *prompts, *settings, *score, *steering)
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     files = [folder / record["file"] for record in records]
     measured = json.loads(run("measure", *files, "--json", output=True))
     return [
-        {"seed": r["seed"], "measures": m, "cost": r["kl_nats"]}
+        {"seed": r["seed"], "measures": m, "cost": r.get("kl_nats", 0.0)}
         for r, m in zip(records, measured, strict=True)
     ]
 

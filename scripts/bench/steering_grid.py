@@ -136,9 +136,13 @@ def generations(model: Model) -> dict[str, list[str]]:
         "apart": ["--prompt", "piano", "--seeds", "4,6", *two, "--orthogonalize"],
         "clamped.wav": ["--prompt", "piano", "--format", "float", *clamped],
     }
-    common = ["--duration", f"{model.duration_s:g}", "--score", *FIXED]
+    common = ["--duration", f"{model.duration_s:g}", *FIXED]
     return {
-        out: [*arguments, "--save-codes", out.removesuffix(".wav") + ".codes", *common]
+        out: [
+            *arguments,
+            *(["--score"] if "--steer" in arguments else []),
+            *["--save-codes", out.removesuffix(".wav") + ".codes", *common],
+        ]
         for out, arguments in outputs.items()
     }
 

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <string_view>
 #include <system_error>
 
 #include "audio/sample_writing.hpp"
@@ -93,6 +95,37 @@ void check_size(const std::filesystem::path& target, const AtomicFile& file, con
         fail_to_write(target, "the written file is too short");
 }
 
+std::uint64_t little_endian(std::string_view bytes) {
+    std::uint32_t number = 0;  // processors that LibTorch runs on are little-endian
+    std::memcpy(&number, bytes.data(), sizeof number);
+    return number;
+}
+
+/// libsndfile reads what is left of a WAV that was cut off, without a word. @throws InputError
+void refuse_truncated_wav(const InputFile& file) {
+    constexpr std::uint64_t kRiffHead = 12, kChunkHead = 8;
+    constexpr std::uint64_t kUnknownLength = 0x7FFFF000;  // and above: written to a pipe (sox, ffmpeg, ours)
+    constexpr int kMostChunks = 1000;
+    std::array<char, kRiffHead> bytes{};
+    if (file.size() < kRiffHead) return;  // a pipe, or for libsndfile to refuse
+    file.read_at(0, bytes);
+    const std::string_view head(bytes.data(), bytes.size());
+    if (!head.starts_with("RIFF") || !head.ends_with("WAVE")) return;
+    std::uint64_t at = kRiffHead;
+    for (int chunk = 0; chunk < kMostChunks && at + kChunkHead <= file.size(); ++chunk) {
+        file.read_at(at, std::span(bytes).first(kChunkHead));
+        const std::uint64_t length = little_endian(head.substr(4, 4));
+        const std::uint64_t found = file.size() - at - kChunkHead;
+        if (head.starts_with("data")) {
+            if (length <= found || length >= kUnknownLength) return;
+            throw InputError(file.path().string() + ": truncated: its header announces " +
+                             std::to_string(length) + " bytes of samples, and " + std::to_string(found) +
+                             " follow; copy it again, or save what is left as a new file");
+        }
+        at += kChunkHead + length + length % 2;
+    }
+}
+
 }  // namespace
 
 int libsndfile_format(SampleFormat format) {
@@ -161,7 +194,7 @@ Audio as_written(const Audio& audio, SampleFormat format) {
 }
 
 Audio read_audio(const std::filesystem::path& path) {
-    { const InputFile readable(path); }  // for its error messages, which say more than libsndfile's
+    refuse_truncated_wav(InputFile(path));  // whose error messages say more than libsndfile's
     SF_INFO info{};
     const SoundFile file(sf_open(path.c_str(), SFM_READ, &info), sf_close);
     if (!file) throw InputError(path.string() + ": cannot be read as audio: " + sf_strerror(nullptr));

@@ -19,7 +19,6 @@
 #include "experiments/sweep/sweep_plan.hpp"
 #include "io/atomic_file.hpp"
 #include "io/output_lock.hpp"
-#include "io/utf8_path.hpp"
 #include "model/memory.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
@@ -146,6 +145,8 @@ CalibrationSetup make_setup(const CalibrateFlags& options, const std::vector<std
             throw UsageError("two targets for " + short_measure_name(setup.targets.back().measure) +
                              ": each measure can have only one target");
     }
+    if (!options.tempo_prior.empty() && !measures.contains("tempo_bpm"))
+        throw UsageError("--tempo-prior has no effect without a target for tempo");
     split_prompts(distinct(collect_prompts({options.prompts, options.prompts_file, options.limit})), setup);
     setup.options = search_options(options);
     setup.options.validate();
@@ -234,17 +235,11 @@ Calibration search(const CalibrateFlags& options, const Model& model, Calibratio
     return found;
 }
 
-void require_utf8_paths(const CalibrateFlags& options, const std::vector<AppliedVector>& vectors) {
-    for (const std::string& file : vector_files(vectors)) require_utf8_path(file);
-    require_utf8_path(options.out);
-}
-
 void run(const CalibrateFlags& options, const Context& context) {
     apply_log_level(options.model.log_level);
     const std::unique_ptr<MeasureCommand> command = start_measure_command(options.measure_command);
     CalibrationSetup setup = make_setup(options, command ? command->names() : std::vector<std::string>());
     std::vector<AppliedVector> vectors = load_vectors(steer_settings(options));
-    require_utf8_paths(options, vectors);
     const Overwrite overwrite = options.force ? Overwrite::kAllow : Overwrite::kRefuse;
     std::vector<std::string> inputs = vector_files(vectors);
     inputs.insert(inputs.end(), {options.prompts_file, options.melody});
@@ -258,7 +253,7 @@ void run(const CalibrateFlags& options, const Context& context) {
     setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
                                    options.sampling.resolve(model.manifest()));
     check_negative_prompt(options.negative_prompt, setup.clips.sampling);
-    warn_of_unknown(model.tokenizer, setup.search_prompts);
+    warn_of_unknown(model.tokenizer, setup.search_prompts, setup.negative_prompt);
     setup.clips.threads = at::get_num_threads();
     setup.clips.device = options.model.device;
     setup.clips.melody_sha256 = melody.sha256;
@@ -296,7 +291,7 @@ void add_search_options(CLI::App& command, CalibrateFlags& options) {
                        "Most pairs of search and check, if their number is not given [" +
                            std::to_string(options.search.max_pairs) + "]");
     command
-        .add_option("--max-kl", options.search.max_kl,
+        .add_option("--max-kl", options.search.max_kl_nats,
                     "Cap on the cost: KL from the unsteered model's predictions, in nats a code")
         ->capture_default_str();
     command
@@ -324,7 +319,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     command->add_option("-p,--prompt", options->prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts", options->prompts_file,
-                        "Prompts from a file: JSON as prompts/neutral.json, or one per line");
+                        "Prompts from a file, JSON or one per line, or by name: neutral");
     command->add_option("--limit", options->limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,

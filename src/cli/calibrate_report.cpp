@@ -12,6 +12,8 @@ using nlohmann::json;
 
 namespace {
 
+constexpr double kNearCap = 0.5;  // share of the cap from which on it may have been in the way
+
 std::string shortest(double value) {
     char text[32];
     std::snprintf(text, sizeof text, "%.4g", value);
@@ -110,7 +112,7 @@ json evidence_json(const Calibration& found, const CalibrationSetup& setup) {
     return {{"command", "calibrate"},
             {"targets", outcomes_json(found.checked, setup)},
             {"kl_nats", estimate_json(found.checked_kl)},
-            {"max_kl_nats", options.max_kl},
+            {"max_kl_nats", options.max_kl_nats},
             {"tolerance", options.tolerance},
             {"search", pairs_json(setup, found.searched.pairs, setup.search_prompts)},
             {"check", found.reachable ? pairs_json(setup, found.checked.pairs, setup.check_prompts) : json()},
@@ -195,7 +197,7 @@ void print_calibration(std::ostream& out, const Calibration& found, const Calibr
             << status_text(status_of(outcome, setup.options.tolerance)) << " within "
             << tolerance_text(target, setup.options) << '\n';
     }
-    out << "cost  " << shortest(step.kl_nats) << " nats a code, cap " << shortest(setup.options.max_kl)
+    out << "cost  " << shortest(step.kl_nats) << " nats a code, cap " << shortest(setup.options.max_kl_nats)
         << '\n';
     const bool held_out = found.reachable;
     const std::uint64_t first = setup.first_seed + step.pairs.first;
@@ -226,8 +228,12 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
     const std::string at =
         " at alpha " + list_of(step.strengths) + ", for " + shortest(step.kl_nats) + " nats a code";
     if (!found.reachable) {
-        return "not reachable within " + shortest(setup.options.max_kl) + " nats a code: at the nearest, " +
-               came_to + at + "; raise --max-kl, or steer other layers or rows; no steering file was written";
+        const bool cap_binds = step.kl_nats >= kNearCap * setup.options.max_kl_nats;
+        return "not reachable within " + shortest(setup.options.max_kl_nats) +
+               " nats a code: at the nearest, " + came_to + at + "; " +
+               (cap_binds ? "raise --max-kl"
+                          : "the cap was not in the way: use more pairs (--pairs, --max-pairs)") +
+               ", or steer other layers or rows; no steering file was written";
     }
     if (found.unsure) {
         return "too uncertain: on held-out clips " + came_to + at +

@@ -203,13 +203,17 @@ AudioFinish FinishFlags::finish() const {
 }
 
 void add_finish_flags(CLI::App& command, FinishFlags& flags) {
+    const auto known_rate = [](const std::string& text) {
+        return text == "44100" || text == "48000" ? "" : in_quotes(text) + " is not 44100 or 48000";
+    };
     command.add_option("--rate", flags.rate_hz, "Resample to 44100 or 48000 Hz")
-        ->check(CLI::IsMember({44100, 48000}))
+        ->check(CLI::Validator(known_rate, ""))
         ->type_name("NUM");
     command
         .add_option("--loudness", flags.loudness_lufs,
                     "Bring each clip to this loudness, such as -14 (LUFS), by one gain; true peak\n"
                     "stays below -1 dBTP, and a gain that this did not allow is reported")
+        ->check(number())
         ->type_name("NUM");
     command.add_option("--fade", flags.fade, "Fade both ends, such as 10ms")->type_name("TIME");
 }

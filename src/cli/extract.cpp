@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
 #include "directions/extraction.hpp"
 #include "directions/prompt_choice.hpp"
@@ -55,7 +56,7 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
 }
 
 ResumeOptions resume_options(const ExtractOptions& options) {
-    return {progress_file_of(options.out), options.overwrite(), options.model.device, log_info};
+    return {progress_file_of(options.out), options.overwrite(), options.model.device, log_info, log_warn};
 }
 
 /// Says from where an interrupted extraction resumes.
@@ -117,8 +118,8 @@ RecordingSides load_sides(const ExtractOptions& options, const Manifest& manifes
     }
     if (!options.concept_name.empty()) sides.concept_name = options.concept_name;
     if (sides.skipped > 0) {
-        log_warn(std::to_string(sides.skipped) + " files skipped, " +
-                 std::to_string(sides.positive.size() + sides.negative.size()) + " recordings used");
+        log_warn(counted(sides.skipped, "file") + " skipped, " +
+                 counted(sides.positive.size() + sides.negative.size(), "recording") + " used");
     }
     return sides;
 }

@@ -15,9 +15,10 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
         return command.add_option(flag, target, help)->group(kSources);
     };
     add("--prompts", options.prompts,
-        "Prompt set to generate from: two sides, like prompts/tempo.json; CSV, TSV or JSON Lines with\n"
-        "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt. With --like: plain\n"
-        "prompts, which the contrast plays [neutral]");
+        "Prompt set to generate from, by name (tempo, brightness, mood, energy, density) or a file: two\n"
+        "sides, like prompts/tempo.json; CSV, TSV or JSON Lines with \"positive\" and \"negative\"; or a\n"
+        "list with a \"value\" in each prompt. With --like: plain prompts, which the contrast plays\n"
+        "[neutral]");
     add("--positive", options.positive,
         "File of prompts, one per line: the positive side, instead of --prompts");
     add("--negative", options.negative, "File of prompts, one per line: the negative side");
@@ -102,7 +103,7 @@ void check_source(const ExtractOptions& options) {
     if (sources == 0) throw UsageError("nothing to extract from: one of " + known + " is required");
     if (sources > 1) throw UsageError("more than one source: give one of " + known);
     if (options.from_activations.empty() && options.model.model.empty())
-        throw UsageError("--model is required (or --from-activations)");
+        throw UsageError(std::string(kModelIsRequired) + ", or --from-activations");
 }
 
 void check_recordings(const ExtractOptions& options) {

@@ -252,6 +252,8 @@ GenerateRun::GenerateRun(const GenerateFlags& options)
     continued_ = Continuation::open(options.continued, options.continued_from);
     if (options.clips.with_baseline && vectors_.empty() && sections_.empty())
         throw UsageError("--with-baseline: nothing steers these clips; give --steer");
+    if (options.score && vectors_.empty() && sections_.empty())
+        throw UsageError("--score: nothing steers these clips, so it costs nothing; give --steer");
     check_outputs();
 }
 
@@ -273,7 +275,7 @@ ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     run.num_frames = manifest.frames_of(options_.sampling.duration_s);
     run.windows = windows_for(options_, manifest);
     run.melody = hear_melody(options_.melody, manifest, options_.sampling.duration_s);
-    run.run_given_windows = false;  // nobody looks at what is given
+    run.run_forced_windows = false;  // nobody looks at what is given
     run.keep_partial = options_.keep_partial;
     run.sampling = options_.sampling.resolve(manifest);
     run.batch_size = options_.sampling.batch_size;
@@ -283,7 +285,7 @@ ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     check_negative_prompt(options_.clips.negative_prompt, run.sampling);
     if (continued_) {
         continued_->cut(manifest, run.num_frames, requests_.size(), log_warn);
-        run.given_columns = kPrefillChunk;
+        run.forced_columns = kPrefillChunk;
     }
     return run;
 }
@@ -355,7 +357,7 @@ void GenerateRun::run(const Context& context) {
     steer(bundle.manifest());
     const Model model = load_model(options_.model, std::move(bundle));
     if (continued_) continued_->give_to(requests_, model);
-    warn_of_unknown(model.tokenizer, prompts_of(requests_));
+    warn_of_unknown(model.tokenizer, prompts_of(requests_), options_.clips.negative_prompt);
 
     const std::size_t total = requests_.size();
     Progress progress("generating");
@@ -408,7 +410,7 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_option("-p,--prompt", options->clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts", options->clips.prompts_file,
-                        "Prompts from a file: JSON as prompts/neutral.json, or one per line");
+                        "Prompts from a file, JSON or one per line, or by name: neutral");
     command->add_option("--negative-prompt", options->clips.negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,

@@ -19,6 +19,7 @@
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
 #include "musicsteer/vector_file.hpp"
+#include "program/installation.hpp"
 #include "steering/bundle_directions.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"
@@ -187,7 +188,7 @@ Report inspect_bundle(const InspectFlags& options) {
                         std::to_string(m.codec.sample_rate_hz) + " Hz, " + to_text(m.codec.frame_rate_hz) +
                         " frames/s");
         print_field(out, "trained on", "clips of " + to_text(m.window_s) + " s");
-        print_field(out, "longest clip",
+        print_field(out, "longest window",
                     to_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
         for (const auto& [name, file] : directions)
             print_field(out, "--steer " + name, direction_text(name, file));
@@ -234,6 +235,34 @@ std::string method_text(const Provenance& p) {
     return text;
 }
 
+/// "orthogonalize of tempo.safetensors, brightness.safetensors"
+std::string made_from_text(const std::string& made_from) {
+    try {
+        const json content = json::parse(made_from);
+        std::string text = content.at("operation").get<std::string>() + " of ", separator;
+        for (const json& source : content.at("sources")) {
+            text += separator + source.at("file").get<std::string>();
+            separator = ", ";
+        }
+        const json settings = content.value("settings", json::object());
+        for (const auto& [key, value] : settings.items()) text += "; " + key + " " + value.dump();
+        return text;
+    } catch (const json::exception&) {
+        return made_from;
+    }
+}
+
+/// "f32", or "decoder int8, codec f32" where modules differ.
+std::string precision_text(const std::map<std::string, std::string>& precision) {
+    std::string text;
+    bool is_one = true;
+    for (const auto& [module, kind] : precision) {
+        is_one = is_one && kind == precision.begin()->second;
+        text += (text.empty() ? "" : ", ") + module + " " + kind;
+    }
+    return is_one && !precision.empty() ? precision.begin()->second : text;
+}
+
 Report inspect_vectors(const std::string& path) {
     const VectorFile vectors = VectorFile::load(path);
     Report report;
@@ -249,15 +278,17 @@ Report inspect_vectors(const std::string& path) {
         print_field(out, "sha256", sha256);
         print_field(out, "method", method_text(p));
         print_field(out, "numbers", p.value_name);
-        if (!p.made_from.empty()) print_field(out, "made from", p.made_from);
+        if (!p.made_from.empty()) print_field(out, "made from", made_from_text(p.made_from));
         print_field(out, "model",
                     p.model_name + ", " + std::to_string(p.num_layers) + " layers of " +
                         std::to_string(p.hidden_size));
         print_field(out, "weights", p.weights_sha256);
-        if (!p.precision.empty()) print_field(out, "precision", json(p.precision).dump());
-        print_field(out, p.recordings.empty() ? "prompts" : "recordings",
-                    std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
-                        ", sha256 " + p.prompts_sha256);
+        print_field(out, "precision", precision_text(p.precision));
+        if (p.positive_count + p.negative_count > 0) {  // vectors made from vectors have none of their own
+            print_field(out, p.recordings.empty() ? "prompts" : "recordings",
+                        std::to_string(p.positive_count) + " + " + std::to_string(p.negative_count) +
+                            (p.prompts_sha256.empty() ? "" : ", sha256 " + p.prompts_sha256));
+        }
         print_field(out, "melody", p.melody_sha256.empty() ? "" : "sha256 " + p.melody_sha256);
         print_field(out, "recorded",
                     "positions " + p.positions + ", rows " + p.rows + ", " + to_text(p.duration_s) +
@@ -400,7 +431,7 @@ Report inspect_json(const std::string& path) {
         report.data = {
             {"kind", "prompt list"}, {"sha256", sha256_of_file(path)}, {"prompts", prompts.size()}};
         report.print = [prompts, path](std::ostream& out) {
-            print_field(out, "prompt list", std::to_string(prompts.size()) + " prompts");
+            print_field(out, "prompt list", counted(prompts.size(), "prompt"));
             print_field(out, "sha256", sha256_of_file(path));
             print_field(out, "first", prompts.front().text);
         };
@@ -425,7 +456,7 @@ Report inspect_json(const std::string& path) {
         print_field(out, "description", set.description);
         for (const PromptSide* side : {&set.positive, &set.negative}) {
             print_field(out, side == &set.positive ? "positive" : "negative",
-                        side->label + ", " + std::to_string(side->prompts.size()) + " prompts, first: \"" +
+                        side->label + ", " + counted(side->prompts.size(), "prompt") + ", first: \"" +
                             side->prompts.front().text + "\"");
         }
         print_confounds(out, set, confounds);
@@ -449,7 +480,10 @@ Report inspect(const InspectFlags& options) {
         throw UsageError("--base has no effect here: " + options.path + " is not a bundle");
     if (options.no_verify)
         throw UsageError("--no-verify has no effect here: " + options.path + " is not a bundle");
-    if (!looks_like_tensors(options.path)) return inspect_json(options.path);
+    if (!looks_like_tensors(options.path)) {
+        refuse_other_formats(InputFile(options.path));
+        return inspect_json(options.path);
+    }
     const TensorFileInfo info = read_tensor_info(options.path);
     if (format_of(info.metadata) == "musicsteer-vectors") return inspect_vectors(options.path);
     return inspect_tensors(options.path, info);
@@ -473,8 +507,10 @@ void add_inspect(CLI::App& app, Context& context) {
     command->footer(kInspectExample);
     command
         ->add_option("path", options->path,
-                     "Bundle folder, .safetensors file, or JSON: a prompt set, or a steering file")
-        ->required();
+                     "Bundle folder, .safetensors file, prompt set (a file, or by name, such as tempo), "
+                     "or\nsteering file")
+        ->required()
+        ->transform(find_prompt_set);
     command->add_option(
         "--base", options->base,
         "Bundle of the model that this one was fine-tuned from: say how far the weights have\n"

@@ -16,6 +16,7 @@
 
 #include "base/logging.hpp"
 #include "cli.hpp"
+#include "io/json_view.hpp"
 #include "io/mapped_file.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
@@ -100,16 +101,23 @@ int fail(const std::string& message, ExitCode code) {
     return code;
 }
 
-/// An unset shell variable must not look like an option that was left out.
-/// @throws UsageError for an empty value of anything except a prompt
+/// Records are JSON, so every path and text in them must be UTF-8. An unset shell variable must not look like
+/// an option that was left out.
+/// @throws UsageError for what is not UTF-8, and for an empty value of anything except a prompt
 void check_values(int argc, char** argv) {
+    const bool takes_any_text = argc > 1 && argv[1] == std::string_view("tokenize");
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
+        if (find_invalid_utf8(argument))
+            throw UsageError(in_quotes(argument) +
+                             " is not UTF-8, and records can't hold it; rename the file, or retype the text");
         const std::size_t equals = argument.find('=');
         const bool has_flag_before = i > 1 && argv[i - 1][0] == '-' && argv[i - 1][1] != '\0';
         std::string flag;
         if (argument.empty() && has_flag_before) flag = argv[i - 1];
         if (argument.starts_with("--") && equals == argument.size() - 1) flag = argument.substr(0, equals);
+        if (argument.empty() && flag.empty() && !takes_any_text)
+            throw UsageError("an argument is empty (a shell variable that is not set?)");
         if (flag.empty() || flag == "--prompt" || flag == "-p" || flag == "--negative-prompt") continue;
         throw UsageError(flag + ": its value is empty (a shell variable that is not set?)");
     }
@@ -138,6 +146,24 @@ std::string flag_for_letter(const std::string& argument, const std::vector<std::
     return "";
 }
 
+/// Names of the commands that may follow this one.
+std::vector<std::string> parts_of(const CLI::App& app, const CLI::App& command) {
+    std::vector<std::string> names;
+    for (const CLI::App* part : command.get_subcommands([](const CLI::App*) { return true; }))
+        names.push_back(part->get_name());
+    if (&command == &app)
+        for (const std::string& name : cli::other_commands()) names.push_back(name);
+    return names;
+}
+
+std::string list_of(const std::vector<std::string>& names) {
+    std::string list;
+    for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+    return list;
+}
+
+constexpr std::string_view kUnknownCommand = "unknown command ";
+
 /// An error for the first unknown command or flag, with the nearest known one; empty if there is none.
 std::string unknown_argument(CLI::App& app, int argc, char** argv) {
     CLI::App* command = &app;
@@ -146,21 +172,15 @@ std::string unknown_argument(CLI::App& app, int argc, char** argv) {
         const bool is_number = argument.size() > 1 &&
                                (std::isdigit(static_cast<unsigned char>(argument[1])) || argument[1] == '.');
         if (argument.size() < 2 || argument[0] != '-' || is_number) {
-            const auto names = command->get_subcommands([](CLI::App*) { return true; });
-            if (names.empty()) continue;
-            std::vector<std::string> known;
-            for (CLI::App* part : names) known.push_back(part->get_name());
-            if (command == &app)
-                for (const std::string& name : cli::other_commands()) known.push_back(name);
+            const std::vector<std::string> known = parts_of(app, *command);
+            if (known.empty()) continue;
             if (std::find(known.begin(), known.end(), argument) != known.end()) {
                 command = command->get_subcommand(argument);
                 continue;
             }
-            std::string list;
-            for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
             const std::string nearest = did_you_mean(argument, known);
-            return "unknown command " + in_quotes(argument) +
-                   (nearest.empty() ? "; expected one of " + list : nearest);
+            return std::string(kUnknownCommand) + in_quotes(argument) +
+                   (nearest.empty() ? "; expected one of " + list_of(known) : nearest);
         }
         const std::string name = argument.substr(0, argument.find('='));
         const CLI::Option* option = command->get_option_no_throw(name);
@@ -174,6 +194,23 @@ std::string unknown_argument(CLI::App& app, int argc, char** argv) {
     return "";
 }
 
+/// The command that was typed, as far as it is known.
+const CLI::App& typed_command(const CLI::App& app) {
+    const CLI::App* command = &app;
+    while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+    return *command;
+}
+
+/// What is wrong with the command line, in one sentence.
+std::string sentence_of(const CLI::ParseError& error, CLI::App& app, int argc, char** argv) {
+    const std::string unknown = unknown_argument(app, argc, argv);
+    if (!unknown.empty()) return unknown;
+    const std::vector<std::string> parts = parts_of(app, typed_command(app));
+    if (!parts.empty()) return "a command is missing; expected one of " + list_of(parts);
+    const std::string text = error.what();
+    return text == "--model is required" ? cli::kModelIsRequired : text;
+}
+
 /// Settings that all commands share.
 void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
     for (CLI::App* command : with_subcommands(app)) {
@@ -185,6 +222,7 @@ void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
             const std::string type = option->get_type_name();
             if (type == "INT") option->check(cli::signed_whole_number());
             if (type == "UINT") option->check(cli::whole_number());
+            if (type == "FLOAT") option->check(cli::number());
             if (option->check_lname("prompts")) option->transform(cli::find_prompt_set);
             if (option->check_lname("model")) option->envname("MUSICSTEER_MODEL");
         }
@@ -224,16 +262,20 @@ int run(int argc, char** argv) {
     context.stop = stop.get_token();
     bool is_quiet = false;
     complete(app, program, is_quiet);
+    const auto see_help = [&] {
+        std::string command;
+        for (const CLI::App* part = &typed_command(app); part != &app; part = part->get_parent())
+            command = " " + part->get_name() + command;
+        return " (see " + program + command + " --help)";
+    };
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& success) {  // --help, --version
-        return app.exit(success);
-    } catch (const CLI::ParseError& error) {
-        const auto subcommands = app.get_subcommands();
-        const std::string command = subcommands.empty() ? "" : " " + subcommands.front()->get_name();
         const std::string unknown = unknown_argument(app, argc, argv);
-        return fail((unknown.empty() ? error.what() : unknown) + " (see " + program + command + " --help)",
-                    kUsageError);
+        if (!unknown.starts_with(kUnknownCommand)) return app.exit(success);
+        return fail(unknown + see_help(), kUsageError);
+    } catch (const CLI::ParseError& error) {
+        return fail(sentence_of(error, app, argc, argv) + see_help(), kUsageError);
     }
     if (is_quiet) set_quiet();
     set_before_log(cli::clear_progress);

@@ -139,9 +139,7 @@ void print_csv(std::ostream& out, const std::vector<ordered_json>& records, cons
 
 void print(const MeasureFlags& options, const std::vector<ordered_json>& records, const Names& own) {
     if (options.as_json) {
-        // File names may not be UTF-8.
-        std::cout << ordered_json(records).dump(2, ' ', false, ordered_json::error_handler_t::replace)
-                  << '\n';
+        std::cout << ordered_json(records).dump(2) << '\n';
     } else if (options.as_csv) {
         print_csv(std::cout, records, own);
     } else {

@@ -4,11 +4,13 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "generation/default_sampling.hpp"
 #include "musicsteer/errors.hpp"
 
@@ -17,6 +19,17 @@ namespace musicsteer::cli {
 namespace {
 
 constexpr std::uint64_t kMaxThreads = 1024;
+constexpr const char* kMostlyUnknown =
+    " mostly unknown to the model's tokenizer (<unk>), so the model hears almost nothing of it; "
+    "`musicsteer tokenize` shows its tokens";
+
+bool is_mostly_unknown(const Tokenizer& tokenizer, const std::string& text) {
+    std::vector<std::int64_t> ids = tokenizer.encode(text);
+    ids.pop_back();  // </s>
+    const auto unknown = std::count_if(ids.begin(), ids.end(),
+                                       [&](std::int64_t id) { return tokenizer.piece(id) == "<unk>"; });
+    return !ids.empty() && 2 * unknown >= std::ssize(ids);
+}
 
 }  // namespace
 
@@ -51,23 +64,30 @@ CLI::Validator signed_whole_number() {
         "");
 }
 
-void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts) {
+CLI::Validator number() {
+    return CLI::Validator(
+        [](std::string& text) -> std::string {
+            const std::string_view digits = std::string_view(text).substr(text.starts_with('+') ? 1 : 0);
+            return parse_number(digits) ? "" : in_quotes(text) + " is not a number";
+        },
+        "");
+}
+
+void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                     const std::optional<std::string>& negative_prompt) {
     std::size_t unknown = 0;
     const std::string* first = nullptr;
     for (const std::string& text : texts) {
-        std::vector<std::int64_t> ids = tokenizer.encode(text);
-        ids.pop_back();  // </s>
-        const auto unks = std::count_if(ids.begin(), ids.end(),
-                                        [&](std::int64_t id) { return tokenizer.piece(id) == "<unk>"; });
-        if (ids.empty() || 2 * unks < std::ssize(ids)) continue;
+        if (!is_mostly_unknown(tokenizer, text)) continue;
         if (unknown++ == 0) first = &text;
     }
+    if (negative_prompt && is_mostly_unknown(tokenizer, *negative_prompt))
+        log_warn("the negative prompt " + in_quotes(*negative_prompt) + " is" + kMostlyUnknown);
     if (unknown == 0) return;
     log_warn((texts.size() == 1 ? "the prompt " + in_quotes(*first) + " is"
                                 : std::to_string(unknown) + " of " + std::to_string(texts.size()) +
                                       " prompts are, as " + in_quotes(*first) + ",") +
-             " mostly unknown to the model's tokenizer (<unk>), so the model hears almost nothing of it; "
-             "`musicsteer tokenize` shows its tokens");
+             kMostlyUnknown);
 }
 
 void check_negative_prompt(const std::optional<std::string>& negative_prompt,
@@ -104,6 +124,11 @@ Bundle open_bundle(const ModelOptions& options) {
     BundleOptions bundle;
     bundle.verify = !options.no_verify;
     bundle.device = parse_device(options.device);
+    const char* variable = std::getenv("MUSICSTEER_MODEL");
+    if (variable != nullptr && options.model == variable && !std::filesystem::exists(options.model)) {
+        throw InputError("MUSICSTEER_MODEL is " + options.model +
+                         ": no such folder; give it an absolute path, to hold in every folder");
+    }
     return Bundle::open(options.model, bundle);
 }
 

@@ -22,6 +22,8 @@ struct ModelOptions {
     std::string log_level = "info";
 };
 
+inline constexpr const char* kModelIsRequired = "--model is required, or MUSICSTEER_MODEL in the environment";
+
 void add_log_level(CLI::App& command, std::string& level);
 void add_model_options(CLI::App& command, ModelOptions& options);
 void apply_log_level(const std::string& level);
@@ -38,12 +40,15 @@ bool is_typed(const CLI::Option& option);
 CLI::Validator whole_number(std::uint64_t least = 0, std::uint64_t most = UINT64_MAX);
 /// The same for a number that may be negative.
 CLI::Validator signed_whole_number();
+/// Refuses anything but a finite number.
+CLI::Validator number();
 
 /// --melody, for hear_melody: part of every command that plays clips.
 void add_melody_flag(CLI::App& command, std::string& file);
 
 /// Warns of texts that are mostly unknown to the tokenizer.
-void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts);
+void warn_of_unknown(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                     const std::optional<std::string>& negative_prompt = std::nullopt);
 
 /// @throws UsageError for a negative prompt without guidance
 void check_negative_prompt(const std::optional<std::string>& negative_prompt,

@@ -99,9 +99,10 @@ std::vector<Site> PatchFlags::parse_sites() const {
 
 void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     add_model_options(command, flags.model);
-    command.add_option("--prompts", flags.prompts_file,
-                       "Prompt set with pairs, like prompts/tempo.json: its positive prompts are sources;\n"
-                       "with --ablate, prompts from a file: JSON as prompts/neutral.json, or one per line");
+    command.add_option(
+        "--prompts", flags.prompts_file,
+        "Prompt set with pairs, from a file or by name, such as tempo: its positive prompts are\n"
+        "sources; with --ablate, prompts from a file, JSON or one per line, or by name: neutral");
     command.add_option("--source", flags.sources, "Source prompt; may be repeated, each with a --target")
         ->allow_extra_args(false);
     command.add_option("--target", flags.targets, "Target prompt")->allow_extra_args(false);

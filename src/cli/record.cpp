@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
 #include "directions/provenance.hpp"
 #include "generation/activations.hpp"
@@ -83,7 +84,8 @@ void run(const RecordFlags& options, const Context& context) {
     check_negative_prompt(options.negative_prompt, run.sampling);
     resolve_vectors(vectors, manifest, log_warn);
     const Model model = load_model(options.model, std::move(bundle));
-    warn_of_unknown(model.tokenizer, {&options.prompt, options.unconditional ? std::size_t{0} : 1});
+    warn_of_unknown(model.tokenizer, {&options.prompt, options.unconditional ? std::size_t{0} : 1},
+                    options.negative_prompt);
 
     SessionRequest request;
     request.prompt = options.prompt;
@@ -127,8 +129,9 @@ void run(const RecordFlags& options, const Context& context) {
     };
     if (!melody_sha256.empty()) file.metadata["melody_sha256"] = melody_sha256;
     save_tensors(options.out, file, overwrite);
-    std::cout << "wrote " << options.out << ": " << points.size() << " hook points, " << rows.size()
-              << " rows, " << num_frames << " frames, seed " << options.seed << '\n';
+    std::cout << "wrote " << options.out << ": " << counted(points.size(), "hook point") << ", "
+              << counted(rows.size(), "row") << ", " << counted(static_cast<std::size_t>(num_frames), "frame")
+              << ", seed " << options.seed << '\n';
 }
 
 }  // namespace

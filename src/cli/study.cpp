@@ -12,8 +12,8 @@
 #include "cli.hpp"
 #include "experiments/measure_target.hpp"
 #include "experiments/study/study_json.hpp"
-#include "io/utf8_path.hpp"
-#include "model/melody.hpp"
+#include "experiments/sweep/sweep_plan.hpp"
+#include "model/memory.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "progress.hpp"
@@ -93,9 +93,6 @@ StudyRequest request_of(const StudyFlags& flags, const std::vector<std::string>&
     request.own_measures = own_measures;
     request.measure = parse_measure_name(request.measure, request.own_measures);
     request.vector = vector_of(flags);
-    require_utf8_path(request.vector);
-    require_utf8_path(flags.out);
-    require_utf8_path(request.clips.melody);
     SweepRequest& clips = request.clips;
     clips.model = flags.model.model;
     clips.prompts = clips.collect_prompts();
@@ -114,6 +111,16 @@ StudyRequest request_of(const StudyFlags& flags, const std::vector<std::string>&
     clips.audio = !flags.no_audio;
     request.validate();
     return request;
+}
+
+/// Refuses clips that can't be made before there is a folder whose request.json fixes them.
+/// @throws InputError, UsageError, ResourceError
+void refuse_before_claiming(const StudyRequest& request, const Bundle& bundle) {
+    SweepRequest clips = request.clips;
+    clips.kl = true;
+    const Tokenizer tokenizer = Tokenizer::load(bundle.file("tokenizer.json"));
+    const SweepPlan plan = make_sweep_plan(clips, bundle.manifest(), tokenizer, {});
+    require_memory(batch_memory(plan, bundle.manifest()), available_memory(bundle.device()));
 }
 
 void say_size(const StudyRequest& request, std::int64_t max_clips) {
@@ -137,7 +144,7 @@ void run(const StudyFlags& flags, const Context& context) {
     SteeringSetting everywhere;
     everywhere.file = request.vector;
     const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
-    (void)hear_melody(request.clips.melody, bundle.manifest(), 0.0);  // refused before there is a folder
+    refuse_before_claiming(request, bundle);
     claim_study_folder(request, bundle.manifest(), flags.out);
     const SamplingOptions sampling = sampling_of(request.clips, bundle.manifest());
     const std::int64_t max_clips =
@@ -194,7 +201,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     command.add_option("-p,--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command.add_option("--prompts", request.clips.prompts_file,
-                       "Prompts from a file: JSON as prompts/neutral.json, or one per line");
+                       "Prompts from a file, JSON or one per line, or by name: neutral");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     add_melody_flag(command, request.clips.melody);

@@ -50,7 +50,7 @@ void print_row(std::ostream& out, const std::string& name, const std::string& al
 }
 
 /// The strongest of the random vectors in the same way.
-std::string largest_random(const Study& study, const StudyStage& stage, std::size_t way) {
+std::string max_random(const Study& study, const StudyStage& stage, std::size_t way) {
     double largest = 0.0;
     for (std::size_t i = 1; i < stage.vectors.size(); ++i) {
         const double effect = stage.vectors[i][way].response.effect(study.request.max_kl_nats).value;
@@ -69,7 +69,7 @@ void print_ways(std::ostream& out, const Study& study, const StudyStage& stage, 
         print_row(out, name_of(way.steering), response.is_usable() ? shortest(alpha) : "-",
                   response.is_usable() ? interval(study, response.effect(study.request.max_kl_nats))
                                        : "clips overflowed",
-                  largest_random(study, stage, i));
+                  max_random(study, stage, i));
     }
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/logging.hpp"
+#include "base/numbers.hpp"
 #include "cli.hpp"
 #include "experiments/sweep/sweep_merge.hpp"
 #include "model/memory.hpp"
@@ -37,7 +38,7 @@ nlohmann::json estimate_json(const SweepEstimate& estimate) {
 }
 
 std::string estimate_text(const SweepEstimate& estimate, const SweepPlan& plan) {
-    std::string text = std::to_string(estimate.clips) + " clips";
+    std::string text = counted(static_cast<std::size_t>(estimate.clips), "clip");
     if (plan.shard.count > 1) text += " (shard " + plan.shard.text() + ")";
     text += ", " + std::to_string(estimate.clips_left) + " of them to make, in " +
             std::to_string(estimate.batches_left) +
@@ -75,8 +76,8 @@ void report(const SweepFlags& flags, const SweepOutcome& outcome, const std::str
                          .dump()
                   << '\n';
     } else {
-        std::cout << flags.out << ": " << outcome.planned << " clips, " << outcome.made << ' ' << verb << ", "
-                  << outcome.found << " existed\n";
+        std::cout << flags.out << ": " << counted(static_cast<std::size_t>(outcome.planned), "clip") << ", "
+                  << outcome.made << ' ' << verb << ", " << outcome.found << " existed\n";
         for (const MissingClip& clip : outcome.missing)
             std::cout << "missing " << clip.id << ": " << clip.reason << '\n';
     }
@@ -116,7 +117,7 @@ void make_clips(const SweepFlags& flags, const Context& context, PlannedSweep pl
 
     std::vector<std::string> texts;
     for (const SweepPrompt& prompt : planned.plan.prompts) texts.push_back(prompt.text);
-    warn_of_unknown(model.tokenizer, texts);
+    warn_of_unknown(model.tokenizer, texts, planned.plan.negative_prompt);
     SweepOptions options;
     options.stop = context.stop;
     options.on_message = log_warn;

@@ -99,7 +99,7 @@ void set_from_flag(std::optional<Value>& slot, const CLI::App& command, const ch
 /// The flags that may be combined with a plan file.
 void add_run_flags(SweepRequest& request, const SweepFlags& flags, const CLI::App& command) {
     if (!flags.model.model.empty()) request.model = flags.model.model;
-    if (request.model.empty()) throw UsageError("--model is required");
+    if (request.model.empty()) throw UsageError(kModelIsRequired);
     if (flags.sampling.batch_size > 0)
         set_from_flag(request.batch_size, command, "--batch-size", flags.sampling.batch_size);
     if (flags.model.threads > 0)
@@ -220,7 +220,7 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->group(group);
     command
         .add_option("--prompts", flags.prompts_file,
-                    "Prompts from a file: JSON as prompts/neutral.json, or one per line")
+                    "Prompts from a file, JSON or one per line, or by name: neutral")
         ->group(group);
     command.add_option("--limit", flags.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1))

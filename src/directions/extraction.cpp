@@ -39,7 +39,7 @@ class PromptRecorder {
         run_.melody = options.melody;
         run_.batch_size = options.batch_size;
         run_.with_audio = false;
-        run_.on_warning = options.on_message;
+        run_.on_warning = options.on_warning;
         run_.stop = options.stop;
         run_.validate(manifest);
         positions_ = parse_positions(options.positions, run_.num_frames, manifest.codec.frame_rate_hz);

@@ -20,6 +20,7 @@ struct ResumeOptions {
     Overwrite on_other_progress = Overwrite::kRefuse;
     std::string device = "cpu";  ///< the model's; an extraction on another device is not resumed
     std::function<void(const std::string& message)> on_message;
+    std::function<void(const std::string& warning)> on_warning;
 };
 
 /// The finished batches of an extraction, in a file from which the same extraction goes on.

@@ -79,8 +79,10 @@ Words exchanged_words(const PromptSet& set) {
 
 Words concept_words(const PromptSet& set) {
     Words words = set.paired ? exchanged_words(set) : Words{};
-    for (const std::string& text : {set.concept_name, set.positive.label, set.negative.label})
-        words.merge(distinct_words(text));
+    if (set.names_concept) words.merge(distinct_words(set.concept_name));
+    if (set.names_sides)
+        for (const PromptSide* side : {&set.positive, &set.negative})
+            words.merge(distinct_words(side->label));
     return words;
 }
 

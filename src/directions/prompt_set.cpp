@@ -212,11 +212,26 @@ std::vector<Prompt> parse_prompt_lines(std::string_view text, const std::string&
     return prompts;
 }
 
-/// The sides of a table, whose rows are pairs unless one side is shorter and leaves cells blank.
+/// Blank cells may only end a column. @throws InputError for a row that lost one of its sides
+void refuse_gaps(const PromptTable& table, std::size_t column, const std::string& origin) {
+    const PromptTable::Row* blank = nullptr;
+    for (const PromptTable::Row& row : table.rows) {
+        if (is_blank(row.cells[column])) {
+            if (blank == nullptr) blank = &row;
+        } else if (blank != nullptr) {
+            throw InputError(origin + ": line " + std::to_string(blank->line) + ": nothing under " +
+                             in_quotes(table.columns[column]) +
+                             ", and later rows have a prompt there: fill it in, or remove the row");
+        }
+    }
+}
+
+/// The sides of a table, whose rows are pairs unless one side is shorter and leaves cells blank at its end.
 PromptSet parse_pairs(const PromptTable& table, const std::string& origin) {
     PromptSet set;
     set.positive.label = "positive";
     set.negative.label = "negative";
+    set.names_sides = false;
     set.paired = true;
     for (PromptSide* side : {&set.positive, &set.negative}) {
         const std::size_t column = table.find(side->label);
@@ -224,6 +239,7 @@ PromptSet parse_pairs(const PromptTable& table, const std::string& origin) {
             throw InputError(origin + ": expected a column " + in_quotes(side->label) + ", found " +
                              table.column_names() + "; " + kWhatASetIs);
         }
+        refuse_gaps(table, column, origin);
         side->prompts = prompts_of(table, column, origin);
         set.paired = set.paired && side->prompts.size() == table.rows.size();
     }
@@ -243,6 +259,7 @@ PromptSet parse_bare_sides(const JsonView& root) {
     if (const auto name = root.find("concept")) set.concept_name = read_text(*name);
     set.positive = {"positive", read_prompts(root.at("positive"))};
     set.negative = {"negative", read_prompts(root.at("negative"))};
+    set.names_sides = false;
     set.paired = set.positive.prompts.size() == set.negative.prompts.size();
     return set;
 }
@@ -283,6 +300,7 @@ PromptSet parse_pair_list(const JsonView& root) {
     }
     set.positive.label = "positive";
     set.negative.label = "negative";
+    set.names_sides = false;
     set.paired = true;
     return set;
 }
@@ -297,7 +315,12 @@ PromptSet PromptSet::parse(const std::string& json, const std::string& origin) {
         set.sha256 = sha256_of(json);
         return set;
     }
-    if (root.is_list()) root.fail(kPlainList);
+    if (root.is_list()) {
+        const std::vector<JsonView> items = root.items();
+        if (!items.empty() && items.front().is_list())
+            root.fail("expected pairs as [{\"positive\": \"...\", \"negative\": \"...\"}, ...], found lists");
+        root.fail(kPlainList);
+    }
     if (root.find("prompts")) {
         PromptSet set = parse_numbered_set(root);
         set.sha256 = sha256_of(json);
@@ -338,7 +361,8 @@ PromptSet PromptSet::load(const std::filesystem::path& path) {
         case PromptFormat::kLines:
             throw InputError(origin + ": not a prompt set; " + kWhatASetIs);
     }
-    if (set.concept_name.empty()) set.concept_name = path.stem().string();
+    set.names_concept = !set.concept_name.empty();
+    if (!set.names_concept) set.concept_name = path.stem().string();
     set.sha256 = sha256_of(bytes);
     return set;
 }
@@ -353,6 +377,7 @@ PromptSet PromptSet::of_files(const std::filesystem::path& positive, const std::
         hashes += sha256_of(bytes) + "\n";
     }
     set.concept_name = set.positive.label;
+    set.names_concept = set.names_sides = false;
     if (set.positive.label == set.negative.label) {
         set.positive.label = "positive";
         set.negative.label = "negative";

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "io/json_view.hpp"
 #include "musicsteer/errors.hpp"
@@ -170,6 +171,17 @@ bool is_yaml(std::string_view line) {
            (line.ends_with(':') && line.find(' ') == std::string_view::npos);
 }
 
+/// @throws InputError for two columns of one name, of which only one would be read
+void refuse_repeated_columns(const std::vector<std::string>& columns, const std::string& origin) {
+    std::set<std::vector<std::string>> seen;
+    for (const std::string& column : columns) {
+        const std::vector<std::string> words = name_words(column);
+        if (!words.empty() && !seen.insert(words).second)
+            throw InputError(origin + ": line 1: two columns are named " + in_quotes(column) +
+                             "; rename or remove one");
+    }
+}
+
 }  // namespace
 
 PromptFormat prompt_format(const std::filesystem::path& path, std::string_view text) {
@@ -194,6 +206,7 @@ PromptTable PromptTable::parse(std::string_view text, const std::string& origin)
     TableReader reader(text, delimiter_of(heading), origin);
     PromptTable table;
     table.columns = reader.row().cells;
+    refuse_repeated_columns(table.columns, origin);
     while (!reader.at_end()) {
         Row row = reader.row();
         if (std::all_of(row.cells.begin(), row.cells.end(), [](const auto& cell) { return cell.empty(); }))

@@ -101,7 +101,8 @@ std::vector<at::Tensor> basis_of(std::vector<at::Tensor> vectors) {
 }  // namespace
 
 VectorSource VectorSource::load(const std::filesystem::path& path) {
-    return {path.filename().string(), sha256_of_file(path), VectorFile::load(path)};
+    VectorFile vectors = VectorFile::load(path);  // says more than the hash about what is no vector file
+    return {path.filename().string(), sha256_of_file(path), std::move(vectors)};
 }
 
 std::string made_from_json(const std::string& operation, std::span<const VectorSource> sources,

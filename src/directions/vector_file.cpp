@@ -127,6 +127,12 @@ json direction_stats_json(const DirectionStats& stats) {
 
 VectorFile VectorFile::load(const std::filesystem::path& path) {
     const std::string origin = path.string();
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path, ignored)) {
+        throw InputError(origin +
+                         ": expected a vector file, found a folder; 'musicsteer import' makes a vector file "
+                         "of a sparse autoencoder's folder");
+    }
     const TensorFileInfo info = read_tensor_info(path);
     VectorFile file;
     file.provenance = read_provenance(info.metadata, kVectorFormat, "vector file", origin);

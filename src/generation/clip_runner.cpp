@@ -32,7 +32,7 @@ ClipNeeds needs_of(const ClipRunOptions& options, const Manifest& manifest, std:
     needs.text_length = text_length;
     needs.guided = options.sampling.guided();
     needs.scored = options.scored != ScoredClips::kNone;
-    needs.columns = std::max<std::int64_t>({1, options.given_columns, needs.scored ? kScoringColumns : 0,
+    needs.columns = std::max<std::int64_t>({1, options.forced_columns, needs.scored ? kScoringColumns : 0,
                                             options.num_frames > windows.length ? kPrefillChunk : 0});
     needs.decoded = options.with_audio;
     needs.references = std::ssize(options.references);
@@ -44,9 +44,9 @@ SessionOptions session_options(const ClipRunOptions& options, std::int64_t text_
     SessionOptions session;
     session.num_frames = options.num_frames;
     session.windows = options.windows;
-    session.run_given_windows = options.run_given_windows;
+    session.run_forced_windows = options.run_forced_windows;
     session.sampling = options.sampling;
-    if (options.given_columns > 0) session.prefill_chunk = options.given_columns;
+    if (options.forced_columns > 0) session.prefill_chunk = options.forced_columns;
     session.text_length = text_length;
     session.on_non_finite = options.on_non_finite;
     session.stop = options.stop;

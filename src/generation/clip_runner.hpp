@@ -30,9 +30,9 @@ struct ClipRunOptions {
     std::int64_t num_frames = 0;         ///< N of every clip
     std::optional<WindowShape> windows;  ///< none: the model's
     SamplingOptions sampling;
-    Melody melody;                   ///< of all clips
-    std::int64_t given_columns = 0;  ///< columns of given codes in one step; 0: no codes are given
-    bool run_given_windows = true;   ///< as in SessionOptions
+    Melody melody;                    ///< of all clips
+    std::int64_t forced_columns = 0;  ///< columns of given codes in one step; 0: no codes are given
+    bool run_forced_windows = true;   ///< as in SessionOptions
     NonFinitePolicy on_non_finite = NonFinitePolicy::kThrow;
 
     std::int64_t batch_size = 0;  ///< clips computed together; 0: default_batch_size

@@ -78,7 +78,7 @@ GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequ
         for (const RequestSection& section : request.sections) starts.insert(section.first_frame);
     section_starts_.assign(starts.begin(), starts.end());
     std::size_t first = 0;
-    while (!options_.run_given_windows && first + 1 < windows_.size() &&
+    while (!options_.run_forced_windows && first + 1 < windows_.size() &&
            windows_[first].end() <= forced_frames_)
         ++first;
     begin_window(first);

@@ -56,7 +56,7 @@ struct SessionOptions {
     std::int64_t num_frames = 0;         ///< N of every clip
     std::optional<WindowShape> windows;  ///< none: the model's
     /// Whether windows whose codes are all given are run. Only hooks and callers need this.
-    bool run_given_windows = true;
+    bool run_forced_windows = true;
     SamplingOptions sampling;
     std::int64_t prefill_chunk = kPrefillChunk;  ///< most columns of given codes in one step
     std::int64_t text_length = 0;                ///< pad texts to at least this; see text_length_for

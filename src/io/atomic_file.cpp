@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "io/bundle_guard.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
@@ -98,6 +99,7 @@ void check_writable(const fs::path& path, Overwrite overwrite, std::span<const s
                               ": would replace a file that this command reads; choose another name");
         }
     }
+    require_outside_bundle(folder_of(path));
     check_target(path, overwrite);
     fs::path folder = folder_of(path);
     std::error_code error;

@@ -10,7 +10,7 @@
 namespace musicsteer {
 
 /// Checks, before long work, that `path` can be written: its folder exists (or can be created) and is
-/// writable, and the file does not exist unless it may be replaced.
+/// writable and in no model bundle, and the file does not exist unless it may be replaced.
 /// @param inputs  files that the same command reads; they are never replaced. Empty names are ignored
 /// @throws OutputError with what to do ("use --force to replace it").
 void check_writable(const std::filesystem::path& path, Overwrite overwrite,

@@ -148,10 +148,13 @@ constexpr std::array kOtherFormats = {
     OtherFormat{"PK\x03\x04",
                 "a zip archive such as torch.save and numpy.savez write; "
                 "'musicsteer import' makes a vector file of vectors in it"},
+    OtherFormat{"\x93NUMPY", "an array of NumPy; 'musicsteer import' makes a vector file of it"},
     OtherFormat{"<!DOCTYPE", "a web page; download the file itself"},
     OtherFormat{"<!doctype", "a web page; download the file itself"},
     OtherFormat{"<html", "a web page; download the file itself"},
 };
+
+}  // namespace
 
 void refuse_other_formats(const InputFile& file) {
     constexpr std::uint64_t kLongestStart = 32;
@@ -162,6 +165,8 @@ void refuse_other_formats(const InputFile& file) {
             throw InputError(file.path().string() + ": not a safetensors file but " + other.what);
     }
 }
+
+namespace {
 
 std::string read_header_text(const InputFile& file) {
     const std::string path = file.path().string();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/atomic_file.hpp"
+#include "io/input_file.hpp"
 
 namespace musicsteer {
 
@@ -36,6 +37,9 @@ struct TensorFileInfo {
 };
 /// Only the metadata, types and shapes, without reading the data. @throws InputError as load_tensors
 TensorFileInfo read_tensor_info(const std::filesystem::path& path);
+
+/// Recognises files of other programs, such as torch.save's. @throws InputError that says what to do with one
+void refuse_other_formats(const InputFile& file);
 
 /// Writes atomically; the same content gives the same bytes (names sorted, no clock).
 /// Tensors on other devices or with other strides are copied.

@@ -117,6 +117,7 @@ VectorFile Pipeline::extract(const PromptSet& prompts, const ExtractOptions& opt
         };
     }
     extraction.on_message = options.on_warning;
+    extraction.on_warning = options.on_warning;
     extraction.stop = options.stop;
     return compute_directions(record_activations(loaded_->model, prompts, extraction), method, {},
                               options.stop);

@@ -152,6 +152,17 @@ std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positi
     return entry(heading_of(*option, is_positional), text_of(*option));
 }
 
+std::string HelpFormatter::make_option_usage(const CLI::Option* option) const {
+    constexpr int kMostRepeated = 3;  // "FILES FILES" rather than CLI11's "files(2x)"
+    const std::string name = option->get_name(true);
+    std::string text = name;
+    if (option->get_expected_max() > kMostRepeated)
+        text += "...";
+    else
+        for (int i = 1; i < option->get_expected_min(); ++i) text += " " + name;
+    return option->get_required() ? text : "[" + text + "]";
+}
+
 std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
     return entry(command->get_name(), command->get_description());
 }

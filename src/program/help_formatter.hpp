@@ -12,6 +12,7 @@ class HelpFormatter : public CLI::Formatter {
     std::string make_group(std::string group, bool is_positional,
                            std::vector<const CLI::Option*> options) const override;
     std::string make_option(const CLI::Option* option, bool is_positional) const override;
+    std::string make_option_usage(const CLI::Option* option) const override;
     std::string make_subcommand(const CLI::App* command) const override;
     std::string make_description(const CLI::App* command) const override;
     std::string make_footer(const CLI::App* command) const override;

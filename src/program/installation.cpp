@@ -28,6 +28,21 @@ fs::path commands_folder() {
     return chosen != nullptr ? fs::path(chosen) : program_folder();
 }
 
+fs::path prompt_sets_folder() {
+    return program_folder().parent_path() / "prompts";
+}
+
+std::vector<std::string> prompt_set_names() {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (const fs::directory_entry& entry : fs::directory_iterator(prompt_sets_folder(), error)) {
+        const fs::path& file = entry.path();
+        if (file.extension() == ".json" && file.stem() != "schema") names.push_back(file.stem().string());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
 }  // namespace
 
 std::vector<std::string> other_commands() {
@@ -57,8 +72,15 @@ void run_other_command(char** argv) {
 std::string find_prompt_set(const std::string& text) {
     const bool is_name = !text.empty() && text.find_first_of("./") == std::string::npos;
     if (!is_name || fs::exists(text)) return text;
-    const fs::path shipped = program_folder().parent_path() / "prompts" / (text + ".json");
-    return fs::exists(shipped) ? shipped.string() : text;
+    const std::vector<std::string> names = prompt_set_names();
+    if (names.empty()) return text;
+    if (std::find(names.begin(), names.end(), text) == names.end()) {
+        std::string list;
+        for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+        throw InputError(text + ": no such file, and the prompt sets of the program are " + list +
+                         did_you_mean(text, names));
+    }
+    return (prompt_sets_folder() / (text + ".json")).string();
 }
 
 }  // namespace musicsteer::cli

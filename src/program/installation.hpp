@@ -14,6 +14,7 @@ std::vector<std::string> other_commands();
 void run_other_command(char** argv);
 
 /// The file of a shipped prompt set named by `text`, such as "tempo"; any other text unchanged.
+/// @throws InputError for a bare word that is neither a file nor such a name
 std::string find_prompt_set(const std::string& text);
 
 }  // namespace musicsteer::cli

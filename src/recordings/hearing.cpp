@@ -29,7 +29,7 @@ void hear(std::map<std::string, PooledSide>& side, const Model& model, const at:
     ClipRunOptions run;
     run.num_frames = codes.size(1);
     run.sampling = options.sampling;
-    run.given_columns = kPrefillChunk;
+    run.forced_columns = kPrefillChunk;
     run.batch_size = 1;
     run.with_audio = false;
     run.stop = options.stop;

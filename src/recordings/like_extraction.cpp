@@ -66,7 +66,7 @@ ActivationFile record_like(const Model& model, const RecordingSides& sides,
         run.num_frames = std::max(run.num_frames, recording.num_frames);
     run.sampling = options.sampling;
     run.batch_size = options.batch_size > 0 ? options.batch_size : progress.batch_size();
-    run.on_warning = options.on_message;
+    run.on_warning = options.on_warning;
     run.on_progress = [&](double clips) {
         if (options.on_progress)
             options.on_progress(static_cast<double>(found) + clips, static_cast<std::int64_t>(total));

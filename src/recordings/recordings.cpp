@@ -9,6 +9,7 @@
 #include "base/statistics.hpp"
 #include "generation/activations.hpp"
 #include "generation/generation_session.hpp"
+#include "io/json_view.hpp"
 #include "io/sha256.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/metrics.hpp"
@@ -46,6 +47,7 @@ double measure(const Audio& audio, const RecordingOptions& options) {
 
 /// @throws InputError that says what is wrong with it
 Recording read_recording(const fs::path& file, const Manifest& manifest, const RecordingOptions& options) {
+    if (find_invalid_utf8(file.string())) throw InputError("its name is not UTF-8: rename it");
     const std::int64_t rate = manifest.codec.sample_rate_hz;
     const std::int64_t channels = manifest.decoder.channels * manifest.codec.channels;
     Recording recording{file, "", read_audio(file), 0, std::nullopt};

@@ -37,32 +37,6 @@ void warn_of_alpha(const SteeringSetting& setting, const OnWarning& on_warning) 
                to_text(setting.alpha_range->high));
 }
 
-/// Warns of a vector that steers nothing, or that pushes so hard that the result can only be noise.
-void warn_of_strength(const AppliedVector& vector, const OnWarning& on_warning) {
-    constexpr double kMaxPush = 10.0;  // in mean residual norms; useful strengths are below 1
-    bool any = false;
-    double most = 0.0;
-    std::int64_t layer = 0;
-    for (const Injection& injection : vector.resolved.plan) {
-        const double norm = injection.vector.norm().item<double>();
-        any = any || norm > 0.0;
-        const bool adds = injection.mode == SteeringMode::kAdd || injection.mode == SteeringMode::kAddRenorm;
-        const auto stats = vector.vectors.stats.find(injection.point.name());
-        if (!adds || stats == vector.vectors.stats.end() || !(stats->second.mean_residual_norm > 0.0))
-            continue;
-        const double push = std::abs(injection.strength) * norm / stats->second.mean_residual_norm;
-        if (push <= most) continue;
-        most = push;
-        layer = injection.point.layer();
-    }
-    const std::string& file = vector.setting.file;
-    if (!any) on_warning(file + ": its vectors are zero: they steer nothing");
-    if (most <= kMaxPush) return;
-    on_warning(file + ": alpha " + to_text(*vector.resolved.setting.alpha) + " pushes layer " +
-               std::to_string(layer) + " by " + to_text(rounded_to_digits(most, 2)) +
-               " times its mean activation norm: expect noise");
-}
-
 std::vector<ResolvedSteering> parts_of(const std::vector<AppliedVector>& vectors) {
     std::vector<ResolvedSteering> parts;
     for (const AppliedVector& vector : vectors) parts.push_back(vector.resolved);
@@ -145,6 +119,31 @@ void warn_of_other_weights(const AppliedVector& vector, const Manifest& manifest
             "): its directions may mean nothing here; `musicsteer inspect BUNDLE --base BUNDLE` says how "
             "far two models' weights differ");
     }
+}
+
+void warn_of_strength(const AppliedVector& vector, const OnWarning& on_warning) {
+    constexpr double kMaxPush = 10.0;  // in mean residual norms; useful strengths are below 1
+    bool any = false;
+    double most = 0.0;
+    std::int64_t layer = 0;
+    for (const Injection& injection : vector.resolved.plan) {
+        const double norm = injection.vector.norm().item<double>();
+        any = any || norm > 0.0;
+        const bool adds = injection.mode == SteeringMode::kAdd || injection.mode == SteeringMode::kAddRenorm;
+        const auto stats = vector.vectors.stats.find(injection.point.name());
+        if (!adds || stats == vector.vectors.stats.end() || !(stats->second.mean_residual_norm > 0.0))
+            continue;
+        const double push = std::abs(injection.strength) * norm / stats->second.mean_residual_norm;
+        if (push <= most) continue;
+        most = push;
+        layer = injection.point.layer();
+    }
+    const std::string& file = vector.setting.file;
+    if (!any) on_warning(file + ": its vectors are zero: they steer nothing");
+    if (most <= kMaxPush) return;
+    on_warning(file + ": alpha " + to_text(*vector.resolved.setting.alpha) + " pushes layer " +
+               std::to_string(layer) + " by " + to_text(rounded_to_digits(most, 2)) +
+               " times its mean activation norm: expect noise");
 }
 
 void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manifest,

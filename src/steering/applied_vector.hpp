@@ -38,6 +38,8 @@ void resolve_vectors(std::vector<AppliedVector>& vectors, const Manifest& manife
 /// Warns if the vectors were extracted from other weights.
 void warn_of_other_weights(const AppliedVector& vector, const Manifest& manifest,
                            const OnWarning& on_warning);
+/// Warns of a resolved vector that steers nothing, or that pushes so hard that the result can only be noise.
+void warn_of_strength(const AppliedVector& vector, const OnWarning& on_warning);
 /// Their combined effect on a clip. @throws UsageError if they can't be orthogonalized
 SteeringPlan combined_plan(const std::vector<AppliedVector>& vectors);
 

@@ -58,11 +58,31 @@ CALIBRATE = [
 RECORD = ["record", "--model", "{bundle}", "--prompt", "piano", "--out", "r.safetensors", *SHORT]
 
 ARGUMENTS = {
-    "no command": ([], 2, "subcommand"),
+    "no command": ([], 2, "a command is missing; expected one of extract, generate"),
+    "no operation": (["vector"], 2, r"a command is missing; expected one of add, .*vector --help"),
     "unknown command": (["sing"], 2, "sing|subcommand"),
     "unknown flag": ([*GENERATE, "--alhpa", "1"], 2, "alhpa"),
     "no model": (["generate", "--prompt", "x", "--out", "a.wav"], 2, "--model"),
     "nothing to do": (["generate", "--model", "{bundle}", "--out", "a.wav"], 2, "--prompt"),
+    "duration with a unit": ([*GENERATE, "--duration", "1s"], 2, "--duration: '1s' is not a number"),
+    "loudness with a unit": ([*GENERATE, "--loudness", "-14dB"], 2, "--loudness: '-14dB' is not a number"),
+    "rate": ([*GENERATE, "--rate", "22050"], 2, "--rate: '22050' is not 44100 or 48000"),
+    "flag of an operation": (["vector", "orthogonalize", "a", "--against", "b"], 2,
+                             r"'--against'.*vector orthogonalize --help"),
+    "help of no command": (["help", "genrate"], 2, "unknown command 'genrate', did you mean 'generate'"),
+    "help of nothing near": (["help", "nonsense"], 2, "unknown command 'nonsense'; expected one of"),
+    "help of no operation": (["help", "vector", "scal"], 2, "unknown command 'scal', did you mean 'scale'"),
+    "help after no command": (["genrate", "--help"], 2, "unknown command 'genrate'"),
+    "empty file to measure": (["measure", ""], 2, "an argument is empty"),
+    "empty path to inspect": (["inspect", ""], 2, "an argument is empty"),
+    "empty vector": (["vector", "add", "{vectors}", "", "--out", "v"], 2, "an argument is empty"),
+    "no such prompt set": (["generate", "--model", "{bundle}", "--prompts", "nosuchset", "--out", "c/"], 1,
+                           "nosuchset: no such file, and the prompt sets of the program are brightness, "),
+    "nearly a prompt set": ([*EXTRACT[:4], "tempoo", "--out", "t"], 1, "did you mean 'tempo'"),
+    "score of nothing": ([*GENERATE, "--score"], 2, "--score: nothing steers these clips"),
+    "prior without a tempo": ([*CALIBRATE[:-1], "onsets=+5%", "--tempo-prior", "106:0.5"], 2,
+                              "--tempo-prior has no effect without a target for tempo"),
+    "folder of another tool": ([*GENERATE, "--steer", "."], 1, "found a folder; 'musicsteer import' makes"),
     "duration 0": ([*GENERATE, "--duration", "0"], 2, "duration"),
     "duration negative": ([*GENERATE, "--duration", "-3"], 2, "duration"),
     "duration nan": ([*GENERATE, "--duration", "nan"], 2, "duration"),
@@ -195,6 +215,71 @@ def test_inputs_are_not_replaced_even_with_force(
     assert snapshot(tmp_path) == before
     assert (tmp_path / "p.json").read_bytes() == TEMPO.read_bytes()
     assert (tmp_path / "v.json").read_bytes() == vectors.read_bytes()
+
+
+def test_a_bundle_is_no_place_for_results(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "b"))
+    (tmp_path / "link").symlink_to(copy, target_is_directory=True)
+    generate = ["generate", "--model", copy, "--prompt", "x", *SHORT, "--force"]
+    before = {path: path.read_bytes() for path in sorted(copy.rglob("*"))}
+    for command in (
+        [*generate, "--out", "a.wav", "--save-codes", "b/decoder.pt"],
+        [*generate, "--out", "b/clips/"],
+        ["vector", "scale", vectors, "--by", "2", "--out", "link/manifest.json", "--force"],
+        ["extract", "--model", copy, "--prompts", TEMPO, *SHORT, "--out", "b/t.safetensors"],
+        ["record", "--model", copy, "--prompt", "x", "--hooks", "all", *SHORT, "--out", "b/r.safetensors"],
+        ["patch", "--model", copy, "--source", "x", "--target", "y", *SHORT, "--out", "b/p.json"],
+        ["calibrate", "--model", copy, "--prompt", "x", "--steer", vectors, "--target", "tempo=+5%",
+         "--out", "b/c.json"],
+        ["sweep", "--model", copy, "--prompt", "x", *SHORT, "--out", "b/sweep"],
+        ["study", "--model", copy, "--prompt", "x", "--steer", vectors, "--measure", "rms", "--threads", "1",
+         "--out", "b"],
+    ):  # fmt: skip
+        done = musicsteer(*command)
+        assert done.code == 1 and len(done.errors) == 1, (command, done.err)
+        assert f"would be written into the model bundle {copy}" in done.errors[0]
+    assert {path: path.read_bytes() for path in sorted(copy.rglob("*"))} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "link"]
+
+
+def test_a_wav_that_was_cut_off_is_refused(
+    musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: Path
+) -> None:
+    generate = ["generate", "--model", bundle, "--prompt", "x", "--threads", "1"]
+    assert musicsteer(*generate, "--duration", "0.5", "--out", "a.wav").code == 0
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[:3000])
+    reason = f"cut.wav: truncated: its header announces {len(whole) - 44} bytes of samples, and 2956 follow"
+    expect(musicsteer("measure", "cut.wav"), 1, reason)
+    expect(musicsteer(*generate, "--continue", "cut.wav", "--duration", "1", "--out", "b.wav"), 1, reason)
+    sides = [tmp_path / side for side in ("fast", "slow")]
+    for side in sides:
+        side.mkdir()
+        for name in ("1.wav", "2.wav"):
+            (side / name).write_bytes(whole)
+    (sides[0] / "cut.wav").write_bytes(whole[:3000])
+    folders = ["--positive-audio", "fast", "--negative-audio", "slow"]
+    done = musicsteer("extract", "--model", bundle, *folders, "--duration", "0.5", "--out", "t.safetensors")
+    assert done.code == 0 and f"skipped fast/{reason}" in done.err and "1 file skipped" in done.err
+
+
+def test_files_of_other_tools_are_recognised(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", a=np.zeros(3))
+    np.save(tmp_path / "v.npy", np.zeros(3))
+    for file in ("v.npz", "v.npy", bundle / "decoder.pt"):
+        expect(musicsteer("inspect", file), 1, "not a safetensors file but .*'musicsteer import' makes")
+
+
+def test_a_model_of_the_environment_that_is_not_there(
+    musicsteer: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = musicsteer("generate", "--prompt", "x", "--out", "a.wav")
+    expect(done, 2, "--model is required, or MUSICSTEER_MODEL in the environment")
+    monkeypatch.setenv("MUSICSTEER_MODEL", "out/demo/bundle")
+    expect(musicsteer("generate", "--prompt", "x", "--out", "a.wav"), 1,
+           "MUSICSTEER_MODEL is out/demo/bundle: no such folder")  # fmt: skip
 
 
 def truncate(path: Path) -> None:

@@ -109,6 +109,9 @@ def test_out_of_reach(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path:
     assert len(done.errors) == 1
     assert re.search(r"not reachable within 0\.01 nats a code: at the nearest, rms=\+900% came to", done.err)
     assert "not met" in done.out
+    cost = float(re.search(r"for (\S+) nats a code", done.errors[0]).group(1))
+    advice = "; raise --max-kl," if cost >= 0.005 else "; the cap was not in the way: use more pairs"
+    assert advice in done.errors[0]
     report = json.loads(musicsteer(*arguments, "--json").out)
     assert report["reachable"] is False and report["met"] is False and report["steering_file"] is None
 

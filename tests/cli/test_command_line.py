@@ -108,6 +108,10 @@ def test_prompts_that_the_tokenizer_hardly_knows(musicsteer: Runner, bundle: Pat
     assert plain.code == 0 and "unk" not in plain.err
     one = musicsteer(*clips, "--prompt", "東京 音楽", "--out", "b.wav")
     assert one.code == 0 and "the prompt '東京 音楽' is mostly unknown" in one.err
+    negative = musicsteer(
+        *clips, "--prompt", "fast piano", "--negative-prompt", "東京 音楽", "--out", "d.wav"
+    )
+    assert negative.code == 0 and "the negative prompt '東京 音楽' is mostly unknown" in negative.err
     some = musicsteer(*clips, "--prompt", "fast piano", "--prompt", "東京 音楽", "--out", "c/")
     assert some.code == 0 and "1 of 2 prompts are, as '東京 音楽', mostly unknown" in some.err
 
@@ -260,7 +264,7 @@ def test_records_beside_recordings_are_no_recordings(
                       "--duration", "0.5", "--threads", "1", "--out", "t.safetensors")  # fmt: skip
     assert done.code == 0, done.err
     warnings = [line for line in done.err.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 2 and "slow/notes.txt" in warnings[0] and "1 files skipped" in warnings[1]
+    assert len(warnings) == 2 and "slow/notes.txt" in warnings[0] and "1 file skipped" in warnings[1]
 
 
 def test_cells_that_a_spreadsheet_would_compute_are_text(

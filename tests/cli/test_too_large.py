@@ -35,8 +35,7 @@ def test_a_batch_size_that_no_memory_holds(
     assert done.code == 1 and len(done.errors) == 1, done.err
     assert done.errors[0].startswith("error: this batch needs about")
     assert done.errors[0].endswith("use a smaller --batch-size or a shorter --duration")
-    if name != "study":  # its folder is claimed before
-        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> None:
@@ -79,6 +78,15 @@ def test_more_tokens_than_t5_was_trained_on(
         done = musicsteer(*command)
         assert done.code == 0, done.err
         assert ("more than 512 tokens" in done.err) == warns
+
+
+def test_a_long_prompt_of_a_prompt_set_is_a_warning(musicsteer: Runner, bundle: Path, tmp_path: Path) -> None:
+    long = " ".join(["piano"] * 700)
+    (tmp_path / "p.csv").write_text(f"positive,negative\nfast {long},slow {long}\nfast,slow\n")
+    done = musicsteer(
+        "extract", "--model", bundle, "--prompts", "p.csv", *SHORT, "-q", "--out", "t.safetensors"
+    )
+    assert done.code == 0 and "warning: " in done.err and "more than 512 tokens" in done.err
 
 
 def test_ctrl_c_while_a_text_is_encoded(bundle: Path, cache: Path, tmp_path: Path) -> None:

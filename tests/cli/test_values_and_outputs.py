@@ -103,6 +103,24 @@ def test_strengths_that_drown_the_music_and_vectors_of_nothing(
     assert zero.code == 0 and "z.st: its vectors are zero: they steer nothing" in zero.err
 
 
+def test_a_sweep_warns_of_its_strongest_alpha_and_of_repetitions(
+    musicsteer: Runner, bundle: Path, vectors: Path
+) -> None:
+    sweep = ["sweep", "--model", bundle, *SHORT, "--steer", vectors, "--no-audio", "--dry-run", "--out", "s"]
+    layers = ["--layers", "0,1", "--strategies", "single"]
+    strong = musicsteer(*sweep, "--prompt", "piano", "--alphas=-50000,0,0.1", *layers)
+    assert strong.code == 0 and strong.err.count("times its mean activation norm: expect noise") == 1
+    assert "alpha -50000 pushes layer" in strong.err
+    usual = musicsteer(*sweep, "--prompt", "piano", "--alphas", "0.1")
+    assert usual.code == 0 and usual.err == "", usual.err
+    twice = ["--prompt", "piano", "--prompt", "piano", "--seeds", "0,0,1,0"]
+    repeated = musicsteer(*sweep, "--alphas", "0.1", *twice)
+    assert repeated.code == 0 and repeated.out.startswith("2 clips, ")
+    assert "1 repeated prompt left out" in repeated.err and "2 repeated seeds left out" in repeated.err
+    one = musicsteer(*sweep, "--alphas", "0.1", "--prompt", "piano")
+    assert one.out.startswith("1 clip, 1 of them to make, in 1 batch of")
+
+
 def test_a_sweep_runs_with_the_threads_that_its_records_state(bundle: Path, tmp_path: Path) -> None:
     core = {min(os.sched_getaffinity(0))}
     done = subprocess.run(

@@ -25,6 +25,18 @@ def expect_refused(musicsteer: Runner, arguments: list[str | Path], code: int, w
     assert words in done.err, done.err
 
 
+def test_inspect_of_a_result_is_no_json(musicsteer: Runner, vectors: Path) -> None:
+    assert musicsteer("vector", "random", vectors, "--seed", "3", "--out", "r.safetensors").code == 0
+    made = ["vector", "orthogonalize", vectors, "r.safetensors", "--out", "o.safetensors"]
+    assert musicsteer(*made).code == 0
+    of_random = musicsteer("inspect", "r.safetensors").out
+    assert "\nmade from         random of tempo.safetensors; seed 3\n" in of_random, of_random
+    text = musicsteer("inspect", "o.safetensors").out
+    assert "\nmade from         orthogonalize of tempo.safetensors, r.safetensors\n" in text, text
+    assert "\nprecision         f32\n" in text and "{" not in text
+    assert "0 + 0" not in text and "sha256 \n" not in text
+
+
 def test_algebra_says_what_it_was_made_of(musicsteer: Runner, vectors: Path, tmp_path: Path) -> None:
     done = musicsteer("vector", "random", vectors, "--seed", "3", "--out", "r.safetensors")
     assert (done.code, done.errors) == (0, [])
@@ -78,10 +90,10 @@ def test_orthogonalize(musicsteer: Runner, vectors: Path, tmp_path: Path) -> Non
 
 def test_bad_arguments(musicsteer: Runner, vectors: Path, tmp_path: Path) -> None:
     out = ["--out", "x.safetensors"]
-    expect_refused(musicsteer, [], 2, "subcommand")
+    expect_refused(musicsteer, [], 2, "a command is missing; expected one of add, sub")
     expect_refused(musicsteer, ["add", vectors, *out], 2, "files")
     expect_refused(musicsteer, ["scale", vectors, "--by", "0", *out], 2, "other than 0")
-    expect_refused(musicsteer, ["scale", vectors, "--by", "nan", *out], 2, "finite")
+    expect_refused(musicsteer, ["scale", vectors, "--by", "nan", *out], 2, "not a number")
     expect_refused(musicsteer, ["normalize", vectors, "--norm", "-1", *out], 2, "above 0")
     expect_refused(musicsteer, ["scale", "missing.safetensors", "--by", "2", *out], 1, "missing.safetensors")
     (tmp_path / "x.safetensors").write_text("mine")

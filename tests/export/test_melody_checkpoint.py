@@ -92,6 +92,6 @@ def test_lowered_melody_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[st
     kl = [float(line.split("KL ")[1].split()[0]) for line in report.splitlines() if "KL" in line]
     assert len(kl) == 4 and max(kl) < 0.1, report
     assert json.loads((lowered / "manifest.json").read_text("utf-8"))["precision"]["decoder"] == precision
-    program = [ROOT / "build" / "musicsteer", "generate", "--model", lowered, "--prompt", "piano", "--score"]
+    program = [ROOT / "build" / "musicsteer", "generate", "--model", lowered, "--prompt", "piano"]
     clip = ["--duration", "0.1", "--out", tmp_path / "a.wav", "-q"]
     subprocess.run([*program, *clip], check=True, capture_output=True, timeout=120)

@@ -121,7 +121,7 @@ class Calibrator {
         std::vector<KlCapSearch> searches;
         for (std::size_t j = 0; j < targets_.size(); ++j) {
             for (const double side : {-1.0, 1.0})
-                searches.emplace_back(side * options_.first_strength, options_.max_kl);
+                searches.emplace_back(side * options_.first_strength, options_.max_kl_nats);
         }
         for (;;) {
             std::vector<Strengths> tries;
@@ -243,7 +243,7 @@ class Calibrator {
 
     void refine(ResponseModel& model) {
         const std::vector<double> changes = wanted_changes();
-        const double cap = options_.max_kl * kCapForSearch;
+        const double cap = options_.max_kl_nats * kCapForSearch;
         const PairRange all{0, pairs_};
         double min_gap = std::numeric_limits<double>::infinity();
         for (int round = 0; round < options_.rounds; ++round) {
@@ -254,7 +254,7 @@ class Calibrator {
             std::vector<double> effects;
             for (const TargetOutcome& outcome : step.outcomes) effects.push_back(outcome.change.value);
             model.update(strengths, effects, step.kl_nats, static_cast<double>(pairs_));
-            if (step.kl_nats <= options_.max_kl && max_gap(step.outcomes) < min_gap) {
+            if (step.kl_nats <= options_.max_kl_nats && max_gap(step.outcomes) < min_gap) {
                 min_gap = max_gap(step.outcomes);
                 result_.searched = step;
             }
@@ -298,7 +298,7 @@ class Calibrator {
         result_.checked = keep("check", result_.strengths, seen[0], seen[1], held_out);
         const double cost = result_.checked.kl_nats;
         if (std::isfinite(cost)) result_.checked_kl = mean_interval_t(seen[1].kl);
-        bool missed = !(cost <= options_.max_kl);
+        bool missed = !(cost <= options_.max_kl_nats);
         for (const TargetOutcome& outcome : result_.checked.outcomes) {
             const TargetStatus status = status_of(outcome, options_.tolerance);
             missed = missed || status == TargetStatus::kMissed;
@@ -322,7 +322,8 @@ class Calibrator {
 }  // namespace
 
 void CalibrationOptions::validate() const {
-    if (!std::isfinite(max_kl) || max_kl <= 0.0) throw UsageError("the cap on KL must be more than 0 nats");
+    if (!std::isfinite(max_kl_nats) || max_kl_nats <= 0.0)
+        throw UsageError("the cap on KL must be more than 0 nats");
     if (!std::isfinite(tolerance) || tolerance <= 0.0) throw UsageError("the tolerance must be more than 0");
     if (pairs < 2 || check_pairs < 2)
         throw UsageError("search and check need at least 2 pairs of clips each");

@@ -53,8 +53,8 @@ struct CalibrationStep {
 };
 
 struct CalibrationOptions {
-    double max_kl = kDefaultMaxKl;  ///< cap on the cost, nats a code
-    double tolerance = 0.05;        ///< of the measure's scale (measure_target.hpp)
+    double max_kl_nats = kDefaultMaxKl;  ///< cap on the cost, nats a code
+    double tolerance = 0.05;             ///< of the measure's scale (measure_target.hpp)
     std::size_t probe_pairs = 8;
     std::size_t coarse_pairs = 16;
     std::size_t pairs = 48;             ///< of the search, initially

@@ -14,20 +14,21 @@ constexpr double kAimedAt = 0.88;     // of the cap, to land between the two
 
 }  // namespace
 
-KlCapSearch::KlCapSearch(double first_strength, double max_kl) : max_kl_(max_kl), next_(first_strength) {}
+KlCapSearch::KlCapSearch(double first_strength, double max_kl_nats)
+    : max_kl_nats_(max_kl_nats), next_(first_strength) {}
 
 void KlCapSearch::take(double kl) {
     ++tries_;
-    if (kl <= max_kl_) {
+    if (kl <= max_kl_nats_) {
         within_ = next_;
         within_kl_ = kl;
-        done_ = kl >= kNearEnough * max_kl_;
+        done_ = kl >= kNearEnough * max_kl_nats_;
     } else {
         beyond_ = next_;
         beyond_kl_ = kl;
     }
     done_ = done_ || tries_ >= kMaxTries;
-    const double aim = kAimedAt * max_kl_;
+    const double aim = kAimedAt * max_kl_nats_;
     if (beyond_ == 0.0) {
         const double factor = within_kl_ > 0.0 ? std::sqrt(aim / within_kl_) : 10.0;
         next_ = within_ * std::clamp(factor, 1.1, 10.0);
@@ -44,7 +45,7 @@ double KlCapSearch::between() const {
     double share = 0.5;
     if (std::isfinite(beyond_kl_)) {
         const double low = std::sqrt(within_kl_);
-        share = (std::sqrt(kAimedAt * max_kl_) - low) / (std::sqrt(beyond_kl_) - low);
+        share = (std::sqrt(kAimedAt * max_kl_nats_) - low) / (std::sqrt(beyond_kl_) - low);
     }
     return within_ + (beyond_ - within_) * std::clamp(share, 0.1, 0.9);
 }

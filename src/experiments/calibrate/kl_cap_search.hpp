@@ -12,7 +12,7 @@ inline constexpr int kStrengthDigits = 4;
 class KlCapSearch {
   public:
     /// @param first_strength  its sign is the side
-    KlCapSearch(double first_strength, double max_kl);
+    KlCapSearch(double first_strength, double max_kl_nats);
 
     bool done() const { return done_; }
     double next() const { return next_; }
@@ -24,7 +24,7 @@ class KlCapSearch {
   private:
     double between() const;
 
-    double max_kl_;
+    double max_kl_nats_;
     double next_;
     double within_ = 0.0;
     double within_kl_ = 0.0;

@@ -167,8 +167,8 @@ void ResponseModel::update(std::span<const double> strengths, std::span<const do
 }
 
 double ResponseModel::cost(std::span<const double> strengths, std::span<const double> targets,
-                           double max_kl) const {
-    if (predict_kl(strengths) > max_kl) return std::numeric_limits<double>::infinity();
+                           double max_kl_nats) const {
+    if (predict_kl(strengths) > max_kl_nats) return std::numeric_limits<double>::infinity();
     const std::vector<double> effects = predict(strengths);
     double sum = 0.0;
     for (std::size_t i = 0; i < effects.size(); ++i)
@@ -180,7 +180,7 @@ double ResponseModel::cost(std::span<const double> strengths, std::span<const do
     return sum;
 }
 
-std::vector<double> ResponseModel::solve(std::span<const double> targets, double max_kl) const {
+std::vector<double> ResponseModel::solve(std::span<const double> targets, double max_kl_nats) const {
     const int points = kGridPoints.at(vectors() - 1);
     std::vector<double> low, high;
     for (const Curve& curve : root_kl_) {
@@ -192,7 +192,7 @@ std::vector<double> ResponseModel::solve(std::span<const double> targets, double
     double least = cost(best, targets, std::numeric_limits<double>::infinity());
     for (int grid = 0; grid < kGrids; ++grid) {
         for_each_grid_point(low, high, points, [&](const std::vector<double>& position) {
-            const double found = cost(position, targets, max_kl);
+            const double found = cost(position, targets, max_kl_nats);
             if (found >= least) return;
             least = found;
             best = position;

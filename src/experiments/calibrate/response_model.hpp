@@ -42,7 +42,7 @@ class ResponseModel {
     /// The strengths within the curves' ends and the cap whose predicted effects are nearest to the targets
     /// (least squares); of equally near ones the weakest. Searches a grid that is refined around its best
     /// point, for up to four vectors.
-    std::vector<double> solve(std::span<const double> targets, double max_kl) const;
+    std::vector<double> solve(std::span<const double> targets, double max_kl_nats) const;
 
   private:
     struct Observation {
@@ -53,7 +53,7 @@ class ResponseModel {
     };
 
     std::vector<double> weights_at(std::span<const double> strengths) const;
-    double cost(std::span<const double> strengths, std::span<const double> targets, double max_kl) const;
+    double cost(std::span<const double> strengths, std::span<const double> targets, double max_kl_nats) const;
 
     std::vector<std::vector<Curve>> effects_;
     std::vector<Curve> root_kl_;  ///< KL grows as the square of strength, so its root is nearly straight

@@ -73,7 +73,7 @@ class PatchScorer {
         run_.num_frames = clips.front().codes.size(1);
         run_.sampling.guidance_scale = 1.0;
         run_.melody = options.melody;
-        run_.given_columns = kScoringColumns;
+        run_.forced_columns = kScoringColumns;
         run_.batch_size = options.batch_size;
         run_.with_audio = false;
         run_.stop = options.stop;

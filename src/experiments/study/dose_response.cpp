@@ -33,13 +33,13 @@ bool turns_back(const DosePoint& from, const DosePoint& to, double towards) {
 }
 
 /// The farthest usable point on one side of 0. @param outwards  their order @param sign  of the slope
-double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl, double sign) {
+double usable_end(const std::vector<const DosePoint*>& outwards, double max_kl_nats, double sign) {
     double end = 0.0;
     double moved = 0.0;
     const DosePoint* farthest = nullptr;  // that moved the measure
     for (const DosePoint* point : outwards) {
         const double towards = point->alpha > 0.0 ? sign : -sign;
-        if (!point->is_usable() || !(point->kl_nats <= max_kl)) break;
+        if (!point->is_usable() || !(point->kl_nats <= max_kl_nats)) break;
         if (farthest && turns_back(*farthest, *point, towards)) break;
         const Estimate change = point->mean();
         if (!change.excludes_zero() || !(towards * change.value > moved)) continue;
@@ -97,7 +97,7 @@ Estimate DoseResponse::slope() const {
     return clustered_mean(slopes());
 }
 
-double DoseResponse::alpha_at_kl(double max_kl) const {
+double DoseResponse::alpha_at_kl(double max_kl_nats) const {
     double squares = 0.0;
     double cost = 0.0;
     for (const DosePoint& point : points) {
@@ -105,13 +105,13 @@ double DoseResponse::alpha_at_kl(double max_kl) const {
         squares += point.alpha * point.alpha;
         cost += point.kl_nats;
     }
-    return cost > 0.0 ? std::sqrt(max_kl * squares / cost) : 0.0;
+    return cost > 0.0 ? std::sqrt(max_kl_nats * squares / cost) : 0.0;
 }
 
-double DoseResponse::next_alpha(double max_kl) const {
+double DoseResponse::next_alpha(double max_kl_nats) const {
     double tried = 0.0;
     for (const DosePoint& point : points) tried = std::max(tried, std::abs(point.alpha));
-    const double found = alpha_at_kl(max_kl);
+    const double found = alpha_at_kl(max_kl_nats);
     return found > 0.0 ? std::clamp(found, tried / kNextLimit, tried * kNextLimit) : tried;
 }
 
@@ -122,24 +122,24 @@ DoseResponse DoseResponse::at(const std::vector<double>& alphas) const {
     return result;
 }
 
-Estimate DoseResponse::effect(double max_kl) const {
+Estimate DoseResponse::effect(double max_kl_nats) const {
     if (!is_usable()) return {};
     ByPair effects = slopes();
-    for (auto& [pair, effect] : effects) effect *= alpha_at_kl(max_kl);
+    for (auto& [pair, effect] : effects) effect *= alpha_at_kl(max_kl_nats);
     return clustered_mean(effects);
 }
 
-double DoseResponse::pair_spread(double max_kl) const {
+double DoseResponse::pair_spread(double max_kl_nats) const {
     const ByPair of_pairs = slopes();
     if (of_pairs.size() < 2) return std::numeric_limits<double>::quiet_NaN();
     double sum = 0.0, squares = 0.0;
     for (const auto& [pair, slope] : of_pairs) sum += slope;
     const auto count = static_cast<double>(of_pairs.size());
     for (const auto& [pair, slope] : of_pairs) squares += std::pow(slope - sum / count, 2);
-    return std::sqrt(squares / (count - 1.0)) * alpha_at_kl(max_kl);
+    return std::sqrt(squares / (count - 1.0)) * alpha_at_kl(max_kl_nats);
 }
 
-AlphaRange usable_range(const DoseResponse& response, double max_kl) {
+AlphaRange usable_range(const DoseResponse& response, double max_kl_nats) {
     const double sign = response.slope().value < 0.0 ? -1.0 : 1.0;
     std::vector<const DosePoint*> above, below;
     for (const DosePoint& point : response.points) (point.alpha > 0.0 ? above : below).push_back(&point);
@@ -148,7 +148,7 @@ AlphaRange usable_range(const DoseResponse& response, double max_kl) {
     };
     std::sort(above.begin(), above.end(), outwards);
     std::sort(below.begin(), below.end(), outwards);
-    return {usable_end(below, max_kl, sign), usable_end(above, max_kl, sign)};
+    return {usable_end(below, max_kl_nats, sign), usable_end(above, max_kl_nats, sign)};
 }
 
 }  // namespace musicsteer

@@ -56,24 +56,24 @@ struct DoseResponse {
     /// Each pair's least-squares slope over alpha, for pairs that every usable point has.
     ByPair slopes() const;
     Estimate slope() const;
-    /// The strength at which the KL cost reaches `max_kl`, assuming that it grows as alpha squared; 0 if no
-    /// usable point had a cost.
-    double alpha_at_kl(double max_kl) const;
+    /// The strength at which the KL cost reaches `max_kl_nats`, assuming that it grows as alpha squared; 0 if
+    /// no usable point had a cost.
+    double alpha_at_kl(double max_kl_nats) const;
     /// The same, limited to 16 times the tried strengths either way; the tried strength if it cost nothing.
-    double next_alpha(double max_kl) const;
+    double next_alpha(double max_kl_nats) const;
     /// The same for these strengths alone.
     DoseResponse at(const std::vector<double>& alphas) const;
     /// The change of the measure at that strength, by the slope. Ways of steering are compared by it, since
     /// one may need large alphas and another small ones for the same cost. Undefined unless all points are
     /// usable.
-    Estimate effect(double max_kl) const;
+    Estimate effect(double max_kl_nats) const;
     /// Standard deviation of single pairs' effects. NaN with fewer than two.
-    double pair_spread(double max_kl) const;
+    double pair_spread(double max_kl_nats) const;
 };
 
 /// The range of strengths that move the measure within the cap; empty if there is none. It extends from 0 as
 /// long as points are usable, the KL cost is within the cap and no step moves the mean back by more than its
 /// noise. Each end moves the mean further than all points before it, by an interval that excludes zero.
-AlphaRange usable_range(const DoseResponse& response, double max_kl);
+AlphaRange usable_range(const DoseResponse& response, double max_kl_nats);
 
 }  // namespace musicsteer

@@ -118,7 +118,7 @@ WayEffects effects_in_way(const std::vector<std::vector<WayResponse>>& vectors, 
 
 }  // namespace
 
-std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& vectors, double max_kl) {
+std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& vectors, double max_kl_nats) {
     if (vectors.size() < 2 || vectors.front().empty())
         throw UsageError("there are no ways of steering, or no vectors, to choose from");
     std::vector<WayChoice> choices(vectors.size());
@@ -130,7 +130,8 @@ std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& 
             const double effect = in_way.effects[i];
             if (!(std::abs(effect) / usual > farthest[i])) continue;
             farthest[i] = std::abs(effect) / usual;
-            choices[i] = {way, vectors[i][way].response.next_alpha(max_kl), effect < 0.0 ? -1.0 : 1.0, usual};
+            choices[i] = {way, vectors[i][way].response.next_alpha(max_kl_nats), effect < 0.0 ? -1.0 : 1.0,
+                          usual};
         }
     }
     return choices;

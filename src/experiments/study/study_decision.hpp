@@ -37,7 +37,7 @@ struct WayChoice {
 /// the time.
 /// @param vectors  [vector][way] as many ways for each
 /// @throws UsageError if there are fewer than two vectors, or no way
-std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& vectors, double max_kl);
+std::vector<WayChoice> choose_ways(const std::vector<std::vector<WayResponse>>& vectors, double max_kl_nats);
 
 /// A vector in the way chosen for it, on held-out clips.
 struct HeldOutResponse {

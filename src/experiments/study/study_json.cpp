@@ -45,7 +45,7 @@ json clips_json(const StageClips& clips) {
             {"unmeasured", clips.unmeasured}};
 }
 
-json way_json(const StudyWay& way, double max_kl) {
+json way_json(const StudyWay& way, double max_kl_nats) {
     json entry = setting_json(way.steering);
     for (const char* name : {"alpha", "file", "sha256", "concept", "labels"}) entry.erase(name);
     entry["points"] = json::array();
@@ -59,27 +59,27 @@ json way_json(const StudyWay& way, double max_kl) {
                                    {"usable", point.is_usable()}});
     }
     entry["slope"] = estimate_json(way.response.slope());
-    entry["alpha_at_max_kl"] = way.response.alpha_at_kl(max_kl);
-    entry["effect"] = estimate_json(way.response.effect(max_kl));
+    entry["alpha_at_max_kl"] = way.response.alpha_at_kl(max_kl_nats);
+    entry["effect"] = estimate_json(way.response.effect(max_kl_nats));
     return entry;
 }
 
-json ways_json(const std::vector<StudyWay>& ways, double max_kl) {
+json ways_json(const std::vector<StudyWay>& ways, double max_kl_nats) {
     json list = json::array();
-    for (const StudyWay& way : ways) list.push_back(way_json(way, max_kl));
+    for (const StudyWay& way : ways) list.push_back(way_json(way, max_kl_nats));
     return list;
 }
 
-json stage_json(const StudyStage& stage, double max_kl) {
+json stage_json(const StudyStage& stage, double max_kl_nats) {
     json random = json::array();
     for (std::size_t i = 1; i < stage.vectors.size(); ++i)
-        random.push_back(ways_json(stage.vectors[i], max_kl));
+        random.push_back(ways_json(stage.vectors[i], max_kl_nats));
     return {{"folder", stage.name},
             {"prompts", stage.prompts},
             {"seeds", stage.seeds},
             {"clips", clips_json(stage.clips)},
             {"unsteered_mean", finite_or_null(stage.unsteered_mean)},
-            {"ways", ways_json(stage.vectors.front(), max_kl)},
+            {"ways", ways_json(stage.vectors.front(), max_kl_nats)},
             {"random", std::move(random)}};
 }
 

@@ -7,6 +7,7 @@
 #include "experiments/study/study.hpp"
 #include "experiments/study/study_split.hpp"
 #include "io/atomic_file.hpp"
+#include "io/bundle_guard.hpp"
 #include "io/file_format.hpp"
 #include "io/input_file.hpp"
 #include "io/sha256.hpp"
@@ -112,6 +113,7 @@ std::int64_t max_study_clips(const StudyRequest& request, std::int64_t layers, b
 }
 
 void claim_study_folder(const StudyRequest& request, const Manifest& manifest, const fs::path& folder) {
+    require_outside_bundle(folder);
     const json wanted = identity(request, manifest);
     const fs::path file = folder / "request.json";
     std::error_code error;

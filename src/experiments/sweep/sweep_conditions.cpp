@@ -27,8 +27,12 @@ class ConditionGrid {
 
     const AppliedVector& vector() const { return vector_; }
 
-    void append_to(std::vector<SweepCondition>& conditions) {
-        for (const SteeringSetting& setting : settings()) append({resolved(setting), {}}, conditions);
+    void append_to(std::vector<SweepCondition>& conditions, const OnWarning& on_warning) {
+        bool has_warned = false;  // one setting stands for all
+        for (const SteeringSetting& setting : settings()) {
+            append({resolved(setting), {}}, conditions);
+            if (!has_warned) has_warned = warn_of_strongest(on_warning);
+        }
     }
 
   private:
@@ -38,6 +42,20 @@ class ConditionGrid {
         for (const double alpha : axes_.alphas) {
             if (!std::isfinite(alpha)) throw UsageError("alpha must be a finite number");
         }
+    }
+
+    /// Whether the strongest alpha gave a warning, for the setting that was resolved last.
+    bool warn_of_strongest(const OnWarning& on_warning) {
+        vector_.setting.alpha =
+            *std::max_element(axes_.alphas.begin(), axes_.alphas.end(),
+                              [](double a, double b) { return std::abs(a) < std::abs(b); });
+        vector_.resolve(manifest_);
+        bool has_warned = false;
+        warn_of_strength(vector_, [&](const std::string& message) {
+            has_warned = true;
+            if (on_warning) on_warning(message);
+        });
+        return has_warned;
     }
 
     /// The setting at every combination of the axes' values.
@@ -139,7 +157,7 @@ std::vector<SweepCondition> resolve_conditions(const SweepRequest& request, cons
         axes.complete_with(request.axes);
         ConditionGrid grid(vector, axes, manifest);
         if (on_warning) warn_of_other_weights(grid.vector(), manifest, on_warning);
-        grid.append_to(conditions);
+        grid.append_to(conditions, on_warning);
     }
     return conditions;
 }

@@ -5,8 +5,10 @@
 #include <set>
 #include <system_error>
 
+#include "base/numbers.hpp"
 #include "experiments/sweep/sweep_table.hpp"
 #include "io/atomic_file.hpp"
+#include "io/bundle_guard.hpp"
 #include "io/folder_lock.hpp"
 #include "io/record_log.hpp"
 #include "musicsteer/audio_file.hpp"
@@ -46,6 +48,7 @@ void remove_temporaries(const fs::path& folder) {
 
 /// A folder without a plan may only contain the remains of a start that was killed.
 void refuse_foreign_folder(const SweepPaths& paths) {
+    require_outside_bundle(paths.folder);
     std::error_code error;
     if (fs::exists(paths.plan(), error) || !fs::exists(paths.folder, error)) return;
     if (!fs::is_directory(paths.folder, error))
@@ -163,8 +166,8 @@ void SweepFolder::take_over(const Say& say) {
         record = whole ? std::next(record) : records_.erase(record);
     }
     if (lost == 0) return;
-    say(paths_.clips().string() + ": " + std::to_string(lost) +
-        " WAV files of finished clips are missing or truncated; they are made again");
+    say(paths_.clips().string() + ": the " + counted(lost, "WAV file") +
+        " of finished clips that are missing or truncated are made again");
     sort_records();
 }
 

@@ -10,7 +10,6 @@
 #include "experiments/sweep/sweep_conditions.hpp"
 #include "generation/clip_runner.hpp"
 #include "generation/default_sampling.hpp"
-#include "io/utf8_path.hpp"
 #include "model/melody.hpp"
 #include "model/memory.hpp"
 #include "musicsteer/errors.hpp"
@@ -28,6 +27,12 @@ std::vector<Value> without_repetition(const std::vector<Value>& values) {
         if (seen.insert(value).second) result.push_back(value);
     }
     return result;
+}
+
+/// Says what without_repetition left out.
+void say_repeated(std::size_t given, std::size_t kept, const std::string& what, const PlanOptions& options) {
+    if (given == kept || !options.on_warning) return;
+    options.on_warning(counted(given - kept, "repeated " + what) + " left out: a sweep makes each clip once");
 }
 
 bool has_unsteered(const SweepPlan& plan) {
@@ -189,7 +194,6 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.settings.device = options.device;
     plan.settings.threads = request.threads.value_or(usable_cores());
     plan.negative_prompt = request.negative_prompt;
-    require_utf8_path(request.melody);
     plan.melody_path = request.melody;
     plan.settings.melody_sha256 = hear_melody(request.melody, manifest, plan.settings.duration_s).sha256;
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
@@ -197,12 +201,16 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.measure_command = request.measure_command;
     plan.audio = request.audio;
     plan.kl = request.kl;
-    for (const std::string& text : without_repetition(request.collect_prompts())) {
+    const std::vector<std::string> given = request.collect_prompts();
+    const std::vector<std::string> texts = without_repetition(given);
+    say_repeated(given.size(), texts.size(), "prompt", options);
+    for (const std::string& text : texts) {
         plan.prompts.push_back({text, text_length_for(tokenizer, text, request.negative_prompt)});
         const auto warning = warning_of_text_length(plan.prompts.back().text_length);
         if (warning && options.on_warning) options.on_warning(*warning);
     }
     plan.seeds = request.seeds.empty() ? std::vector<std::uint64_t>{0} : without_repetition(request.seeds);
+    if (!request.seeds.empty()) say_repeated(request.seeds.size(), plan.seeds.size(), "seed", options);
     plan.conditions = resolve_conditions(request, manifest, options.on_warning);
     plan.settings.batch_size = request.batch_size.value_or(0);
     if (plan.settings.batch_size == 0) {

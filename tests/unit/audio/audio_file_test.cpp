@@ -196,6 +196,25 @@ TEST(AudioFile, RefusesSamplesThatAreNotFinite) {
                 ThrowsMessage<InputError>(path.string() + ": holds samples that are not finite"));
 }
 
+TEST(AudioFile, RefusesAWavThatWasCutOff) {
+    const TempFolder folder;
+    const Audio audio{{0.5F, -0.5F, 0.25F}, 1, 8000};
+    for (const SampleFormat format : {SampleFormat::kPcm16, SampleFormat::kPcm24, SampleFormat::kFloat}) {
+        const std::string bytes = write_and_read_bytes(audio, format);
+        const auto path = write_bytes(folder / "cut.wav", bytes.substr(0, bytes.size() - 3));
+        EXPECT_THAT([&] { read_audio(path); },
+                    ThrowsMessage<InputError>(HasSubstr("cut.wav: truncated: its header announces ")));
+    }
+    std::string bytes = write_and_read_bytes(audio, SampleFormat::kPcm16);
+    const auto longer = write_bytes(folder / "longer.wav", bytes + "LIST\x04\0\0\0abcd"s);
+    EXPECT_EQ(read_audio(longer).samples, audio.samples);
+    for (const std::string& unknown :
+         {"\xFF\xFF\xFF\xFF"s, "\x00\xF0\xFF\x7F"s}) {  // ours and ffmpeg's; sox's
+        bytes.replace(40, 4, unknown);
+        EXPECT_EQ(read_audio(write_bytes(folder / "streamed.wav", bytes)).samples, audio.samples);
+    }
+}
+
 TEST(AudioFile, TruncatedOrLyingFilesAreNoCrash) {
     const TempFolder folder;
     const std::string bytes = write_and_read_bytes({{0.5F, -0.5F, 0.25F}, 1, 8000}, SampleFormat::kPcm16);

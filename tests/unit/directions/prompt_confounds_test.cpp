@@ -42,6 +42,22 @@ TEST(PromptConfounds, AnInstrumentOfOneSideOnlyIsNamed) {
     }
 }
 
+// piano.csv, whose columns are "positive" and "negative"
+TEST(PromptConfounds, NamesOfFilesAndColumnsAreNoWordsOfTheConcept) {
+    PromptSet set = set_of({"fast piano", "positive fast piano", "positive rock"},
+                           {"slow organ", "slow harp", "rock"}, false);
+    set.concept_name = "piano";
+    set.positive.label = "positive";
+    set.negative.label = "negative";
+    EXPECT_THAT(find_confounds(set).concept_words, ::testing::ElementsAre("negative", "piano", "positive"));
+    set.names_concept = set.names_sides = false;
+    const PromptConfounds found = find_confounds(set);
+    EXPECT_TRUE(found.concept_words.empty());
+    std::vector<std::string> words;
+    for (const OneSidedWord& word : found.one_sided_words) words.push_back(word.word);
+    EXPECT_THAT(words, ::testing::UnorderedElementsAre("fast", "piano", "positive", "slow"));
+}
+
 TEST(PromptConfounds, WhatPairsAddIsNoExchange) {
     const PromptConfounds found = find_confounds(
         set_of({"fast piano with drums", "fast organ with drums", "fast harp with drums", "fast flute"},

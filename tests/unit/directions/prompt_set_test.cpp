@@ -235,6 +235,9 @@ TEST(PromptSet, ASideOfATableMayBeShorter) {
     const PromptSet set = PromptSet::load(path);
     EXPECT_THAT(texts_of(set.negative.prompts), ElementsAre("b"));
     EXPECT_FALSE(set.paired);
+    const auto gap = write_bytes(folder / "gap.csv", "positive,negative\na,b\nc,\nd,e\n");
+    EXPECT_THAT([&] { PromptSet::load(gap); },
+                ThrowsMessage<InputError>(HasSubstr("gap.csv: line 3: nothing under 'negative'")));
 }
 
 TEST(PromptSet, SaysWhatASetIsWhereThereIsNone) {
@@ -256,6 +259,10 @@ TEST(PromptSet, SaysWhatASetIsWhereThereIsNone) {
     EXPECT_THAT(refusal("x.csv", "positive,negative\na,\"b\n"), HasSubstr("line 2: a quote is never closed"));
     EXPECT_THAT(refusal("x.csv", "positive,negative\na,b\na,c\n"),
                 HasSubstr("line 3: 'positive' has the same text as line 2"));
+    EXPECT_THAT(refusal("x.csv", "positive,Positive,negative\na,b,c\n"),
+                HasSubstr("line 1: two columns are named 'Positive'"));
+    EXPECT_THAT(refusal("x.json", R"([["a", "b"], ["c", "d"]])"),
+                HasSubstr(R"(expected pairs as [{"positive": "...", "negative": "..."}, ...], found lists)"));
     EXPECT_THAT(refusal("x.csv", "positive,negative\n"), HasSubstr("expected prompts under 'positive'"));
     EXPECT_THAT(refusal("x.jsonl", "{\"positive\":\"a\",\"negative\":\"b\"}\n{\"positive\":\"c\"}\n"),
                 HasSubstr("line 2: has no 'negative'"));

@@ -174,7 +174,8 @@ def report_weight(sweep: Sweep, patches: list[Patch], page: Path, weight: Weight
         audio = f"{weight.clips} clips as {options.codec} {megabytes(weight.audio)}"
         print(f"{len(sweep.clips)} clips; {sizes}, {audio}")
     else:
-        print(f"{len(patches)} results of patching; {sizes}")
+        results = "1 result" if len(patches) == 1 else f"{len(patches)} results"
+        print(f"{results} of patching; {sizes}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -146,7 +146,7 @@ TEST(Calibration, SaysWhatIsOutOfReach) {
 TEST(Calibration, StaysUnderTheCap) {
     const FakeModel model{[](const Strengths& x) { return Strengths{0.5 * x[0]}; }};
     CalibrationOptions options;
-    options.max_kl = 0.04;  // strength 0.2, +10 %
+    options.max_kl_nats = 0.04;  // strength 0.2, +10 %
     const Calibration found = model.calibrate({"tempo=+30%"}, options);
     EXPECT_FALSE(found.reachable);
     EXPECT_LE(found.searched.kl_nats, 0.04);
@@ -241,7 +241,7 @@ TEST(Calibration, RefusesWhatMakesNoSense) {
     const FakeModel model{[](const Strengths& x) { return Strengths{0.5 * x[0]}; }};
     EXPECT_THROW(model.calibrate({}), UsageError);
     CalibrationOptions no_cap;
-    no_cap.max_kl = 0.0;
+    no_cap.max_kl_nats = 0.0;
     EXPECT_THROW(model.calibrate({"tempo=+15%"}, no_cap), UsageError);
     CalibrationOptions no_pairs;
     no_pairs.check_pairs = 1;

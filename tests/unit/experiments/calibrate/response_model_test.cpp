@@ -86,7 +86,7 @@ TEST(ResponseModel, LearnsWhereItIsTold) {
     EXPECT_THAT(model.predict(std::vector<double>{-0.5}), ElementsAre(DoubleNear(-0.2, 1e-3)));
 }
 
-TEST(ResponseModel, BelievesLessonsByTheirWeight) {
+TEST(ResponseModel, WeighsObservationsByTheirWeight) {
     ResponseModel model({{line(0.4)}}, {parabola(1.0)});
     model.update(std::vector<double>{0.5}, std::vector<double>{0.3}, 0.25, 48.0);
     model.update(std::vector<double>{0.5}, std::vector<double>{0.2}, 0.5, 144.0);
