@@ -19,6 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from musicsteer.bundle_code import check_code
+from musicsteer.program import program_path
+from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.parity import Case, Modules, Steer, delay, guided, loop_over_layers, make_case
 
 BOUND = 0.01  # nats a code
@@ -185,6 +188,12 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if hashes[0] != hashes[1]:
         print("error: the two bundles are of different checkpoints", file=sys.stderr)
+        return 1
+    try:
+        for folder in (options.reference, options.lowered):
+            check_code(folder, Path(program_path()))
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     modules = [Modules.load(folder) for folder in (options.reference, options.lowered)]
     found, independent = check(*modules, options.frames, options.clips)
