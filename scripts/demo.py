@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ EXTRACT_KEYS = {
     "limit": "--limit",
     "duration_s": "--duration",
     "seed": "--seed",
-    "pool": "--pool",
+    "positions": "--positions",
     "extract_rows": "--rows",
 }
 
@@ -73,6 +74,8 @@ def vector_axes(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
             vector[axis] = [settings[key]]
     if settings.get("layers") is not None:  # "0,2-4" is steered together: a sweep spells that "0+2-4"
         vector["layers"] = [text_of(settings["layers"]).replace(",", "+")]
+    if settings.get("schedule") is not None:
+        vector["schedule"] = settings["schedule"]
     return vector
 
 
@@ -94,16 +97,6 @@ def extract_step(concept: str, settings: dict[str, Any], bundle: Path, out: Path
     command += ["--log-level", "warn"]
     inputs = [PROGRAM, bundle / "manifest.json", prompts]
     return command_step(f"extract-{concept}", f"extracting the {concept} direction", inputs, out, command)
-
-
-def orthogonal_step(concept: str, others: list[str], vectors: dict[str, Path], alone: Path) -> Step:
-    """A direction without what it shares with others."""
-    out = vectors[concept]
-    command = [str(PROGRAM), "vector", "orthogonalize", str(alone), *(str(vectors[name]) for name in others)]
-    command += ["--concept", concept, "--out", str(out), "--force", "--log-level", "warn"]
-    title = f"making {concept} orthogonal to {' and '.join(others)}"
-    inputs = [PROGRAM, alone, *(vectors[name] for name in others)]
-    return command_step(f"orthogonal-{concept}", title, inputs, out, command)
 
 
 def sweep_step(
@@ -165,23 +158,14 @@ def run_demo(maker: Maker, out: Path) -> None:
     vectors = {concept: out / f"{concept}.safetensors" for concept in steering}
     medleys = {concept: out / f"{concept}.wav" for concept in steering}
     maker.run(export_step(bundle))
-    # Directions as extracted; one that is made orthogonal to others needs the others first.
-    alone = vectors | {
-        concept: out / f"{concept}-alone.safetensors"
-        for concept, settings in steering.items()
-        if settings.get("orthogonal_to")
-    }
     for concept, settings in steering.items():
-        maker.run(extract_step(concept, settings, bundle, alone[concept]))
-    for concept, settings in steering.items():
-        if others := settings.get("orthogonal_to"):
-            maker.run(orthogonal_step(concept, others, vectors, alone[concept]))
+        maker.run(extract_step(concept, settings, bundle, vectors[concept]))
     maker.run(sweep_step(steering, bundle, vectors, sweep))
     maker.run(table_step(sweep, table, medleys))
     maker.run(report_step(sweep, report))
 
     print(f"\n{table.read_text(encoding='utf-8')}")
-    print(f"The other measures: {PROGRAM} report {sweep} --table\n\nListen:")
+    print(f"The other measures: {shlex.join([str(PROGRAM), 'report', str(sweep), '--table'])}\n\nListen:")
     print(f"  {report / 'index.html'}: open it in a browser and move the strength while the music plays")
     for concept, one in medley.medleys_of(read_sweeps([sweep])).items():
         print(f"  {medleys[concept]}: {medley_text(one)}")

@@ -7,8 +7,8 @@ usage() {
 usage: scripts/demo.sh [--out DIR]
 
 Sets up, exports the demo model of models/demo, extracts a tempo and a brightness direction, sweeps over five
-strengths of each, prints what the clips measure, makes a page to listen to them and says where it is. What is
-done already is not done again; a call that was stopped goes on.
+strengths of each, prints what the clips measure, makes a page to listen to them and says where it is. Finished
+steps are skipped; an interrupted run resumes.
 
   --out DIR  where everything goes (default: out/demo in the repository)
 TEXT

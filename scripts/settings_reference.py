@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -47,7 +48,8 @@ class Option:
 
 def options_of(command: str, group: str) -> list[Option]:
     """The options that `musicsteer COMMAND --help` shows under a heading."""
-    shown = subprocess.run([PROGRAM, command, "--help"], check=True, capture_output=True, text=True).stdout
+    call = [PROGRAM, command, "--help"]
+    shown = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout
     lines = shown[shown.index(f"\n{group}:\n") :].splitlines()[2:]
     options: list[Option] = []
     for line in lines:
@@ -81,5 +83,20 @@ def reference() -> str:
     return page
 
 
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    try:
+        sys.stdout.write(reference())
+    except OSError as error:
+        print(f"error: {PROGRAM}: {error.strerror}; build it, or set MUSICSTEER", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)  # the program has said why
+    return 0
+
+
 if __name__ == "__main__":
-    sys.stdout.write(reference())
+    sys.exit(main())

@@ -36,6 +36,8 @@ def steer_argument(vectors: Path, chosen: dict[str, Any]) -> str:
         parts.append(f"layers={chosen['layers']}")
     if chosen.get("source_layer") is not None:
         parts.append(f"source-layer={chosen['source_layer']}")
+    if chosen.get("schedule") is not None:
+        parts.append(f"schedule={chosen['schedule']}")
     return ":".join(parts)
 
 

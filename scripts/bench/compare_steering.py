@@ -50,13 +50,15 @@ def run(*arguments: object, output: bool = False) -> str:
     return done.stdout or ""
 
 
-def directions(options: argparse.Namespace, prompts: Path, folder: Path) -> dict[str, Path]:
-    """A vector file of each method."""
+def directions(options: argparse.Namespace, concept: Json, folder: Path) -> dict[str, Path]:
+    """A vector file of each method, read from what steering.json says."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "activations.safetensors"
     files = {method: folder / f"{method}.safetensors" for method in METHODS}
     if not kept.exists():
-        generated = ["--model", options.bundle, "--prompts", prompts, "--duration", options.duration]
+        generated = ["--model", options.bundle, "--prompts", ROOT / concept["prompts"]]
+        generated += ["--duration", concept.get("duration_s", options.duration)]
+        generated += ["--positions", concept.get("positions", "generated")]
         limit = ["--limit", options.limit] if options.limit else []
         run("extract", *generated, *limit, "--save-activations", kept, "--out", files["mean-diff"], "--force")
     for method, file in files.items():
@@ -165,8 +167,9 @@ def compare(table: str, options: argparse.Namespace, concepts: Json) -> list[lis
     """For each way and concept: from minus to plus the strength, and what that cost."""
     cells: dict[str, list[str]] = defaultdict(list)
     for concept, measure in MEASURES.items():
-        files = directions(options, ROOT / concepts[concept]["prompts"], options.out / concept)
-        found = ways(table, concepts[concept], files)
+        files = directions(options, concepts[concept], options.out / concept)
+        when = {"schedule": concepts[concept].get("schedule", "constant")}
+        found = {label: entry | when for label, entry in ways(table, concepts[concept], files).items()}
         folder = options.out / concept / table
         alphas = strengths(options, found, folder / "trial")
         entries = [entry | {"alphas": [-alphas[label], alphas[label]]} for label, entry in found.items()]
@@ -189,7 +192,9 @@ def steer_argument(concept: Json, file: Path, alpha: float) -> str:
     parts = [str(file), f"alpha={alpha:g}", f"strategy={concept['strategy']}", f"rows={concept['rows']}"]
     if concept.get("source_layer") is not None:
         parts.append(f"source-layer={concept['source_layer']}")
-    return ":".join([*parts, f"layers={concept['layers']}"])
+    return ":".join(
+        [*parts, f"layers={concept['layers']}", f"schedule={concept.get('schedule', 'constant')}"]
+    )
 
 
 def play(options: argparse.Namespace, steering: list[str], folder: Path) -> list[Json]:
@@ -213,7 +218,7 @@ def crosstalk(options: argparse.Namespace, concepts: Json) -> list[list[str]]:
     """What each vector does to each measure, alone and beside the other."""
     arguments = {}
     for concept in MEASURES:
-        files = directions(options, ROOT / concepts[concept]["prompts"], options.out / concept)
+        files = directions(options, concepts[concept], options.out / concept)
         for sign, alpha in (("+", concepts[concept]["alphas"][-1]), ("-", concepts[concept]["alphas"][0])):
             steer = steer_argument(concepts[concept], files["mean-diff"], alpha)
             arguments[sign + concept] = ["--steer", steer]

@@ -7,7 +7,9 @@ White marks above it show where sections begin, grey ones where windows begin to
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
 DURATION_S, SECTIONS_S = 75, (25, 50)
 ROWS, COLUMNS_A_SECOND, MARKS = 128, 12, 10
 
@@ -30,7 +33,7 @@ def make_clip(bundle: Path, vector: Path, folder: Path) -> tuple[Path, dict[str,
     rising = {"file": str(vector.resolve()), "alpha": 1.0, "layers": "2", "schedule": "linear,-0.3,0.3"}
     sections = [{"at_s": 25, "prompt": "a synth lead with drums"}, {"at_s": 50, "prompt": "organ music"}]
     (folder / "song.json").write_text(json.dumps({"steering": [rising], "sections": sections}))
-    call = [ROOT / "build" / "musicsteer", "generate", "--model", bundle, "--prompt", "piano music"]
+    call = [PROGRAM, "generate", "--model", bundle, "--prompt", "piano music"]
     steer = ["--steer", folder / "song.json", "--duration", str(DURATION_S), "--threads", "1"]
     subprocess.run([*call, *steer, "--out", folder / "clip.wav"], check=True)
     return folder / "clip.wav", json.loads((folder / "clip.json").read_text())
@@ -70,14 +73,26 @@ def picture(wav: Path, starts_s: list[float]) -> npt.NDArray[np.uint8]:
 
 
 def main() -> int:
-    """Make the clip and draw it."""
-    bundle, vector, target = map(Path, sys.argv[1:4])
-    rate = json.loads((bundle / "manifest.json").read_text())["codec"]["frame_rate_hz"]
-    with tempfile.TemporaryDirectory() as folder:
-        wav, record = make_clip(bundle, vector, Path(folder))
-        length, stride = (record["windows"][key] / rate for key in ("frames", "stride"))
-        starts = [float(at_s) for at_s in np.arange(length, DURATION_S, stride)]
-        target.write_bytes(png(picture(wav, starts)))
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a model bundle")
+    parser.add_argument("vector", type=Path, metavar="VECTOR", help="vector file of brightness")
+    parser.add_argument("target", type=Path, metavar="PNG", help="picture to write")
+    given = parser.parse_args()
+    try:
+        rate = json.loads((given.bundle / "manifest.json").read_text())["codec"]["frame_rate_hz"]
+        with tempfile.TemporaryDirectory() as folder:
+            wav, record = make_clip(given.bundle, given.vector, Path(folder))
+            length, stride = (record["windows"][key] / rate for key in ("frames", "stride"))
+            starts = [float(at_s) for at_s in np.arange(length, DURATION_S, stride)]
+            given.target.write_bytes(png(picture(wav, starts)))
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)  # the program has said why
     return 0
 
 

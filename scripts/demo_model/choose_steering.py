@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,44 +27,41 @@ from steering_runs import (
     Bench,
     Setting,
     Trial,
-    extract,
     is_monotone,
     kept_within,
     neutral_prompts,
     strict_rises,
 )
 
-# Other instruments in each; the evaluation's prompts are of the other half, its seeds begin at 2000.
+# Other instruments in each; the evaluation's prompts are of the other half, its seeds begin at 2000. Clips of
+# one seed are alike whatever the prompt, so that seeds count more than prompts.
 PROMPTS = neutral_prompts()[:32:9]
 RANGE = Trial(neutral_prompts()[:32], range(1100, 1104))
 SCREENING, FINAL = Trial(PROMPTS, range(1000, 1004)), Trial(PROMPTS, range(1000, 1012))
 FINALISTS = 2
 ENOUGH = 1.4  # times what is asked: no need of stronger alphas
-# Ends of the ladders, in multiples of the difference vector, by strategy and rows. Per layer, the vectors of
-# all layers add up; what steers conditional rows alone is multiplied by guidance.
-LADDERS = {
-    ("per-layer", "both"): (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
-    ("per-layer", "conditional"): (0.025, 0.05, 0.075, 0.1, 0.125, 0.15),
-    ("one-to-all", "conditional"): (0.025, 0.05, 0.1, 0.15, 0.2),
-    ("single", "both"): (0.5, 1.0, 1.5, 2.0, 2.5),
-    ("single", "conditional"): (0.125, 0.25, 0.5, 0.75, 1.0),
+# Ends of the ladders, in multiples of the difference vector.
+LADDERS = {"brightness": (0.15, 0.3, 0.45), "tempo": (0.2, 0.3, 0.4)}
+BEGINNING = {
+    "rows": "conditional",
+    "schedule": "window,0,0.4",
+    "duration_s": 1.0,
+    "positions": "window:0-0.4",
+    "limit": 100,
 }
 
 
-def candidates(num_layers: int) -> list[Setting]:
-    """Per-layer, and the inner layers' vectors put into their own layer alone or into all.
+def candidates(concept: str, num_layers: int) -> list[Setting]:
+    """Every layer but the last steered alone, with its own vector.
 
-    Into all with both rows is left out: it moved tempo by a tenth at most before the music left its range.
+    This model decides its tempo within the first notes, and then repeats its bars: vectors are read and added
+    there, where the prompt does it. Later they make slow notes endless. Steering conditional rows alone is
+    multiplied by guidance.
     """
-    everywhere = f"0-{num_layers - 1}"
     found = []
-    for strategy, rows in LADDERS:
-        if strategy == "per-layer":
-            found.append(Setting(strategy, None, everywhere, "difference", rows))
-            continue
-        for layer in range(1, num_layers - 1):
-            layers = str(layer) if strategy == "single" else everywhere
-            found.append(Setting(strategy, layer, layers, "difference", rows))
+    for layer in range(num_layers - 1):
+        where = Setting("single", layer, str(layer), "difference", "both")
+        found.append(replace(where, **BEGINNING) if concept == "tempo" else where)
     return found
 
 
@@ -104,8 +101,8 @@ class Verdict:
 class Chooser:
     """Tries settings of one concept."""
 
-    def __init__(self, bench: Bench, concept: str, vectors: Path, log: Path) -> None:
-        self.bench, self.concept, self.vectors, self.log = bench, concept, vectors, log
+    def __init__(self, bench: Bench, concept: str, log: Path) -> None:
+        self.bench, self.concept, self.log = bench, concept, log
         self.aim = AIMS[concept]
         self.usual = bench.clips(RANGE)
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -131,7 +128,8 @@ class Chooser:
                 return Verdict(
                     setting, *(line[name] for name in ("alphas", "means", "beside", "kept", "rises"))
                 )
-        found = self.bench.dose_response(trial, self.vectors, setting, alphas, unsteered)
+        vectors = setting.extract(self.bench.bundle, self.concept, self.bench.work_dir)
+        found = self.bench.dose_response(trial, vectors, setting, alphas, unsteered)
         inside = [kept_within(run, self.usual) for run in found]
         kept = all(run[name] for run in inside for name in KEPT)
         moved, beside = ([run[name] for run in found] for name in (self.aim.measure, self.aim.beside))
@@ -146,7 +144,7 @@ class Chooser:
         best = []
         for sign in (-1, 1):
             reached = [(0.0, 0.0)]
-            for end in LADDERS[setting.strategy, setting.rows]:
+            for end in LADDERS[self.concept]:
                 verdict = self.judge(SCREENING, setting, sorted((0.0, sign * end)), unsteered)
                 if not verdict.kept:
                     break  # stronger alphas leave the range of unsteered clips further behind
@@ -159,7 +157,8 @@ class Chooser:
     def choose(self, num_layers: int) -> dict[str, Any]:
         """The best setting, with its alphas."""
         unsteered = self.bench.clips(SCREENING)
-        screened = [(self.screen(setting, unsteered), setting) for setting in candidates(num_layers)]
+        tried = candidates(self.concept, num_layers)
+        screened = [(self.screen(setting, unsteered), setting) for setting in tried]
         screened = [(ends, setting) for ends, setting in screened if all(alpha for alpha, _ in ends)]
         if not screened:
             raise SystemExit(f"error: no setting moves {self.concept} both ways with the music in range")
@@ -169,12 +168,11 @@ class Chooser:
             alphas = [low, low / 2, 0.0, high / 2, high]
             finals.append(self.judge(FINAL, setting, alphas, unsteered))
         best = max(finals, key=lambda verdict: verdict.rank(self.aim))
-        chosen = {key: value for key, value in vars(best.setting).items() if value is not None}
         outcome = best.as_dict()
         alphas, clips = outcome.pop("alphas"), len(FINAL.prompts) * len(FINAL.seeds)
         return {
             "prompts": f"prompts/{self.concept}.json",
-            **chosen,
+            **best.setting.as_dict(),
             "alphas": alphas,
             "chosen_on": outcome | {"measure": self.aim.measure, "clips": clips},
         }
@@ -195,8 +193,7 @@ def main() -> None:
     num_layers = bench.model.config.decoder.num_hidden_layers
     chosen = {}
     for concept in arguments.concepts.split(","):
-        vectors = extract(arguments.bundle, concept, arguments.work_dir)
-        chooser = Chooser(bench, concept, vectors, arguments.work_dir / "candidates.jsonl")
+        chooser = Chooser(bench, concept, arguments.work_dir / "candidates.jsonl")
         chosen[concept] = chooser.choose(num_layers)
         print(json.dumps({concept: chosen[concept]}), flush=True)
     text = json.dumps({"concepts": chosen}, indent=2) + "\n"

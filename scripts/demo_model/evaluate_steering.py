@@ -24,7 +24,6 @@ from steering_runs import (
     Bench,
     Setting,
     Trial,
-    direction,
     interval,
     is_monotone,
     kept_within,
@@ -65,9 +64,7 @@ def evaluate(bench: Bench, concept: str, chosen: dict[str, Any], vectors: Path) 
     aim = AIMS[concept]
     measure = aim.measure
     trial, alphas = Trial(PROMPTS, SEEDS), chosen["alphas"]
-    setting = Setting(
-        chosen["strategy"], chosen.get("source_layer"), chosen["layers"], chosen["unit"], chosen["rows"]
-    )
+    setting = Setting.of(chosen)
     usual, unsteered = bench.clips(RANGE), bench.clips(trial)
     found = bench.dose_response(trial, vectors, setting, alphas, unsteered)
     moved = np.stack([run[measure] for run in found])
@@ -153,7 +150,7 @@ def main() -> None:
     bench = Bench(arguments.model, arguments.bundle, arguments.work_dir)
     results = {}
     for concept, chosen in steering.items():
-        vectors = direction(arguments.bundle, concept, chosen.get("orthogonal_to", []), arguments.work_dir)
+        vectors = Setting.of(chosen).extract(arguments.bundle, concept, arguments.work_dir)
         results[concept] = evaluate(bench, concept, chosen, vectors)
         chosen["evaluated"] = summary(results[concept])
         print(markdown(concept, results[concept]), flush=True)

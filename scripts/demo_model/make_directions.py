@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from steering_runs import direction, musicsteer
+from steering_runs import Setting, musicsteer
 
 # What measure.py calls a measure -> what the program does.
 MEASURES = {"onset_rate": "onsets", "tempo_bpm": "tempo", "centroid_hz": "centroid"}
@@ -29,7 +29,7 @@ def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict
         metadata = opened.metadata()
     low, high = min(settings["alphas"]), max(settings["alphas"])
     entry = {"file": vectors.name, "sha256": hashlib.sha256(vectors.read_bytes()).hexdigest()}
-    for key in ("strategy", "source_layer", "layers", "unit", "rows"):
+    for key in ("strategy", "source_layer", "layers", "unit", "rows", "schedule"):
         if settings.get(key) is not None:
             entry[key] = settings[key]
     found = settings.get("evaluated") or settings["chosen_on"]
@@ -50,11 +50,11 @@ def steering_file(concept: str, settings: dict[str, Any], vectors: Path) -> dict
 
 
 def make(model: Path, bundle: Path, work: Path, out: Path) -> None:
-    """Extracts each concept's direction into `out`, from its whole prompt set and with default settings."""
+    """Extracts each concept's direction into `out`, from its whole prompt set."""
     concepts = json.loads((model / "steering.json").read_text(encoding="utf-8"))["concepts"]
     for concept, settings in concepts.items():
         vectors = out / f"{concept}.safetensors"
-        shutil.copy(direction(bundle, concept, settings.get("orthogonal_to", []), work), vectors)
+        shutil.copy(Setting.of(settings).extract(bundle, concept, work), vectors)
         text = json.dumps(steering_file(concept, settings, vectors), indent=2) + "\n"
         (out / f"{concept}.json").write_text(text, encoding="utf-8")
 

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -45,18 +46,47 @@ AIMS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How one vector file is applied; the words are those of `musicsteer generate --steer`."""
+    """How a concept is steered; the words are those of `musicsteer extract` and `generate --steer`."""
 
     strategy: str
     source_layer: int | None
     layers: str
     unit: str
     rows: str
+    schedule: str = "constant"
+    # What the vectors are read from: clips of this length, and the frames of them that count.
+    duration_s: float = 8.0
+    positions: str = "generated"
+    limit: int = 0  # prompts a side; 0 is all, of which scripts/demo.py takes 25
+
+    @classmethod
+    def of(cls, chosen: dict[str, Any]) -> Setting:
+        """That of a concept in steering.json, where what is the default is left out."""
+        known = {field.name: chosen[field.name] for field in fields(cls) if field.name in chosen}
+        return cls(**{"source_layer": None} | known)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For steering.json."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) not in (None, field.default)
+        }
+
+    def extract(self, bundle: Path, concept: str, folder: Path) -> Path:
+        """The concept's vectors; kept if they are there."""
+        out = folder / f"{concept}-{self.duration_s:g}s-{self.positions.replace(':', '-')}.safetensors"
+        if not out.exists():
+            prompts = ROOT / f"prompts/{concept}.json"
+            read = ["--duration", str(self.duration_s), "--positions", self.positions]
+            read += ["--limit", str(self.limit)] if self.limit else []
+            musicsteer("extract", "--model", bundle, "--prompts", prompts, *read, "--out", out)
+        return out
 
     def flags(self, vectors: Path, alpha: float) -> list[str]:
         """The --steer option for one alpha."""
         parts = [f"alpha={alpha:g}", f"strategy={self.strategy}", f"layers={self.layers}"]
-        parts += [f"unit={self.unit}", f"rows={self.rows}"]
+        parts += [f"unit={self.unit}", f"rows={self.rows}", f"schedule={self.schedule}"]
         if self.source_layer is not None:
             parts.append(f"source-layer={self.source_layer}")
         return ["--steer", ":".join([str(vectors), *parts])]
@@ -80,25 +110,6 @@ def neutral_prompts() -> list[str]:
 def musicsteer(*arguments: str | Path) -> None:
     """Run the program; it says what goes wrong."""
     subprocess.run([PROGRAM, *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def extract(bundle: Path, concept: str, folder: Path) -> Path:
-    """The concept's vectors, from the whole of its prompt set; kept if they are there."""
-    out = folder / f"{concept}.safetensors"
-    if not out.exists():
-        musicsteer("extract", "--model", bundle, "--prompts", ROOT / f"prompts/{concept}.json", "--out", out)
-    return out
-
-
-def direction(bundle: Path, concept: str, orthogonal_to: Sequence[str], folder: Path) -> Path:
-    """The concept's vectors, without what they share with other concepts'."""
-    found = extract(bundle, concept, folder)
-    if not orthogonal_to:
-        return found
-    others = [extract(bundle, other, folder) for other in orthogonal_to]
-    out = folder / f"{concept}-orthogonal.safetensors"
-    musicsteer("vector", "orthogonalize", found, *others, "--concept", concept, "--out", out, "--force")
-    return out
 
 
 def random_vectors(vectors: Path, seed: int, out: Path) -> Path:
@@ -134,7 +145,7 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         codes_file.unlink(missing_ok=True)
         command = [PROGRAM, "generate", "--model", self.bundle, "--out", folder, "--save-codes", codes_file]
-        command += ["--seed", f"{trial.seeds.start}:{trial.seeds.stop}", "--duration", str(trial.duration_s)]
+        command += ["--seeds", f"{trial.seeds.start}:{trial.seeds.stop}", "--duration", str(trial.duration_s)]
         for prompt in trial.prompts:
             command += ["--prompt", prompt]
         subprocess.run([*command, *steer], check=True, stdout=subprocess.DEVNULL)

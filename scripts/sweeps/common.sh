@@ -2,13 +2,12 @@
 # bundle and vectors). The script that sources this sets `program`, `purpose` and its own defaults.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-musicsteer=${MUSICSTEER:-$root/build/musicsteer}
 model=${MODEL:-$root/out/demo/bundle}
-steer=${STEER:-$root/out/demo/tempo.safetensors}
+steer=${STEER:-$root/out/demo/brightness.safetensors}
 prompts=${PROMPTS:-$root/prompts/neutral.json}
 limit=${LIMIT:-4}
 seeds=${SEEDS:-0:4}
-alphas=${ALPHAS:--0.4:0.4:0.2}
+alphas=${ALPHAS:--0.3:0.3:0.15}
 out=${OUT:-$root/out/sweeps/${program%.sh}}
 more=()
 
@@ -25,10 +24,13 @@ $purpose
   --prompts FILE   prompts to generate from [$prompts]
   --limit N        only the first N of them [$limit]
   --seeds LIST     each with every prompt [$seeds]
-  --alphas LIST    strengths; they depend on the model. These are for the demo model [$alphas]
+  --alphas LIST    strengths [$alphas]; which ones make sense depends on the model and the vector.
+                   'musicsteer inspect BUNDLE' prints the range that was evaluated for each of its own directions
 
 Each can also be set in the environment: MODEL, STEER, OUT, PROMPTS, LIMIT, SEEDS, ALPHAS. Options after --
 go to musicsteer sweep, as in: scripts/sweeps/$program -- --duration 4 --dry-run
+
+The program is \$MUSICSTEER, else build/musicsteer of this repository, else musicsteer on the PATH.
 TEXT
 }
 
@@ -45,6 +47,7 @@ while (($#)); do
             more=("$@")
             break
             ;;
+        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
         --model | --steer | --out | --prompts | --limit | --seeds | --alphas)
             (($# > 1)) || fail "$1 needs a value"
             printf -v "${1#--}" '%s' "$2"
@@ -53,7 +56,12 @@ while (($#)); do
         *) usage >&2 && fail "unknown option '$1'" ;;
     esac
 done
-[[ -x $musicsteer ]] || fail "the program is missing: run scripts/setup.sh (looked for $musicsteer)"
+
+musicsteer=$root/build/musicsteer
+[[ -x $musicsteer ]] || musicsteer=musicsteer
+musicsteer=${MUSICSTEER:-$musicsteer}
+command -v "$musicsteer" >/dev/null || fail "musicsteer was not found: activate the environment that it is" \
+    "installed in, or run scripts/setup.sh"
 
 # sweep FOLDER STEER FLAGS...: the grid that all of these sweeps share, plus the caller's flags.
 sweep() {

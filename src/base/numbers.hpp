@@ -27,6 +27,9 @@ std::optional<double> parse_number(std::string_view text);
 /// The shortest text that reads back as that number.
 std::string to_text(double number);
 
+/// "1 clip", "3 clips".
+std::string counted(std::size_t count, const std::string& what);
+
 /// "2-5,7" -> sorted whole numbers below `count`, each once. The caller handles "all".
 /// @param what  "layers", for messages  @param too_large  the message for a number that is too large
 /// @throws UsageError

@@ -253,7 +253,7 @@ void run(const CalibrateFlags& options, const Context& context) {
     if (!options.out.empty()) lock.emplace(options.out);
     Bundle bundle = open_bundle(options.model);
     resolve_vectors(vectors, bundle.manifest(), log_warn);
-    const Melody melody = hear_melody(options.melody, bundle.manifest());
+    const Melody melody = hear_melody(options.melody, bundle.manifest(), options.sampling.duration_s);
     const Model model = load_model(options.model, std::move(bundle));
     setup.clips = ClipSettings::of(model.manifest(), options.sampling.duration_s,
                                    options.sampling.resolve(model.manifest()));
@@ -302,7 +302,7 @@ void add_search_options(CLI::App& command, CalibrateFlags& options) {
     command
         .add_option("--tolerance", options.tolerance_points,
                     "How far off a target may be, in percent of the unsteered mean\n"
-                    "(loudness and peak: 5 are 1 dB)")
+                    "(for loudness and peak, 5 means 1 dB)")
         ->capture_default_str();
 }
 
@@ -324,7 +324,7 @@ void add_calibrate(CLI::App& app, Context& context) {
     command->add_option("-p,--prompt", options->prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts", options->prompts_file,
-                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
+                        "Prompts from a file: JSON as prompts/neutral.json, or one per line");
     command->add_option("--limit", options->limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     command->add_option("--negative-prompt", options->negative_prompt,

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/numbers.hpp"
 #include "experiments/calibrate/pair_comparison.hpp"
 
 namespace musicsteer::cli {
@@ -15,6 +16,14 @@ std::string shortest(double value) {
     char text[32];
     std::snprintf(text, sizeof text, "%.4g", value);
     return text;
+}
+
+/// What is being done, for people; "edge" and the others are the names in JSON.
+std::string stage_text(const std::string& stage) {
+    if (stage == "edge") return "finding the range";
+    if (stage == "ladder") return "measuring";
+    if (stage == "refine") return "refining";
+    return stage;
 }
 
 std::string list_of(const std::vector<double>& strengths) {
@@ -59,10 +68,6 @@ const char* status_text(TargetStatus status) {
             break;
     }
     return "not met";
-}
-
-std::string counted(std::size_t count, const std::string& what) {
-    return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
 json finite_or_null(double value) {
@@ -177,9 +182,9 @@ json calibration_json(const Calibration& found, const CalibrationSetup& setup,
 void print_calibration(std::ostream& out, const Calibration& found, const CalibrationSetup& setup,
                        const std::vector<AppliedVector>& vectors) {
     for (std::size_t j = 0; j < vectors.size(); ++j) {
-        out << vectors[j].setting.file << "  alpha " << shortest(found.strengths[j]) << "  (alone, "
-            << shortest(found.ranges[j].first) << " to " << shortest(found.ranges[j].second)
-            << " stay within the cap)\n";
+        out << vectors[j].setting.file << "  alpha " << shortest(found.strengths[j]) << "  ("
+            << (vectors.size() > 1 ? "alone, " : "") << shortest(found.ranges[j].first) << " to "
+            << shortest(found.ranges[j].second) << " stay within the cap)\n";
     }
     const CalibrationStep& step = found.reachable ? found.checked : found.searched;
     for (std::size_t i = 0; i < step.outcomes.size(); ++i) {
@@ -234,7 +239,7 @@ std::string calibration_failure(const Calibration& found, const CalibrationSetup
 }
 
 std::string step_text(const CalibrationStep& step, const std::vector<MeasureTarget>& targets) {
-    std::string text = step.stage + ": alpha " + list_of(step.strengths) + ": ";
+    std::string text = stage_text(step.stage) + ": alpha " + list_of(step.strengths) + ": ";
     for (std::size_t i = 0; i < step.outcomes.size(); ++i)
         text += short_measure_name(targets[i].measure) + " " +
                 signed_percent(step.outcomes[i].change.value, " %") + ", ";

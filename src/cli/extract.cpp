@@ -1,18 +1,22 @@
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <iostream>
 #include <memory>
 
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/extraction.hpp"
-#include "directions/recording_extraction.hpp"
+#include "directions/prompt_choice.hpp"
 #include "extract_options.hpp"
 #include "generation/generation_session.hpp"
 #include "io/atomic_file.hpp"
 #include "io/output_lock.hpp"
 #include "musicsteer/errors.hpp"
+#include "program/installation.hpp"
 #include "progress.hpp"
+#include "recordings/like_extraction.hpp"
+#include "recordings/recording_extraction.hpp"
 #include "vector_table.hpp"
 
 namespace musicsteer::cli {
@@ -26,6 +30,7 @@ Examples:
   musicsteer extract --from-activations a.safetensors --method logistic --out probe.safetensors
   musicsteer extract --model bundle --positive fast.txt --negative slow.txt --out tempo.safetensors
   musicsteer extract --model bundle --positive-audio fast/ --negative-audio slow/ --out recorded.safetensors
+  musicsteer extract --model bundle --like mine/ --prompts piano.txt --out mine.safetensors
   musicsteer extract --model bundle --audio songs/ --value tempo --method ridge --out ridge.safetensors)";
 
 std::filesystem::path progress_file_of(const std::string& out) {
@@ -40,13 +45,29 @@ PoolingOptions pooling_options(const ExtractOptions& options, const Manifest& ma
     SessionOptions session;
     session.num_frames = manifest.frames_of(options.sampling.duration_s);
     session.validate(manifest);
-    parse_positions(options.positions(), session.num_frames, manifest.codec.frame_rate_hz);
-    pooling.melody = hear_melody(options.melody, manifest);
+    parse_positions(options.positions, session.num_frames, manifest.codec.frame_rate_hz);
+    pooling.melody = hear_melody(options.melody, manifest, options.sampling.duration_s);
     pooling.sampling = options.sampling.resolve(manifest);
     pooling.duration_s = options.sampling.duration_s;
-    pooling.positions = options.positions();
+    pooling.positions = options.positions;
     pooling.rows = parse_recorded_rows(options.rows);
     return pooling;
+}
+
+ResumeOptions resume_options(const ExtractOptions& options) {
+    return {progress_file_of(options.out), options.overwrite(), options.model.device, log_info};
+}
+
+/// Says from where an interrupted extraction resumes.
+ActivationFile resumable(const ResumeOptions& options, const std::function<ActivationFile()>& record) {
+    try {
+        return record();
+    } catch (const Interrupted&) {
+        const bool kept = std::filesystem::exists(options.progress_file);
+        throw Interrupted(kept
+                              ? "interrupted; the same command resumes from " + options.progress_file.string()
+                              : "interrupted");
+    }
 }
 
 ActivationFile record_prompts(const ExtractOptions& options, const Context& context) {
@@ -57,13 +78,10 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     Bundle bundle = open_bundle(options.model);
     ExtractionOptions extraction;
     static_cast<PoolingOptions&>(extraction) = pooling_options(options, bundle.manifest());
+    static_cast<ResumeOptions&>(extraction) = resume_options(options);
     extraction.seed = options.seed;
     extraction.limit = options.limit;
     extraction.batch_size = options.sampling.batch_size;
-    extraction.progress_file = progress_file_of(options.out);
-    extraction.on_other_progress = options.overwrite();
-    extraction.device = options.model.device;
-    extraction.on_message = log_info;
     extraction.stop = context.stop;
 
     const Model model = load_model(options.model, std::move(bundle));
@@ -75,25 +93,20 @@ ActivationFile record_prompts(const ExtractOptions& options, const Context& cont
     extraction.on_progress = [&](double done, std::int64_t total) {
         progress.update_units(done, total, "prompts");
     };
-    try {
-        return record_activations(model, prompts, extraction);
-    } catch (const Interrupted&) {
-        const bool kept = std::filesystem::exists(extraction.progress_file);
-        throw Interrupted(kept ? "interrupted; the same command resumes from " +
-                                     extraction.progress_file.string()
-                               : "interrupted");
-    }
+    return resumable(extraction, [&] { return record_activations(model, prompts, extraction); });
 }
 
 RecordingSides load_sides(const ExtractOptions& options, const Manifest& manifest) {
     RecordingOptions loading;
     loading.duration_s = options.sampling.duration_s;
-    loading.positions = options.positions();
+    loading.positions = options.positions;
     if (!options.value.empty()) loading.value = parse_recording_value(options.value);
     if (!options.tempo_prior.empty()) loading.tempo_prior = TempoPrior::parse(options.tempo_prior);
     loading.on_skip = log_warn;
     RecordingSides sides;
-    if (!options.audio.empty()) {
+    if (!options.like.empty()) {
+        sides = sides_like(load_recordings(options.like, manifest, loading), options.like);
+    } else if (!options.audio.empty()) {
         sides =
             sides_by_value(load_recordings(options.audio, manifest, loading), options.audio, loading.value);
     } else {
@@ -110,24 +123,51 @@ RecordingSides load_sides(const ExtractOptions& options, const Manifest& manifes
     return sides;
 }
 
-ActivationFile record_audio(const ExtractOptions& options, const Context& context) {
-    Bundle bundle = open_bundle(options.model);
-    RecordingExtractionOptions extraction;
-    static_cast<PoolingOptions&>(extraction) = pooling_options(options, bundle.manifest());
-    extraction.caption = options.caption;
-    extraction.stop = context.stop;
-    extraction.validate();
+HearingOptions hearing_options(const ExtractOptions& options, const Manifest& manifest,
+                               const Context& context) {
+    HearingOptions hearing;
+    static_cast<PoolingOptions&>(hearing) = pooling_options(options, manifest);
+    hearing.caption = options.caption;
+    hearing.stop = context.stop;
+    hearing.validate();
     const MethodOptions method = options.resolved_method();
     if (method.method == DirectionMethod::kRidge && options.value.empty())
         throw UsageError("--method ridge needs --value tempo or --value centroid on recordings");
     if (method.method == DirectionMethod::kPca || method.method == DirectionMethod::kPcaCenter)
         throw UsageError("--method " + options.method + " needs paired prompts: recordings have no pairs");
+    return hearing;
+}
+
+ActivationFile record_audio(const ExtractOptions& options, const Context& context) {
+    Bundle bundle = open_bundle(options.model);
+    RecordingExtractionOptions extraction{hearing_options(options, bundle.manifest(), context), {}};
     const RecordingSides sides = load_sides(options, bundle.manifest());
 
     const Model model = load_model(options.model, std::move(bundle));
     Progress progress("listening to recordings");
     extraction.on_progress = [&](std::int64_t done, std::int64_t total) { progress.update(done, total); };
     return record_recordings(model, sides, extraction);
+}
+
+/// Recordings against clips that the model plays by itself.
+ActivationFile record_likeness(const ExtractOptions& options, const Context& context) {
+    Bundle bundle = open_bundle(options.model);
+    LikeExtractionOptions extraction;
+    static_cast<HearingOptions&>(extraction) = hearing_options(options, bundle.manifest(), context);
+    static_cast<ResumeOptions&>(extraction) = resume_options(options);
+    const std::string prompts = options.prompts.empty() ? find_prompt_set("neutral") : options.prompts;
+    extraction.prompts = collect_prompts({{}, prompts, options.limit});
+    extraction.seed = options.seed;
+    extraction.batch_size = options.sampling.batch_size;
+    const RecordingSides sides = load_sides(options, bundle.manifest());
+
+    const Model model = load_model(options.model, std::move(bundle));
+    warn_of_unknown(model.tokenizer, extraction.prompts);
+    Progress progress("generating the contrast of " + sides.concept_name);
+    extraction.on_progress = [&](double done, std::int64_t total) {
+        progress.update_units(done, total, "clips");
+    };
+    return resumable(extraction, [&] { return record_like(model, sides, extraction); });
 }
 
 ActivationFile load_activations(const std::string& path) {
@@ -141,6 +181,7 @@ ActivationFile load_activations(const std::string& path) {
 ActivationFile activations_of(const ExtractOptions& options, const Context& context) {
     if (!options.from_activations.empty()) return load_activations(options.from_activations);
     options.sampling.validate();
+    if (!options.like.empty()) return record_likeness(options, context);
     return options.from_recordings() ? record_audio(options, context) : record_prompts(options, context);
 }
 
@@ -174,7 +215,8 @@ void run(const ExtractOptions& options, const Context& context, const CLI::App& 
     }
     if (!options.save_activations.empty()) activations.save(options.save_activations, options.overwrite());
     vectors.save(options.out, options.overwrite());
-    if (options.from_prompts()) std::filesystem::remove(progress_file_of(options.out));
+    if (options.from_prompts() || !options.like.empty())
+        std::filesystem::remove(progress_file_of(options.out));
     print_vector_table(std::cout, vectors);
     std::cout << "wrote " << options.out << '\n';
 }

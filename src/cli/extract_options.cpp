@@ -1,6 +1,5 @@
 #include "extract_options.hpp"
 
-#include "generation/activations.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/setting.hpp"
 
@@ -17,15 +16,19 @@ void add_sources(CLI::App& command, ExtractOptions& options) {
     };
     add("--prompts", options.prompts,
         "Prompt set to generate from: two sides, like prompts/tempo.json; CSV, TSV or JSON Lines with\n"
-        "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt");
+        "\"positive\" and \"negative\"; or a list with a \"value\" in each prompt. With --like: plain\n"
+        "prompts, which the contrast plays [neutral]");
     add("--positive", options.positive,
-        "File of prompts, one a line: the positive side, instead of --prompts");
-    add("--negative", options.negative, "File of prompts, one a line: the negative side");
+        "File of prompts, one per line: the positive side, instead of --prompts");
+    add("--negative", options.negative, "File of prompts, one per line: the negative side");
     add("--positive-audio", options.positive_audio,
         "Folder of recordings: the positive side. Any format, rate and channels that libsndfile reads");
     add("--negative-audio", options.negative_audio, "Folder of recordings: the negative side");
     add("--audio", options.audio,
         "One folder of recordings instead of two: the larger half by --value is the positive\nside");
+    add("--like", options.like,
+        "One folder of recordings of what you want, the positive side. The negative side is generated:\n"
+        "clips as long, from --prompts, at least as many");
     add("--value", options.value, "What ridge and rfm fit to, measured on each recording: tempo or centroid");
     add("--caption", options.caption, "Prompt for the model while it hears recordings [none]");
     add_melody_flag(command, options.melody);
@@ -45,13 +48,15 @@ void add_reading(CLI::App& command, ExtractOptions& options) {
         return command.add_option(flag, target, help)->group(kReading);
     };
     add("--limit", options.limit, "Use only the first N prompts of each side")->check(whole_number(1));
-    add("--seed", options.seed, "Prompt i of either side plays with seed + i")
+    add("--seed", options.seed,
+        "Prompt i of either side, or clip i of a generated contrast, plays with seed + i")
         ->check(whole_number())
         ->capture_default_str();
     add("--site", options.site, "Where in the layer to read")->capture_default_str();
     add("--layers", options.layers, "Layers to read: 2-5,7 or all")->capture_default_str();
-    add("--pool", options.pool,
-        "Frames that count: mean (of all), last, or a window in seconds such as 2-5.5s")
+    add("--positions", options.positions,
+        "Frames that count: generated (all that are played), last, or window:START-END in\n"
+        "seconds, such as window:2-5.5")
         ->capture_default_str();
     add("--rows", options.rows, "Guidance rows to read: conditional or both")->capture_default_str();
 }
@@ -87,12 +92,13 @@ void check_source(const ExtractOptions& options) {
         throw UsageError("give --prompts, or --positive and --negative");
     if (options.positive.empty() != options.negative.empty())
         throw UsageError("--positive and --negative go together");
-    const int sources = static_cast<int>(options.from_prompts()) +
-                        static_cast<int>(options.from_recordings()) +
-                        static_cast<int>(!options.from_activations.empty());
+    const int sources =
+        static_cast<int>(options.from_prompts()) + static_cast<int>(options.from_recordings()) +
+        static_cast<int>(!options.like.empty()) + static_cast<int>(!options.from_activations.empty());
     const std::string known =
-        "--prompts, --positive with --negative, recordings (--positive-audio and --negative-audio, or "
-        "--audio) or --from-activations";
+        "--prompts, --positive with --negative, recordings (--positive-audio and --negative-audio, --audio, "
+        "or "
+        "--like) or --from-activations";
     if (sources == 0) throw UsageError("nothing to extract from: one of " + known + " is required");
     if (sources > 1) throw UsageError("more than one source: give one of " + known);
     if (options.from_activations.empty() && options.model.model.empty())
@@ -136,22 +142,6 @@ std::vector<HookPoint> ExtractOptions::points(std::int64_t num_layers) const {
     return result;
 }
 
-std::string ExtractOptions::positions() const {
-    if (pool == "mean") return "generated";
-    if (pool == "last") return pool;
-    if (pool.ends_with('s')) {
-        const std::string window = "window:" + pool.substr(0, pool.size() - 1);
-        try {
-            // Only checks the form; the clip's length is checked later.
-            parse_positions(window, 1'000'000'000, 1e6);
-            return window;
-        } catch (const UsageError&) {
-        }
-    }
-    throw UsageError("pool " + in_quotes(pool) +
-                     ": expected mean, last, or a window in seconds such as 2-5.5s");
-}
-
 void add_extract_options(CLI::App& command, ExtractOptions& options) {
     add_model_options(command, options.model);
     command.get_option("--model")->required(false);
@@ -166,17 +156,19 @@ void add_extract_options(CLI::App& command, ExtractOptions& options) {
 void check_extract_flags(const ExtractOptions& options, const CLI::App& command) {
     if (!options.from_activations.empty()) {
         refuse(command,
-               {"--model",          "--prompts",  "--limit",    "--duration",    "--seed",
-                "--site",           "--layers",   "--pool",     "--rows",        "--save-activations",
-                "--guidance",       "--top-k",    "--top-p",    "--temperature", "--positive-audio",
-                "--negative-audio", "--audio",    "--value",    "--tempo-prior", "--caption",
-                "--concept",        "--positive", "--negative", "--melody",      "--batch-size",
-                "--device",         "--threads",  "--no-verify"},
+               {"--model",          "--prompts",  "--limit",     "--duration",    "--seed",
+                "--site",           "--layers",   "--positions", "--rows",        "--save-activations",
+                "--guidance",       "--top-k",    "--top-p",     "--temperature", "--positive-audio",
+                "--negative-audio", "--audio",    "--value",     "--tempo-prior", "--caption",
+                "--concept",        "--positive", "--negative",  "--melody",      "--batch-size",
+                "--device",         "--threads",  "--no-verify", "--like"},
                "with --from-activations: it was fixed when the activations were recorded");
     }
     check_source(options);
     check_method_flags(options, command);
-    if (options.from_recordings()) {
+    if (!options.like.empty()) {
+        refuse(command, {"--value", "--tempo-prior", "--melody"}, "with --like");
+    } else if (options.from_recordings()) {
         check_recordings(options);
         refuse(command,
                {"--limit", "--seed", "--melody", "--top-k", "--top-p", "--temperature", "--batch-size"},

@@ -29,6 +29,7 @@ struct ExtractOptions {
     std::string positive_audio;
     std::string negative_audio;
     std::string audio;
+    std::string like;
     std::string value;  ///< measured on recordings
     std::string tempo_prior;
     std::string concept_name;
@@ -41,10 +42,12 @@ struct ExtractOptions {
     std::uint64_t seed = 0;
     std::string site = "resid_post";
     std::string layers = "all";
-    std::string pool = "mean";
+    std::string positions = "generated";
     std::string rows = "conditional";
 
-    bool from_prompts() const { return !prompts.empty() || !positive.empty() || !negative.empty(); }
+    bool from_prompts() const {
+        return (!prompts.empty() && like.empty()) || !positive.empty() || !negative.empty();
+    }
     bool from_recordings() const {
         return !positive_audio.empty() || !negative_audio.empty() || !audio.empty();
     }
@@ -53,8 +56,6 @@ struct ExtractOptions {
     MethodOptions resolved_method() const;
     /// The hook points of --site and --layers. @throws UsageError
     std::vector<HookPoint> points(std::int64_t num_layers) const;
-    /// --pool in the form of parse_positions. @throws UsageError
-    std::string positions() const;
 };
 
 void add_extract_options(CLI::App& command, ExtractOptions& options);

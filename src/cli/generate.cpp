@@ -272,7 +272,7 @@ ClipRunOptions GenerateRun::run_options(const Manifest& manifest) {
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(options_.sampling.duration_s);
     run.windows = windows_for(options_, manifest);
-    run.melody = hear_melody(options_.melody, manifest);
+    run.melody = hear_melody(options_.melody, manifest, options_.sampling.duration_s);
     run.run_given_windows = false;  // nobody looks at what is given
     run.keep_partial = options_.keep_partial;
     run.sampling = options_.sampling.resolve(manifest);
@@ -384,9 +384,15 @@ void GenerateRun::run(const Context& context) {
     } catch (const ReaderGone&) {
         return;
     } catch (const Interrupted&) {
-        // Codes of unequal length have no tensor.
-        if (!codes_.empty() && codes_.front().sizes() == codes_.back().sizes() && options_.keep_partial)
+        if (options_.keep_partial && !codes_.empty()) {
+            const std::int64_t frames = codes_.front().size(1);  // codes of unequal length have no tensor
+            const auto shorter =
+                std::erase_if(codes_, [&](const at::Tensor& codes) { return codes.size(1) != frames; });
+            if (shorter > 0)
+                log_warn(options_.save_codes +
+                         ": holds the codes of the finished clips only; others were cut off");
             save_all_codes();
+        }
         throw;
     }
     save_all_codes();
@@ -402,7 +408,7 @@ void add_generate(CLI::App& app, Context& context) {
     command->add_option("-p,--prompt", options->clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command->add_option("--prompts", options->clips.prompts_file,
-                        "Prompts from a file: JSON as prompts/neutral.json, or one a line");
+                        "Prompts from a file: JSON as prompts/neutral.json, or one per line");
     command->add_option("--negative-prompt", options->clips.negative_prompt,
                         "What guidance moves away from, instead of the null prompt");
     command->add_flag("--unconditional", options->clips.unconditional,

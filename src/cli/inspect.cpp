@@ -317,20 +317,29 @@ void print_setting(std::ostream& out, const SteeringSetting& setting) {
     }
 }
 
+void print_section(std::ostream& out, const SteeringSection& section) {
+    out << '\n';
+    print_field(out, "from", to_text(section.at_s) + " s on");
+    if (section.prompt) print_field(out, "prompt", *section.prompt);
+    if (!section.steering) return;
+    if (section.steering->empty()) print_field(out, "steering", "none");
+    for (const SteeringSetting& setting : *section.steering) print_setting(out, setting);
+}
+
 Report inspect_steering(const std::string& path, const json& content) {
     const SteeringFile file = SteeringFile::load(path);  // its error says what is wrong
     Report report;
-    report.data = {
-        {"kind", "steering"}, {"sha256", sha256_of_file(path)}, {"steering", content.at("steering")}};
-    for (const char* key : {"model", "evidence"}) {
+    report.data = {{"kind", "steering"}, {"sha256", sha256_of_file(path)}};
+    for (const char* key : {"steering", "sections", "model", "evidence"}) {
         if (content.contains(key)) report.data[key] = content[key];
     }
     report.print = [file, sha256 = report.data["sha256"].get<std::string>()](std::ostream& out) {
-        const std::size_t count = file.settings.size();
-        print_field(out, "steering", std::to_string(count) + (count == 1 ? " vector" : " vectors"));
+        print_field(out, "steering", counted(file.settings.size(), "vector"));
+        if (!file.sections.empty()) print_field(out, "sections", counted(file.sections.size(), "section"));
         print_field(out, "sha256", sha256);
         if (!file.model_name.empty()) print_field(out, "made on", file.model_name);
         for (const SteeringSetting& setting : file.settings) print_setting(out, setting);
+        for (const SteeringSection& section : file.sections) print_section(out, section);
         if (file.evidence.is_null()) return;
         out << '\n';
         for (const auto& [key, value] : file.evidence.items())
@@ -388,8 +397,8 @@ Report inspect_json(const std::string& path) {
     Report report;
     std::ifstream file(path);
     const json content = json::parse(file, nullptr, /*allow_exceptions=*/false);
-    if (content.is_object() && content.contains("steering") && !content.contains("prompt") &&
-        content.value("format", json(kSteeringFormat)) == kSteeringFormat)
+    if (content.is_object() && (content.contains("steering") || content.contains("sections")) &&
+        !content.contains("prompt") && content.value("format", json(kSteeringFormat)) == kSteeringFormat)
         return inspect_steering(path, content);
     if (content.is_object() && content.contains("prompts")) {
         const std::vector<Prompt> prompts = load_prompt_list(path);
@@ -464,9 +473,8 @@ void run(const InspectFlags& options) {
 
 void add_inspect(CLI::App& app, Context& context) {
     const auto options = std::make_shared<InspectFlags>();
-    CLI::App* command = app.add_subcommand("inspect",
-                                           "Say what a bundle, vector file, other tensor file, prompt set, "
-                                           "steering file is, and where it is from");
+    CLI::App* command =
+        app.add_subcommand("inspect", "Describe a bundle, vector file, prompt set or steering file");
     command->footer(kInspectExample);
     command
         ->add_option("path", options->path,

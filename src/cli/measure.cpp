@@ -181,8 +181,8 @@ void add_measure(CLI::App& app, Context& context) {
         app.add_subcommand("measure", "Measure tempo, brightness, loudness, ... of audio files");
     command->footer(kMeasureFooter);
     command->add_option("files", options->files, "Audio files: WAV, FLAC, Ogg, MP3, ...")->required();
-    CLI::Option* list = command->add_flag("--json", options->as_json, "A JSON list with one object a file");
-    command->add_flag("--csv", options->as_csv, "CSV with one row a file")->excludes(list);
+    CLI::Option* list = command->add_flag("--json", options->as_json, "A JSON list with one object per file");
+    command->add_flag("--csv", options->as_csv, "CSV with one row per file")->excludes(list);
     add_tempo_prior(*command, options->tempo_prior);
     add_measure_command(*command, options->measure_command);
     command->callback(

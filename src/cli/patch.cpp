@@ -84,7 +84,7 @@ void run(const PatchFlags& flags, const Context& context) {
     const OutputLock lock(flags.out);
     Bundle bundle = open_bundle(flags.model);
     request.sampling = flags.sampling.resolve(bundle.manifest());
-    request.melody = hear_melody(flags.melody, bundle.manifest());
+    request.melody = hear_melody(flags.melody, bundle.manifest(), flags.sampling.duration_s);
     request.validate(bundle.manifest());
     const Model model = load_model(flags.model, std::move(bundle));
     warn_of_unknown(model.tokenizer, texts_of(request));

@@ -101,7 +101,7 @@ void add_patch_flags(CLI::App& command, PatchFlags& flags) {
     add_model_options(command, flags.model);
     command.add_option("--prompts", flags.prompts_file,
                        "Prompt set with pairs, like prompts/tempo.json: its positive prompts are sources;\n"
-                       "with --ablate, prompts from a file: JSON as prompts/neutral.json, or one a line");
+                       "with --ablate, prompts from a file: JSON as prompts/neutral.json, or one per line");
     command.add_option("--source", flags.sources, "Source prompt; may be repeated, each with a --target")
         ->allow_extra_args(false);
     command.add_option("--target", flags.targets, "Target prompt")->allow_extra_args(false);

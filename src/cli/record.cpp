@@ -70,7 +70,7 @@ void run(const RecordFlags& options, const Context& context) {
     ClipRunOptions run;
     run.num_frames = manifest.frames_of(options.sampling.duration_s);
     run.sampling = options.sampling.resolve(manifest);
-    run.melody = hear_melody(options.melody, manifest);
+    run.melody = hear_melody(options.melody, manifest, options.sampling.duration_s);
     run.batch_size = 1;
     run.with_audio = false;
     run.on_warning = log_warn;

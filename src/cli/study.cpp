@@ -137,7 +137,7 @@ void run(const StudyFlags& flags, const Context& context) {
     SteeringSetting everywhere;
     everywhere.file = request.vector;
     const SteeringSetting resolved = resolve_steering(vectors, everywhere, bundle.manifest().decoder).setting;
-    (void)hear_melody(request.clips.melody, bundle.manifest());  // refused before there is a folder
+    (void)hear_melody(request.clips.melody, bundle.manifest(), 0.0);  // refused before there is a folder
     claim_study_folder(request, bundle.manifest(), flags.out);
     const SamplingOptions sampling = sampling_of(request.clips, bundle.manifest());
     const std::int64_t max_clips =
@@ -194,7 +194,7 @@ void add_flags(CLI::App& command, StudyFlags& flags) {
     command.add_option("-p,--prompt", request.clips.prompts, "What to play; may be repeated")
         ->allow_extra_args(false);
     command.add_option("--prompts", request.clips.prompts_file,
-                       "Prompts from a file: JSON as prompts/neutral.json, or one a line");
+                       "Prompts from a file: JSON as prompts/neutral.json, or one per line");
     command.add_option("--limit", request.clips.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1));
     add_melody_flag(command, request.clips.melody);

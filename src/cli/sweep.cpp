@@ -20,7 +20,7 @@ namespace {
 constexpr const char* kSweepExample = R"(
 Examples:
   musicsteer sweep --model bundle --prompts prompts/neutral.json --limit 4 --seeds 0:8 \
-      --steer tempo.safetensors --alphas -0.4:0.4:0.2 --layers all,3 --strategies per-layer,one-to-all --out runs/tempo
+      --steer tempo.safetensors --alphas -1:1:0.5 --layers all,3 --strategies per-layer,one-to-all --out runs/tempo
   musicsteer sweep --plan plan.json --model bundle --out runs/tempo --dry-run
   musicsteer sweep --out runs/tempo                    # resumes an existing sweep
   musicsteer sweep --plan plan.json --shard 1/2 --out runs/part1     # and 2/2 elsewhere, then

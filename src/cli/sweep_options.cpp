@@ -220,7 +220,7 @@ void add_grid_flags(CLI::App& command, SweepFlags& flags) {
         ->group(group);
     command
         .add_option("--prompts", flags.prompts_file,
-                    "Prompts from a file: JSON as prompts/neutral.json, or one a line")
+                    "Prompts from a file: JSON as prompts/neutral.json, or one per line")
         ->group(group);
     command.add_option("--limit", flags.limit, "Use only the first N prompts of the file")
         ->check(whole_number(1))

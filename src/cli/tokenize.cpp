@@ -59,8 +59,8 @@ void add_tokenize(CLI::App& app, Context& context) {
     add_model_options(*command, options->model);
     command->add_option("text", options->texts, "Texts");
     command->add_option("--file", options->file,
-                        "Texts from a file: one a line, or a file of prompts as for generate");
-    command->add_flag("--json", options->json, "One JSON object a text");
+                        "Texts from a file: one per line, or a file of prompts as for generate");
+    command->add_flag("--json", options->json, "One JSON object per text");
     command->callback([options, &context] { context.action = [options] { run(*options); }; });
 }
 

@@ -4,13 +4,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "directions/provenance.hpp"
 #include "directions/random_directions.hpp"
 #include "generation/clip_runner.hpp"
-#include "io/json_differences.hpp"
 #include "model/script_call.hpp"
 #include "musicsteer/errors.hpp"
 
@@ -24,13 +22,6 @@ struct PromptJob {
     bool is_positive = false;
     std::size_t index = 0;
 };
-
-std::size_t recorded(const ActivationFile& activations) {
-    std::int64_t prompts = 0;
-    for (const Sides* sides : {&activations.positive, &activations.negative})
-        if (!sides->empty()) prompts += sides->begin()->second.means.size(0);
-    return static_cast<std::size_t>(prompts);
-}
 
 /// How many of a side's prompts are used.
 std::int64_t count_of(const PromptSide& side, std::int64_t limit) {
@@ -60,8 +51,8 @@ class PromptRecorder {
 
     ActivationFile run() {
         const c10::InferenceMode guard;
-        std::optional<ActivationFile> earlier = load_earlier();
-        if (earlier && run_.batch_size == 0) run_.batch_size = batch_size_in(*earlier);
+        ExtractionProgress progress(options_);
+        if (run_.batch_size == 0) run_.batch_size = progress.batch_size();
         std::optional<ActivationMeans> means;
         run_.on_session = [&](GenerationSession& session, std::size_t, std::size_t) {
             means.emplace(session.hooks(), options_.points, session.num_requests(),
@@ -73,14 +64,13 @@ class PromptRecorder {
                 options_.on_progress(static_cast<double>(found) + prompts, std::ssize(jobs_));
         };
         const ClipRunner runner(model_, run_, jobs_.size(), text_length_);
-        result_.unfinished = settings(runner.shape());
-        if (earlier) found = go_on_from(std::move(*earlier));
+        found = progress.resume(result_, runner.shape(), options_.points, jobs_.size());
         const auto request_of = [&](std::size_t i) { return request(jobs_[found + i]); };
         runner.run(jobs_.size() - found, request_of, [&](const FinishedBatch& batch) {
             const std::size_t first = found + batch.first;
             for (const HookPoint& point : options_.points)
                 keep(*means, point, first, first + batch.clips.size());
-            if (!options_.progress_file.empty()) result_.save(options_.progress_file, Overwrite::kAllow);
+            progress.save(result_);
         });
         result_.unfinished.clear();
         return std::move(result_);
@@ -119,52 +109,6 @@ class PromptRecorder {
         return request;
     }
 
-    /// Settings that must agree for finished batches to be reused.
-    std::string settings(const ExecutionShape& shape) const {
-        nlohmann::json json = provenance_metadata(result_.provenance, "musicsteer-activations");
-        json["batch_size"] = shape.batch_size;
-        json["threads"] = shape.threads;
-        json["device"] = options_.device;
-        for (const HookPoint& point : options_.points) json["points"].push_back(point.name());
-        return json.dump();
-    }
-
-    /// The progress of a stopped extraction.
-    std::optional<ActivationFile> load_earlier() const {
-        if (options_.progress_file.empty() || !std::filesystem::exists(options_.progress_file))
-            return std::nullopt;
-        try {
-            return ActivationFile::load(options_.progress_file);
-        } catch (const InputError& error) {
-            say(std::string("starting again: ") + error.what());
-            return std::nullopt;
-        }
-    }
-
-    /// A smaller amount of free memory, for example, must not make it start again.
-    static std::int64_t batch_size_in(const ActivationFile& earlier) {
-        const auto settings = nlohmann::json::parse(earlier.unfinished, nullptr, false);
-        return settings.is_object() ? settings.value("batch_size", std::int64_t{0}) : 0;
-    }
-
-    /// Takes over the progress of an extraction with the same settings. @return its number of prompts
-    std::size_t go_on_from(ActivationFile earlier) {
-        if (earlier.unfinished != result_.unfinished) {
-            if (options_.on_other_progress == Overwrite::kAllow) return 0;
-            throw OutputError(options_.progress_file.string() + ": holds " +
-                              std::to_string(recorded(earlier)) +
-                              " prompts of an unfinished extraction, with other settings (" +
-                              json_differences(nlohmann::json::parse(earlier.unfinished),
-                                               nlohmann::json::parse(result_.unfinished)) +
-                              "): finish it first, choose another --out, or give --force to drop it");
-        }
-        earlier.relations = result_.relations;
-        result_ = std::move(earlier);
-        const std::size_t done = recorded(result_);
-        say("resuming after " + std::to_string(done) + " of " + std::to_string(jobs_.size()) + " prompts");
-        return done;
-    }
-
     void keep(const ActivationMeans& means, const HookPoint& point, std::size_t first, std::size_t last) {
         const at::Tensor values = means.mean(point);
         const at::Tensor norms = means.mean_norm(point);
@@ -173,10 +117,6 @@ class PromptRecorder {
             Sides& sides = jobs_[i].is_positive ? result_.positive : result_.negative;
             sides[point.name()].append(values.narrow(0, row, 1), norms.narrow(0, row, 1));
         }
-    }
-
-    void say(const std::string& message) const {
-        if (options_.on_message) options_.on_message(message);
     }
 
     const Model& model_;

@@ -1,13 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <stop_token>
-#include <string>
 
 #include "directions/activation_file.hpp"
 #include "directions/direction_methods.hpp"
+#include "directions/extraction_progress.hpp"
 #include "directions/pooling_options.hpp"
 #include "model/model.hpp"
 #include "musicsteer/prompt_set.hpp"
@@ -15,18 +14,11 @@
 
 namespace musicsteer {
 
-struct ExtractionOptions : PoolingOptions {
+struct ExtractionOptions : PoolingOptions, ResumeOptions {
     std::uint64_t seed = 0;       ///< prompt i of either side gets seed + i
     std::int64_t limit = 0;       ///< prompts a side; 0 is all
     std::int64_t batch_size = 0;  ///< see ClipRunOptions
-    /// File that keeps finished batches, so that a killed extraction can be resumed; removed at the end.
-    /// Empty: none.
-    std::filesystem::path progress_file;
-    /// What to do with an unfinished extraction with other settings in that file.
-    Overwrite on_other_progress = Overwrite::kRefuse;
-    std::string device = "cpu";  ///< the model's; an extraction on another device is not resumed
     std::function<void(double done, std::int64_t total)> on_progress;  ///< prompts done, including fractions
-    std::function<void(const std::string& message)> on_message;
     std::stop_token stop;
 };
 

@@ -17,8 +17,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 bool is_steered(const SessionRequest& request) {
-    return std::any_of(request.steering.begin(), request.steering.end(),
-                       [](const Injection& injection) { return injection.strength != 0.0; });
+    const auto plans = plans_of(request);
+    return std::any_of(plans.begin(), plans.end(), [](const SteeringPlan& plan) {
+        return std::any_of(plan.begin(), plan.end(),
+                           [](const Injection& injection) { return injection.strength != 0.0; });
+    });
 }
 
 ClipNeeds needs_of(const ClipRunOptions& options, const Manifest& manifest, std::int64_t text_length) {

@@ -53,6 +53,13 @@ std::int64_t text_length_for(const Tokenizer& tokenizer, const std::string& prom
     return text_length_for(tokenizer, {&request, 1});
 }
 
+std::vector<SteeringPlan> plans_of(const SessionRequest& request) {
+    std::vector<SteeringPlan> plans = {request.steering};
+    for (const RequestSection& section : request.sections)
+        if (section.steering) plans.push_back(*section.steering);
+    return plans;
+}
+
 GenerationSession::GenerationSession(const Model& model, std::vector<SessionRequest> requests,
                                      const SessionOptions& options)
     : model_(model),

@@ -40,6 +40,9 @@ struct SessionRequest {
     at::Tensor forced_codes;               ///< [K, T0] int64, or undefined: teacher forcing, continuation
 };
 
+/// What steers the request: at the start, and in sections with steering of their own.
+std::vector<SteeringPlan> plans_of(const SessionRequest& request);
+
 /// What a session does if a request's activations are not finite, for example because of a huge alpha.
 enum class NonFinitePolicy {
     kThrow,

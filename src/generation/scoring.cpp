@@ -78,13 +78,14 @@ std::vector<ClipScore> score_clips(const Model& model, std::span<const SessionRe
     std::vector<ClipScore> scores(requests.size());
     const at::Tensor& given = requests.front().forced_codes;
     const double codes = static_cast<double>(given.size(0) * (given.size(1) - options.first_frame));
-    // Plans that look back run columns one by one, which gives other last bits than chunks. So they get
-    // batches of their own: a score must not depend on the other clips.
-    for (const bool looking_back : {false, true}) {
+    // Plans that need single steps get batches of their own: steps of one column give other last bits than
+    // chunks, and a score must not depend on the other clips.
+    for (const bool single_steps : {false, true}) {
         std::vector<std::size_t> places;
         std::vector<SessionRequest> batch;
         for (std::size_t i = 0; i < requests.size(); ++i) {
-            if (needs_single_steps(requests[i].steering) != looking_back) continue;
+            const auto plans = plans_of(requests[i]);
+            if (std::any_of(plans.begin(), plans.end(), needs_single_steps) != single_steps) continue;
             places.push_back(i);
             batch.push_back(requests[i]);
         }

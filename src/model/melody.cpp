@@ -1,5 +1,7 @@
 #include "model/melody.hpp"
 
+#include <limits>
+
 #include "audio/chroma.hpp"
 #include "io/sha256.hpp"
 #include "musicsteer/audio_file.hpp"
@@ -7,15 +9,18 @@
 
 namespace musicsteer {
 
-Melody hear_melody(const std::filesystem::path& file, const Manifest& manifest) {
+Melody hear_melody(const std::filesystem::path& file, const Manifest& manifest, double clip_s) {
     if (file.empty()) return {};
     if (!manifest.melody) {
-        throw UsageError("--melody: " + manifest.model_name +
-                         " hears no melody; export a melody checkpoint, such as facebook/musicgen-melody");
+        throw UsageError("--melody: the model " + in_quotes(manifest.model_name) +
+                         " does not take a melody; export a melody checkpoint, such as "
+                         "facebook/musicgen-melody");
     }
+    ChromaFraming framing = manifest.melody->framing;
+    if (clip_s > manifest.window_s) framing.longest_s = std::numeric_limits<double>::infinity();
     const Audio audio = read_audio(file);
     try {
-        return {strongest_pitch_classes(audio, manifest.melody->framing), sha256_of_file(file)};
+        return {strongest_pitch_classes(audio, framing), sha256_of_file(file)};
     } catch (const InputError& error) {
         throw InputError(file.string() + ": " + error.what());
     }

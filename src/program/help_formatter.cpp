@@ -15,21 +15,22 @@ constexpr std::size_t kHelpIndent = 28;  ///< of descriptions
 
 /// Value names of options that have none of their own.
 const std::map<std::string, std::vector<std::string>> kTypes = {
-    {"DIR", {"audio", "base", "merge", "model", "negative-audio", "positive-audio"}},
+    {"DIR", {"audio", "base", "like", "merge", "model", "negative-audio", "positive-audio"}},
     {"FILE",
      {"continue", "csv", "file", "files", "from-activations", "melody", "negative", "out", "path", "plan",
       "positive", "prompts", "save-activations", "save-codes", "steer"}},
     {"LIST", {"alphas", "hooks", "layers", "seeds", "sites"}},
     {"NAME",
      {"ablate", "concept", "device", "format", "log-level", "measure", "method", "rows", "site", "value"}},
-    {"FRAMES", {"pool"}},
+    {"FRAMES", {"positions"}},
     {"START-END", {"window"}},
     {"BPM:OCTAVES", {"tempo-prior"}},
     {"I/N", {"shard"}},
 };
+const std::set<std::string> kSampling = {"duration", "guidance", "temperature", "top-k", "top-p"};
 /// Options of how the program runs, not of what it does.
-const std::set<std::string> kOfTheRun = {"batch-size", "device", "help",   "log-level",
-                                         "no-verify",  "quiet",  "threads"};
+const std::set<std::string> kRunning = {"batch-size", "device",    "help",  "log-level",
+                                        "memory",     "no-verify", "quiet", "threads"};
 
 std::string long_name(const CLI::Option& option) {
     return option.get_lnames().empty() ? option.get_name() : option.get_lnames().front();
@@ -107,11 +108,39 @@ std::string broken_example(const std::string& line) {
 
 }  // namespace
 
+std::string HelpFormatter::make_help(const CLI::App* command, std::string name,
+                                     CLI::AppFormatMode mode) const {
+    if (mode == CLI::AppFormatMode::Sub) return Formatter::make_help(command, std::move(name), mode);
+    return make_description(command) + make_usage(command, std::move(name)) + make_positionals(command) +
+           make_sections(*command) + make_subcommands(command, mode) + "\n" + make_footer(command);
+}
+
+std::string HelpFormatter::make_sections(const CLI::App& command) const {
+    const std::vector<std::string> groups = command.get_groups();
+    std::vector<const CLI::Option*> sampling, running;
+    std::string text;
+    for (const std::string& group : groups) {
+        std::vector<const CLI::Option*> here;
+        for (const CLI::Option* option : command.get_options()) {
+            if (option->get_group() != group || !option->nonpositional() || group.empty()) continue;
+            const bool may_be_last = groups.size() > 1 && !option->get_required();
+            std::vector<const CLI::Option*>* place = &here;
+            if (may_be_last && kSampling.contains(long_name(*option))) place = &sampling;
+            if (may_be_last && kRunning.contains(long_name(*option))) place = &running;
+            place->push_back(option);
+        }
+        if (!here.empty()) text += make_group(group, false, here);
+    }
+    if (!sampling.empty()) text += make_group("Sampling", false, sampling);
+    if (!running.empty()) text += make_group("Running", false, running);
+    return text;
+}
+
 std::string HelpFormatter::make_group(std::string group, bool is_positional,
                                       std::vector<const CLI::Option*> options) const {
     const auto rank = [](const CLI::Option* option) {
         if (option->get_required()) return 0;
-        return kOfTheRun.contains(long_name(*option)) ? 2 : 1;
+        return kRunning.contains(long_name(*option)) ? 2 : 1;
     };
     std::stable_sort(options.begin(), options.end(), [&](auto* a, auto* b) { return rank(a) < rank(b); });
     std::string text = "\n" + group + ":\n";

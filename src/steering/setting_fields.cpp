@@ -230,7 +230,7 @@ constexpr std::array kFields = {
     field<&S::mode>("mode", "NAME",
                     "What the vector does: add; add-renorm (the activation keeps its norm); ablate (removes "
                     "what\nlies along the vector, alpha is the share); clamp (sets it to --value) [add]"),
-    field<&S::value>("value", "NUM", "Of mode clamp: the projection on the vector, which has no alpha"),
+    field<&S::value>("value", "NUM", "For mode clamp, which has no alpha: the projection to set"),
     field<&S::schedule>(
         "schedule", "NAME,NUM,...",
         "How alpha changes along the clip: constant; decay,FACTOR,FLOOR (FACTOR for each frame, "
@@ -240,7 +240,7 @@ constexpr std::array kFields = {
                          "Alpha rises from 0 over this time, along a raised cosine [0: at once]"),
     field<&S::probability>("probability", "NUM",
                            "Steer each frame with this probability, drawn with --frame-seed [1]"),
-    field<&S::frame_seed>("frame_seed", "SEED", "Of --probability [0]"),
+    field<&S::frame_seed>("frame_seed", "SEED", "Seed for --probability [0]"),
     field<&S::weights>("weights", "NAME,NUM",
                        "Share of alpha by layer: uniform; top-K, the K layers of largest effect size alone;\n"
                        "exponential,FACTOR, multiplied by FACTOR at each step down that ranking [uniform]"),

@@ -70,7 +70,7 @@ def test_json_and_text_reports(musicsteer: Runner, bundle: Path, vectors: Path, 
     assert text.code == 0, text.err
     assert re.search(r"^centroid=\+1%  .* met within 30 points$", text.out, re.MULTILINE)
     assert re.search(r"^on  4 held-out pairs of clips, seeds 4 to 7, 1 prompt$", text.out, re.MULTILINE)
-    assert "ladder: alpha" in text.err and list(tmp_path.iterdir()) == []
+    assert "measuring: alpha" in text.err and list(tmp_path.iterdir()) == []
     report = json.loads(musicsteer(*calibrate(bundle, vectors, *EASY, "--json", "--log-level", "off")).out)
     assert report["met"] is True and report["steering_file"] is None
     stages = [step["stage"] for step in report["steps"]]
@@ -138,7 +138,7 @@ def test_a_killed_calibration_is_resumed(
     assert f"resuming: {kept} clips are done" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.json", "whole.json"]
     assert (tmp_path / "p.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
-    assert re.search(r"ladder: .* about .* left$", whole.err, re.MULTILINE)
+    assert re.search(r"measuring: .* about .* left$", whole.err, re.MULTILINE)
 
 
 def test_an_interval_that_could_be_anything_is_not_met(
@@ -167,7 +167,7 @@ def test_a_path_that_is_no_utf8_is_refused_before_the_search(
         file.write(vectors.read_bytes())
     done = musicsteer(*calibrate(bundle, os.fsdecode(odd), *EASY, "--out", "p.json"), errors="replace")
     assert done.code == 2 and "not UTF-8" in done.errors[0]
-    assert "ladder" not in done.err and not (tmp_path / ".p.json.progress").exists()
+    assert "measuring: " not in done.err and not (tmp_path / ".p.json.progress").exists()
 
 
 BAD = {

@@ -63,8 +63,8 @@ def test_sites_layers_positions_and_rows(musicsteer: Runner, bundle: Path, tmp_p
     base = ["extract", "--model", bundle, "--prompts", TEMPO, "--limit", "2", "--layers", "1", *SHORT]
     runs = {
         "all": [],
-        "last": ["--pool", "last"],
-        "window": ["--pool", "0.05-0.1s"],
+        "last": ["--positions", "last"],
+        "window": ["--positions", "window:0.05-0.1"],
         "both": ["--rows", "both"],
         "heads": ["--site", "self_attn_heads"],
     }
@@ -72,6 +72,7 @@ def test_sites_layers_positions_and_rows(musicsteer: Runner, bundle: Path, tmp_p
         done = musicsteer(*base, *flags, "--out", f"{name}.safetensors")
         assert done.code == 0, done.err
     vectors = {name: next(iter(load_file(tmp_path / f"{name}.safetensors").values())) for name in runs}
+    assert metadata(tmp_path / "window.safetensors")["positions"] == "window:0.05-0.1"
     assert list(load_file(tmp_path / "heads.safetensors")) == ["decoder.1.self_attn_heads"]
     assert len({vector.tobytes() for vector in vectors.values()}) == len(runs)
     done = musicsteer(

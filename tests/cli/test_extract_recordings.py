@@ -74,11 +74,11 @@ def test_vectors_of_recordings(musicsteer: Runner, bundle: Path, folders: Path) 
     assert json.loads(metadata(folders / "p.safetensors")["recordings"]) == {"caption": None, "skipped": 0}
 
 
-def test_captions_rows_and_pools_matter(musicsteer: Runner, bundle: Path, folders: Path) -> None:
+def test_captions_rows_and_positions_matter(musicsteer: Runner, bundle: Path, folders: Path) -> None:
     runs = {
         "plain": [],
-        "last": ["--pool", "last"],
-        "window": ["--pool", "0.1-0.2s"],
+        "last": ["--positions", "last"],
+        "window": ["--positions", "window:0.1-0.2"],
         "caption": ["--caption", "fast piano"],
         "both": ["--caption", "fast piano", "--rows", "both"],
     }
@@ -146,10 +146,10 @@ BAD = {
     "seed": ([*SIDES, "--seed", "3"], 2, "--seed"),
     "tempo prior": ([*SIDES, "--tempo-prior", "100:1"], 2, "--tempo-prior"),
     "bad prior": (["--audio", "high", "--value", "tempo", "--tempo-prior", "x"], 2, "tempo prior"),
-    "window": ([*SIDES, "--pool", "5-6s"], 2, "window"),
-    "pool": ([*SIDES, "--pool", "median"], 2, "pool"),
-    "no window": ([*SIDES, "--pool", "a-bs"], 2, "pool 'a-bs'"),
-    "empty window": ([*SIDES, "--pool", "0.2-0.1s"], 2, "pool '0.2-0.1s'"),
+    "window": ([*SIDES, "--positions", "window:5-6"], 2, "window"),
+    "positions": ([*SIDES, "--positions", "median"], 2, "unknown positions 'median'"),
+    "no window": ([*SIDES, "--positions", "window:a-b"], 2, "positions 'window:a-b'"),
+    "empty window": ([*SIDES, "--positions", "window:0.2-0.1"], 2, "positions 'window:0.2-0.1'"),
 }
 
 

@@ -264,6 +264,28 @@ def test_an_interrupted_clip_is_kept(short: Path, cache: Path, tmp_path: Path) -
     assert out.decode().startswith("clip.wav  seed 0")
 
 
+def test_codes_of_finished_clips_survive_an_interrupt(short: Path, cache: Path, tmp_path: Path) -> None:
+    call = ["generate", "--model", short, "--prompt", "fast piano", "--duration", "10", "--keep-partial"]
+    call += ["--seeds", "0:500", "--batch-size", "1", "--out", "clips", "--save-codes", "clips.safetensors"]
+    process = subprocess.Popen(
+        [str(part) for part in [PROGRAM, *call, *ONE]],
+        cwd=tmp_path,
+        env=environment(cache),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while len(list((tmp_path / "clips").glob("*.wav"))) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    lines = (tmp_path / "clips" / "clips.jsonl").read_text().splitlines()
+    finished = [line for line in lines if "partial_frames" not in line]
+    assert codes(tmp_path, "clips.safetensors").shape == (len(finished), 4, 4000) and len(finished) >= 2
+    cut_off = b"clips.safetensors: holds the codes of the finished clips only"
+    assert (cut_off in err) == (len(finished) < len(lines))
+
+
 def test_sections(musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path) -> None:
     shutil.copy(vectors, tmp_path / "tempo.safetensors")
     steer = [{"file": "tempo.safetensors", "alpha": 2.0}]
@@ -281,6 +303,32 @@ def test_sections(musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path
     again = ["--steer", "piece.steering.json", "--save-codes", "again.safetensors"]
     generate(musicsteer, short, "again.wav", 0.25, *again)
     assert (codes(tmp_path, "again.safetensors") == piece).all()
+
+
+def test_steering_in_sections_has_its_cost(
+    musicsteer: Runner, short: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """Steering from 0 s on is steering, wherever it is written."""
+    shutil.copy(vectors, tmp_path / "tempo.safetensors")
+    steer = [{"file": "tempo.safetensors", "alpha": 2.0}]
+    (tmp_path / "whole.json").write_text(json.dumps({"steering": steer}))
+    (tmp_path / "section.json").write_text(json.dumps({"sections": [{"at_s": 0, "steer": steer}]}))
+    for name in ("whole", "section"):
+        generate(musicsteer, short, f"{name}-clip.wav", WINDOW_S, "--steer", f"{name}.json", "--score")
+    costs = [record(tmp_path, f"{name}-clip")["kl_nats"] for name in ("whole", "section")]
+    assert costs[0] == costs[1] and costs[0] > 0.001
+
+
+def test_inspect_shows_sections(musicsteer: Runner, vectors: Path, tmp_path: Path) -> None:
+    shutil.copy(vectors, tmp_path / "tempo.safetensors")
+    steer = [{"file": "tempo.safetensors", "alpha": 2.0}]
+    sections = [{"at_s": 20, "prompt": "drums enter", "steer": steer}, {"at_s": 40, "steer": []}]
+    (tmp_path / "song.json").write_text(json.dumps({"sections": sections}))
+    done = musicsteer("inspect", "song.json")
+    assert done.code == 0, done.err
+    for words in ("2 sections", "20 s on", "drums enter", "tempo.safetensors", "none"):
+        assert words in done.out
+    assert json.loads(musicsteer("inspect", "song.json", "--json").out)["sections"] == sections
 
 
 @pytest.mark.parametrize(

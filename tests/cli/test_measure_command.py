@@ -111,7 +111,7 @@ ANSWERS = {
     "not there": (None, "no answer for .*: it ended with exit code 127"),
     "no JSON": ("[print('hello') for _ in sys.stdin]", "expected a JSON object of numbers .*found 'hello'"),
     "NaN": ("[print(json.dumps({'a': float('nan')})) for _ in sys.stdin]", "NaN is not JSON"),
-    "text": ("[print(json.dumps({'a': 'b'})) for _ in sys.stdin]", "expected a number or null for a of .* found"),
+    "text": ("[print(json.dumps({'a': 'b'})) for _ in sys.stdin]", "expected a number or null for a of"),
     "empty": ("[print('{}') for _ in sys.stdin]", "it measures nothing"),
     "two lines": ("[print('{\"a\": 1}\\n{\"a\": 2}') for _ in sys.stdin]", "expected one line for"),
     "a name of ours": ("[print('{\"tempo\": 1}') for _ in sys.stdin]", "the name 'tempo' is taken"),

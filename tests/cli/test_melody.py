@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,32 @@ def test_a_melody_is_heard_and_recorded(
     assert (tmp_path / "again.wav").read_bytes() == (tmp_path / "sung.wav").read_bytes()
 
 
+def test_a_long_clip_hears_all_of_a_long_melody(
+    musicsteer: Runner, melody_bundle: Path, tmp_path: Path
+) -> None:
+    """A model of windows of 1 s that hears 1 s of a melody: the second window hears what comes next."""
+    short = tmp_path / "short"
+    shutil.copytree(melody_bundle, short)
+    manifest = json.loads((short / "manifest.json").read_text())
+    manifest["window_s"] = manifest["conditioning"]["chroma"]["longest_s"] = 1
+    (short / "manifest.json").write_text(json.dumps(manifest))
+    times = np.arange(96000) / 32000
+    song = 0.3 * np.sin(2 * np.pi * np.where(times < 1, 262, 370) * times)
+    soundfile.write(tmp_path / "song.wav", song, 32000)
+    soundfile.write(tmp_path / "beginning.wav", song[:32000], 32000)
+
+    def codes(melody: str, duration: str) -> torch.Tensor:
+        call = ["--model", short, "--prompt", "calm piano", "--melody", melody, "--duration", duration]
+        done = musicsteer("generate", *call, "--out", "a.wav", "--save-codes", "a.codes", "--force", "-q")
+        assert done.code == 0, done.err
+        return load_file(tmp_path / "a.codes")["codes"]
+
+    whole, repeated = codes("song.wav", "2"), codes("beginning.wav", "2")
+    window = codes("song.wav", "1").shape[2]
+    assert torch.equal(codes("song.wav", "1"), codes("beginning.wav", "1"))
+    assert (whole[:, :, window:] != repeated[:, :, window:]).float().mean() > 0.2
+
+
 @pytest.mark.parametrize("command", ["generate", "extract", "record", "patch", "sweep", "study", "calibrate"])
 def test_a_melody_needs_a_model_that_hears_one(
     musicsteer: Runner, bundle: Path, vectors: Path, tune: Path, command: str
@@ -90,7 +117,7 @@ def test_a_melody_needs_a_model_that_hears_one(
     done = musicsteer(command, "--model", bundle, *own, "--melody", tune, "--out", "a.wav", *LENGTH, "-q")
     assert done.code == 2
     assert done.err == (
-        "error: --melody: tiny-mono hears no melody; export a melody checkpoint, such as "
+        "error: --melody: the model 'tiny-mono' does not take a melody; export a melody checkpoint, such as "
         "facebook/musicgen-melody\n"
     )
 

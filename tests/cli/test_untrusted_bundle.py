@@ -50,7 +50,7 @@ def with_code(code: str) -> Callable[[Records], Records]:
 
 
 def renamed(new: str) -> Callable[[Records], Records]:
-    """The encoder's code, which saves a file, under another name; and the harmless one, unless it is replaced."""
+    """The encoder's code, which saves a file, under another name."""
 
     def edit(records: Records) -> Records:
         evil = with_code('torch.save(x, "victim")')(records)[ENCODER]
@@ -221,7 +221,9 @@ def test_control_characters_do_not_reach_the_terminal(
         done = musicsteer("inspect", path)
         assert done.code == 0, done.err
         assert r"\x1b]0;owned\x07name\x9b2J\x0d" in done.out
-        assert not any(ord(letter) < 32 and letter != "\n" or 127 <= ord(letter) < 160 for letter in done.out)
+        assert not any(
+            (ord(letter) < 32 and letter != "\n") or 127 <= ord(letter) < 160 for letter in done.out
+        )
 
 
 @pytest.mark.parametrize("seconds", [0.0001, 1e9])

@@ -11,6 +11,15 @@ import pytest
 from cluster_sweeps import Toy, merged_contents
 from program import PROGRAM
 
+from musicsteer.cluster.shards import ClusterError, open_sweep
+from musicsteer.cluster.slurm_sweep import array_command
+
+COUNT_BYTES = """
+import json, os, sys
+for line in sys.stdin:
+    print(json.dumps({"file_bytes": os.path.getsize(line.strip("\\n"))}), flush=True)
+"""
+
 
 def run(toy: Toy, script: str, *arguments: str | Path) -> tuple[int, str, str]:
     done = subprocess.run(
@@ -88,3 +97,32 @@ def test_a_merge_names_the_shards_that_lack_clips(toy: Toy, tmp_path: Path) -> N
     assert code == 0 and text == f"{out}: 24 clips, all there\n"
     assert merged_contents(out) == expected
     assert json.loads(expected["plan.json"])["execution"]["threads"] == 1
+
+
+def test_shards_run_the_measure_command_that_is_typed(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both engines run the sweep's own command for each shard; SLURM's script is run here without SLURM."""
+    for key, value in toy.environment.items():
+        monkeypatch.setenv(key, value)
+    plan = toy.write_plan(tmp_path, 0.1)
+    (tmp_path / "count bytes.py").write_text(COUNT_BYTES)
+    mine = f"{sys.executable} '{tmp_path}/count bytes.py'"
+    single = [PROGRAM, "sweep", "--plan", plan, "--out", tmp_path / "single", "--measure-command", mine]
+    subprocess.run(single, check=True, capture_output=True)
+    expected = merged_contents(tmp_path / "single")
+    assert b'"file_bytes":' in expected["runs.jsonl"]
+
+    out = tmp_path / "runs"
+    sweep = open_sweep(str(plan), out, 2, mine)
+    subprocess.run(sweep.command(1), check=True, capture_output=True)
+    command = array_command(sweep, None, [])
+    script = command[next(i for i, word in enumerate(command) if word.endswith("shard.sbatch")) :]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    subprocess.run(["bash", *script], check=True, capture_output=True)
+    code, text, err = run(toy, "merge_shards", out, "--shards", "2")
+    assert code == 0 and text == f"{out}: 24 clips, all there\n", err
+    assert merged_contents(out) == expected
+
+    with pytest.raises(ClusterError, match=r"was begun with --measure-command .* give the same again"):
+        open_sweep(str(tmp_path / "single" / "plan.json"), tmp_path / "other", 2)

@@ -22,7 +22,7 @@ class FakeBench(Bench):
     """Tempo follows alpha by `gain`, and brightness comes along by `drag`; random vectors do nothing."""
 
     def __init__(self, work_dir: Path, gain: float = 1.0, drag: float = 0.0):
-        self.work_dir, self.gain, self.drag = work_dir, gain, drag
+        self.work_dir, self.bundle, self.gain, self.drag = work_dir, work_dir, gain, drag
 
     def clips(self, trial, steer=()):
         text = " ".join(str(word) for word in steer)
@@ -43,26 +43,27 @@ class FakeBench(Bench):
 
 
 @pytest.fixture
-def vectors(tmp_path) -> Path:
+def vectors(tmp_path, monkeypatch) -> Path:
     path = tmp_path / "tempo.safetensors"
     save_file({"layer.0": np.ones(4, np.float32)}, path, metadata={"method": "difference"})
+    monkeypatch.setattr(Setting, "extract", lambda *_: path)
     return path
 
 
 def test_choosing_reaches_what_is_asked_and_goes_on_from_its_log(tmp_path, vectors):
     log = tmp_path / "candidates.jsonl"
-    chosen = Chooser(FakeBench(tmp_path), "tempo", vectors, log).choose(num_layers=5)
+    chosen = Chooser(FakeBench(tmp_path), "tempo", log).choose(num_layers=5)
     low, high = chosen["alphas"][0], chosen["alphas"][-1]
     assert np.exp(low) - 1 <= -0.25 and np.exp(high) - 1 >= 0.25
     assert chosen["alphas"] == sorted(chosen["alphas"]) and len(chosen["alphas"]) == 5
     assert chosen["chosen_on"]["rises"] == 1.0 and chosen["chosen_on"]["measure"] == "tempo_bpm"
     lines = len(log.read_text().splitlines())
-    assert Chooser(FakeBench(tmp_path), "tempo", vectors, log).choose(num_layers=5) == chosen
+    assert Chooser(FakeBench(tmp_path), "tempo", log).choose(num_layers=5) == chosen
     assert len(log.read_text().splitlines()) == lines
 
 
 def test_an_end_that_drags_brightness_along_counts_half(tmp_path, vectors):
-    chooser = Chooser(FakeBench(tmp_path, drag=0.5), "tempo", vectors, tmp_path / "log")
+    chooser = Chooser(FakeBench(tmp_path, drag=0.5), "tempo", tmp_path / "log")
     setting = Setting("per-layer", None, "0-4", "difference", "both")
     verdict = chooser.judge(SCREENING, setting, [0.0, 0.3], chooser.bench.clips(SCREENING))
     aim = Aim("tempo_bpm", -0.25, 0.25, "centroid_hz", 0.08)
@@ -83,6 +84,17 @@ def test_evaluation_says_what_moved_and_what_came_along(tmp_path, vectors):
     assert all(low > 0 for low, _ in result["differences"])
     assert "100% of pairs rise strictly, 12 of the first 12" in markdown("tempo", result)
     json.dumps(result)
+
+
+def test_a_setting_survives_steering_json_which_leaves_out_what_is_usual():
+    usual = Setting("per-layer", None, "0-4", "difference", "both")
+    assert usual.as_dict() == CHOSEN and Setting.of(CHOSEN | {"alphas": [0.0]}) == usual
+    early = Setting("single", 1, "1", "difference", "conditional", "window,0,0.4", 1.0, "window:0-0.4")
+    assert Setting.of(early.as_dict()) == early
+    assert early.as_dict()["positions"] == "window:0-0.4" and early.as_dict()["duration_s"] == 1.0
+    option = early.flags(Path("v.safetensors"), 0.3)[1]
+    assert option.split(":")[:2] == ["v.safetensors", "alpha=0.3"]
+    assert "schedule=window,0,0.4" in option and "source-layer=1" in option
 
 
 def test_strict_rises_and_changes():

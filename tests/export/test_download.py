@@ -38,7 +38,14 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_what_is_read_is_counted_once() -> None:
     assert set(download.files_to_load(FILES)) == {"model.safetensors", "config.json", "spiece.model"}
-    shards = {"pytorch_model-00001-of-00002.bin": 1, "pytorch_model-00002-of-00002.bin": 2, "other.bin": 4}
+    theirs = {"state_dict.bin": 3, "compression_state_dict.bin": 2, "README.md": 1}
+    assert set(download.files_to_load(theirs)) == {"state_dict.bin", "compression_state_dict.bin"}
+    shards = {
+        "config.json": 0,
+        "pytorch_model-00001-of-00002.bin": 1,
+        "pytorch_model-00002-of-00002.bin": 2,
+        "other.bin": 4,
+    }
     assert sum(download.files_to_load(shards).values()) == 3
 
 

@@ -98,6 +98,21 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 SPOILED = {
     "another kind": (config(peft_type="LOHA"), "peft_type is 'LOHA', which cannot be merged here"),
     "dora": (config(use_dora=True), "use_dora is True, which cannot be merged here"),
+    "pissa": (config(init_lora_weights="pissa"), "init_lora_weights is 'pissa', which cannot be merged here"),
+    "pissa by name": (config(init_lora_weights="pissa_niter_16"), "init_lora_weights is 'pissa_niter_16'"),
+    "olora": (config(init_lora_weights="olora"), "init_lora_weights is 'olora', which cannot be merged here"),
+    "loftq": (config(init_lora_weights="loftq"), "init_lora_weights is 'loftq', which cannot be merged here"),
+    "monteclora": (
+        config(monteclora_config={"n": 2}),
+        "monteclora_config is {'n': 2}, which cannot be merged",
+    ),
+    "kasa": (config(kasa_config={"beta": 0.1}), "kasa_config is {'beta': 0.1}, which cannot be merged here"),
+    "tied weights": (config(ensure_weight_tying=True), "ensure_weight_tying is True, which cannot be merged"),
+    "a later setting": (config(use_novelty=True), "use_novelty is True, which cannot be merged here"),
+    "a list": (
+        lambda folder: (folder / "adapter_config.json").write_text("[]", "utf-8"),
+        "expected a JSON object",
+    ),
     "no config": (lambda folder: (folder / "adapter_config.json").unlink(), "is not a LoRA adapter"),
     "no weights": (lambda folder: (folder / "adapter_model.safetensors").unlink(), "has no adapter_model"),
     "cut off": (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"1"), "cannot be read"),

@@ -46,6 +46,37 @@ def test_bytes_do_not_depend_on_what_was_exported_before(tmp_path: Path) -> None
         assert bytes_of(out) == alone[kind], f"{kind}, export {turn + 1} of the process"
 
 
+SIZES = {
+    "text": (
+        "preprocessor_config.json",
+        {"n_fft": "x"},
+        "conditioning.chroma.fft_size is 'x'; expected a whole",
+    ),
+    "negative": ("preprocessor_config.json", {"n_fft": -4}, "conditioning.chroma.fft_size is -4; expected"),
+    "no hop": (
+        "preprocessor_config.json",
+        {"hop_length": 0},
+        "conditioning.chroma.hop_length is 0; expected",
+    ),
+    "a list": ("preprocessor_config.json", [1], "preprocessor_config.json holds no settings"),
+    "no frames": ("config.json", {"chroma_length": 0}, "conditioning.chroma_length is 0; expected a whole"),
+}
+
+
+@pytest.mark.parametrize(("file", "content", "message"), SIZES.values(), ids=SIZES)
+def test_sizes_that_the_program_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, content: object, message: str
+) -> None:
+    path = save(MELODY_SHAPES[0], tmp_path) / file
+    if isinstance(content, dict):
+        content = content | (json.loads(path.read_text("utf-8")) if path.exists() else {}) | content
+    path.write_text(json.dumps(content), "utf-8")
+    assert export_model.main([str(path.parent), str(tmp_path / "out"), "--no-verify"]) == 1
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_lowered_melody_bundles(tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: str) -> None:
     """They run, and what they cost is measured with prefixes as the program has them."""

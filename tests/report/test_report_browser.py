@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -307,6 +308,11 @@ def test_phones_show_numbers_before_words(chromium, pages):
                 f"return [...document.querySelectorAll('#{table} th')].map((head) => head.className)"
             )
             assert heads.index("numeric") < 2 and heads[-1] == "condition"
+            concepts = chromium.execute_script(
+                f"return [...document.querySelectorAll('#{table} tbody tr')].map((row) => "
+                "[...row.querySelectorAll('small')].map((small) => small.textContent))"
+            )
+            assert concepts and all({"tempo", "unsteered"} & set(texts) for texts in concepts), concepts
     finally:
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -375,6 +381,11 @@ def test_small_pages_play_in_a_loop_without_a_gap(chromium, sweep):
     assert np.corrcoef(heard, samples)[0, 1] > 0.95
     assert chromium.execute_script("return document.getElementById('curves').hidden")
     assert chromium.execute_script("return document.querySelectorAll('#curve circle').length") == 5
+    assert chromium.execute_script("return byId('save-curve').offsetParent !== null")
+    picture = ElementTree.fromstring(chromium.execute_script("return Curve.svgText()"))
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "Tempo" in "".join(picture.itertext()) or "centroid" in "".join(picture.itertext()).lower()
+    assert len(picture.findall(".//{*}circle")) == 5 and "font-family" in picture.attrib
 
 
 @pytest.mark.parametrize("width", [390, 820, 1400])

@@ -17,6 +17,7 @@ from musicsteer.report import build
 from musicsteer.report.audio import CODECS, UnreadableAudio, encode_clip
 from musicsteer.report.cli import main
 from musicsteer.report.command_line import command_line
+from musicsteer.report.facts import sentence_of
 from musicsteer.report.loading import read_sweeps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,3 +217,18 @@ def test_the_programs_parser_accepts_the_command_line(tmp_path, prompt):
     done = subprocess.run([PROGRAM, *words[1:]], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1, done.stderr  # not 2, wrong usage: only the bundle is missing
     assert "no-bundle" in done.stderr
+
+
+def test_the_first_sentence_is_in_the_labels_words(tmp_path):
+    def sentence(*concepts: str, labels: dict | None = None) -> str:
+        changes = {} if labels is None else {"labels": labels}
+        records = [record(applied=[steering(0.2, concept, **changes)]) for concept in concepts]
+        folder = write_sweep(tmp_path / f"{len(list(tmp_path.iterdir()))}", [record(), *records])
+        return sentence_of(read_sweeps([folder]))
+
+    start = "Move the slider to hear the same prompt and seed "
+    assert sentence("tempo", "brightness") == start + "made slower or faster, darker or brighter."
+    assert sentence("tempo", labels={"negative": "piano", "positive": "drums"}) == start + (
+        "from piano to drums."
+    )
+    assert sentence("tempo", labels={"negative": "", "positive": ""}) == start + "with more or less tempo."

@@ -13,13 +13,13 @@ from musicsteer.report.errors import ReportError
 from musicsteer.report.loading import read_sweeps
 
 
-def test_a_torn_last_line_is_skipped_and_said(tmp_path):
+def test_an_incomplete_last_line_is_skipped_with_a_note(tmp_path):
     folder = write_sweep(tmp_path / "sweep", grid())
     runs = folder / "runs.jsonl"
     runs.write_bytes(runs.read_bytes()[:-40])
     sweep = read_sweeps([folder])
     assert len(sweep.clips) == len(grid()) - 1
-    assert "torn" in sweep.remarks[0]
+    assert "is incomplete" in sweep.remarks[0]
 
 
 def test_a_broken_line_in_the_middle_is_an_error_that_names_it(tmp_path):

@@ -158,6 +158,7 @@ def test_an_output_that_the_demo_did_not_make_is_left_alone(tmp_path):
 
 def test_settings_become_one_condition_of_a_sweep():
     settings = {"strategy": "single", "source_layer": 3, "layers": "0,2-4", "rows": "both", "alphas": [-1, 2]}
+    settings["schedule"] = "window,0,0.4"
     assert demo.vector_axes(Path("v"), settings) == {
         "file": "v",
         "alphas": [-1.0, 0.0, 2.0],
@@ -165,6 +166,7 @@ def test_settings_become_one_condition_of_a_sweep():
         "source_layers": [3],
         "layers": ["0+2-4"],
         "rows": ["both"],
+        "schedule": "window,0,0.4",
     }
 
 

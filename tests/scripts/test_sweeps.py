@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_defaults_are_the_demo_models(tmp_path: Path, name: str) -> None:
     assert code == 0 and len(calls) == 1, text
     assert calls[0].startswith(f"sweep --model {ROOT}/out/demo/bundle --prompts {ROOT}/prompts/neutral.json")
     assert f"--out {ROOT}/out/sweeps/{name.removesuffix('.sh')}" in calls[0] and "--alphas=-0." in calls[0]
+    assert f"--steer {ROOT}/out/demo/brightness.safetensors" in calls[0]
 
 
 def test_arguments_and_environment(tmp_path: Path) -> None:
@@ -84,3 +86,25 @@ def test_prompts_count_extracts_once(tmp_path: Path) -> None:
 def test_a_missing_program_is_said(tmp_path: Path) -> None:
     code, calls, text = run(tmp_path, "strength.sh", MUSICSTEER=str(tmp_path / "nowhere"))
     assert code == 2 and calls == [] and "scripts/setup.sh" in text
+
+
+def test_values_may_follow_an_equals_sign(tmp_path: Path) -> None:
+    code, calls, text = run(tmp_path, "strength.sh", "--alphas=-1,0,1", "--out=a=b", "--", "--duration=4")
+    assert code == 0, text
+    assert "--alphas=-1,0,1 --out a=b " in calls[0] and calls[0].endswith(" --duration=4")
+    code, calls, text = run(tmp_path, "strength.sh", "--alpha=1")
+    assert code == 2 and calls == [] and "unknown option '--alpha'" in text
+
+
+def test_an_installed_program_is_found_without_a_build(tmp_path: Path) -> None:
+    shutil.copytree(SWEEPS, tmp_path / "repository" / "scripts" / "sweeps")
+    script = tmp_path / "repository" / "scripts" / "sweeps" / "strength.sh"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    code, calls, text = run(tmp_path, str(script), MUSICSTEER="", PATH=path)
+    assert code == 0 and len(calls) == 1, text
+    built = tmp_path / "repository" / "build" / "musicsteer"
+    built.parent.mkdir()
+    built.write_text("#!/bin/sh\nexit 7\n")
+    built.chmod(0o755)
+    code, calls, text = run(tmp_path, str(script), MUSICSTEER="", PATH=path)
+    assert code == 7 and calls == [], "a build of the repository comes first"

@@ -67,8 +67,8 @@ void warn_of_nothing_to_recover(const PatchReport& report,
     const Estimate& any = report.results.front().estimate;  // all have the same denominator
     if (std::isfinite(any.value) && any.units > 1 && !any.has_interval()) {
         warn(
-            "no intervals: that there is anything to recover can't be told from chance; use more pairs or "
-            "longer clips");
+            "no intervals: the difference cannot be distinguished from chance; use more pairs or longer "
+            "clips");
     }
 }
 

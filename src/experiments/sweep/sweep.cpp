@@ -113,7 +113,7 @@ class Runner {
     /// What only a run with missing clips needs.
     void prepare() {
         const SweepPlan& plan = folder_.plan();
-        melody_ = hear_melody(plan.melody_path, model_.manifest());
+        melody_ = hear_melody(plan.melody_path, model_.manifest(), settings_.duration_s);
         if (melody_.sha256 != settings_.melody_sha256) throw_other_file(plan.melody_path);
         if (!plan.measure_command.empty() && !own_) own_ = &started_.emplace(plan.measure_command);
     }

@@ -191,7 +191,7 @@ SweepPlan make_sweep_plan(const SweepRequest& request, const Manifest& manifest,
     plan.negative_prompt = request.negative_prompt;
     require_utf8_path(request.melody);
     plan.melody_path = request.melody;
-    plan.settings.melody_sha256 = hear_melody(request.melody, manifest).sha256;
+    plan.settings.melody_sha256 = hear_melody(request.melody, manifest, plan.settings.duration_s).sha256;
     if (request.tempo_prior) plan.tempo_prior = TempoPrior::parse(*request.tempo_prior);
     plan.grids = SoundGrids::of(manifest.codec.sample_rate_hz);
     plan.measure_command = request.measure_command;

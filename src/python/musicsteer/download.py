@@ -9,6 +9,8 @@ from fnmatch import fnmatch
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 # ... and all of these.
 OTHERS = ("*.json", "spiece.model")
+# Of a repository without config.json: audiocraft's format.
+AUDIOCRAFT = ("state_dict.bin", "compression_state_dict.bin")
 
 
 def files_to_load(sizes: dict[str, int]) -> dict[str, int]:
@@ -17,6 +19,8 @@ def files_to_load(sizes: dict[str, int]) -> dict[str, int]:
     def matching(*patterns: str) -> dict[str, int]:
         return {name: size for name, size in sizes.items() if any(fnmatch(name, one) for one in patterns)}
 
+    if "config.json" not in sizes:
+        return matching(*AUDIOCRAFT)
     weights = next((found for pattern in WEIGHTS if (found := matching(pattern))), {})
     return weights | matching(*OTHERS)
 

@@ -1,4 +1,4 @@
-"""Export a Hugging Face MusicGen checkpoint to a model bundle that musicsteer loads.
+"""Convert a MusicGen checkpoint to a model bundle, which musicsteer loads.
 
     musicsteer export facebook/musicgen-small out/musicgen-small
     musicsteer export demo out/demo
@@ -57,9 +57,19 @@ LOWERED = ("text_encoder.pt", "decoder.pt")
 # Of published MusicGen.
 DEFAULT_WINDOW_S = 30
 PRECISION_HELP = (
-    "of the decoder's and the text encoder's matrices: f32 computes what transformers does; bf16 halves what "
+    "of the decoder's and the text encoder's matrices: f32 matches transformers; bf16 halves what "
     "a step reads, for processors with bfloat16 instructions; int8 is the fastest and smallest (default: f32)"
 )
+# Of sizes, as src/model/manifest.cpp has them; other sizes begin at 1.
+RANGES = {
+    "start_token": (0, 1 << 20),
+    "lstm_layers": (0, 1 << 20),
+    "channels": (1, 2),
+    "fft_size": (16, 1 << 20),
+    "hop_length": (1, 1 << 20),
+    "sample_rate_hz": (1, 1_000_000),
+}
+LARGEST = 1 << 24
 # model_type of a checkpoint -> its decoder, and what a reader has to know how to do
 DECODERS: dict[str, Any] = {"musicgen": Decoder, "musicgen_melody": PrefixDecoder}
 CAPABILITY = {"musicgen": "cross-attention-text", "musicgen_melody": "prefix-melody-text"}
@@ -150,16 +160,19 @@ def check_sizes(section: str, sizes: dict[str, Any]) -> None:
     """Refuse what the program would refuse in the manifest.
 
     Raises:
-        UnsupportedCheckpoint: a size is not a whole number, or there are more channels than two.
+        UnsupportedCheckpoint: a size is not a whole number in its range.
     """
     for key, value in sizes.items():
-        least = 0 if key in ("start_token", "lstm_layers") else 1
-        if key in ("activation", "delays", "frame_rate_hz"):
+        if key in ("type", "activation", "delays", "frame_rate_hz"):
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UnsupportedCheckpoint(f"{section}.{key} is {value!r}; expected a whole number")
-    if sizes["channels"] > 2:
-        raise UnsupportedCheckpoint(f"{section}.channels is {sizes['channels']}; expected 1 or 2")
+        if isinstance(value, dict):
+            check_sizes(f"{section}.{key}", value)
+            continue
+        least, most = RANGES.get(key, (1, LARGEST))
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise UnsupportedCheckpoint(
+                f"{section}.{key} is {value!r}; expected a whole number from {least} to {most}"
+            )
 
 
 def window_s(max_length: int | None, frame_rate_hz: float) -> int:
@@ -180,7 +193,11 @@ def describe(
     """
     model = checkpoint.model
     text = model.config.text_encoder
-    sections = {"decoder": decoder_section(model), "codec": codec_section(model)}
+    sections = {
+        "decoder": decoder_section(model),
+        "codec": codec_section(model),
+        "conditioning": conditioning_section(checkpoint),
+    }
     for section, sizes in sections.items():
         check_sizes(section, sizes)
     defaults = {"guidance_scale": 3.0, "top_k": 250, "temperature": 1.0}
@@ -199,7 +216,7 @@ def describe(
             "licence_note": checkpoint.licence_note,
         },
         "decoder": sections["decoder"],
-        "conditioning": conditioning_section(checkpoint),
+        "conditioning": sections["conditioning"],
         "text_encoder": {
             "vocab_size": text.vocab_size,
             "pad_token_id": text.pad_token_id if text.pad_token_id is not None else 0,
@@ -318,13 +335,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="musicsteer export",
-        description="Export a Hugging Face MusicGen checkpoint to a model bundle.",
+        description="Convert a MusicGen checkpoint (mono, stereo or melody, in Hugging Face's or "
+        "audiocraft's format) to a model bundle.",
         epilog="example: musicsteer export facebook/musicgen-small out/musicgen-small",
     )
     parser.add_argument(
         "checkpoint",
         help="a folder in Hugging Face's or audiocraft's format, a folder of the Hugging Face cache, a hub "
-        "id such as facebook/musicgen-melody, which is downloaded, or demo, the model that comes along",
+        "id such as facebook/musicgen-melody, which is downloaded, or demo, the included model",
     )
     parser.add_argument("out", type=Path, help="the bundle's folder, which is created")
     add_extras(parser)

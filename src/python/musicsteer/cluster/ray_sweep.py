@@ -71,7 +71,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="musicsteer cluster ray",
-        usage="%(prog)s PLAN OUT --shards N [--address ADDRESS | --cpus M] [--retries R]",
+        usage="%(prog)s PLAN OUT --shards N [--measure-command COMMAND] [--address ADDRESS | --cpus M] "
+        "[--retries R]",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -177,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; failures are one line."""
     options = parse_arguments(arguments)
     try:
-        sweep = open_sweep(options.plan, options.out, options.shards)
+        sweep = open_sweep(options.plan, options.out, options.shards, options.measure_command)
         with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of dead workers
             connect(options.address, options.cpus)
             check_room(sweep.threads)

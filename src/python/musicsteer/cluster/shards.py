@@ -29,6 +29,7 @@ class ShardedSweep:
     """Where the parts of a sweep lie.
 
     plan: as it was typed, because the records name vector files as they are found from there.
+    measure_command: typed as well, because a plan's own is never run; "" if there is none.
     """
 
     plan: str
@@ -36,6 +37,7 @@ class ShardedSweep:
     count: int
     threads: int
     program: Path
+    measure_command: str = ""
 
     def folder(self, shard: int) -> Path:
         """Where a shard's clips go; shards count from 1."""
@@ -45,11 +47,16 @@ class ShardedSweep:
         """The log of a shard's runs."""
         return shard_log(self.out, shard)
 
+    @property
+    def flags(self) -> list[str]:
+        """What every run of the program is given besides its plan, shard and folder."""
+        return ["--measure-command", self.measure_command] if self.measure_command else []
+
     def command(self, shard: int) -> list[str]:
         """The command that makes or resumes a shard."""
         return [
             str(self.program), "sweep", "--plan", self.plan,
-            "--shard", f"{shard}/{self.count}", "--out", str(self.folder(shard)),
+            "--shard", f"{shard}/{self.count}", "--out", str(self.folder(shard)), *self.flags,
         ]  # fmt: skip
 
 
@@ -78,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shards", metavar="N", type=positive, required=True, help="parts to split the sweep into"
     )
+    parser.add_argument(
+        "--measure-command",
+        metavar="COMMAND",
+        default="",
+        help="measures of your own, as of `musicsteer sweep` (docs/measures.md)",
+    )
 
 
 def find_program() -> Path:
@@ -88,7 +101,7 @@ def find_program() -> Path:
     return program
 
 
-def open_sweep(plan: str, out: Path, count: int) -> ShardedSweep:
+def open_sweep(plan: str, out: Path, count: int, measure_command: str = "") -> ShardedSweep:
     """The sweep, checked for everything that would make each of its shards fail.
 
     Raises:
@@ -97,8 +110,8 @@ def open_sweep(plan: str, out: Path, count: int) -> ShardedSweep:
     program = find_program()
     threads = read_threads(plan)
     check_split(out, count)
-    sweep = ShardedSweep(plan, out.absolute(), count, threads, program)
-    dry_run([str(program), "sweep", "--plan", plan, "--out", str(sweep.out)])
+    sweep = ShardedSweep(plan, out.absolute(), count, threads, program, measure_command)
+    dry_run([str(program), "sweep", "--plan", plan, "--out", str(sweep.out), *sweep.flags])
     for shard in range(1, count + 1):
         if (sweep.folder(shard) / "plan.json").exists():
             dry_run(sweep.command(shard))

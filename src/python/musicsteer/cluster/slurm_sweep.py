@@ -30,7 +30,8 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     parser = argparse.ArgumentParser(
         prog="musicsteer cluster slurm",
-        usage="%(prog)s PLAN OUT --shards N [--at-once M] [--wait] [-- SBATCH OPTIONS]",
+        usage="%(prog)s PLAN OUT --shards N [--measure-command COMMAND] [--at-once M] [--wait] "
+        "[-- SBATCH OPTIONS]",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -61,6 +62,7 @@ def array_command(sweep: ShardedSweep, at_once: int | None, extra: list[str]) ->
         "sbatch", *extra, "--parsable", f"--array=1-{sweep.count}{limit}", "--ntasks=1",
         f"--cpus-per-task={sweep.threads}", f"--chdir={Path.cwd()}", f"--output={shards}/%a.log",
         str(HERE / "shard.sbatch"), str(sweep.program), sweep.plan, str(sweep.out), str(sweep.count),
+        *sweep.flags,
     ]  # fmt: skip
 
 
@@ -123,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; failures are one line."""
     options, extra = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
-        sweep = open_sweep(options.plan, options.out, options.shards)
+        sweep = open_sweep(options.plan, options.out, options.shards, options.measure_command)
         return 1 if submit(sweep, options.at_once, options.wait, extra) else 0
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,6 +22,20 @@ class Line:
 
 Fact = tuple[str, list[Line]]
 
+# Of the labels in the prompt sets that come with the program.
+COMPARATIVES = {
+    "bright": "brighter",
+    "calm": "calmer",
+    "dark": "darker",
+    "dense": "denser",
+    "energetic": "more energetic",
+    "fast": "faster",
+    "happy": "happier",
+    "sad": "sadder",
+    "slow": "slower",
+    "sparse": "sparser",
+}
+
 
 def runs_text(numbers: list[int]) -> str:
     """[0, 1, 2, 7] -> "0–2, 7"."""
@@ -77,22 +91,22 @@ def title_of(sweep: Sweep) -> str:
 
 def sentence_of(sweep: Sweep) -> str:
     """What the page is, in one sentence."""
-    terms = {term.concept: term for term in terms_of(sweep)}
+    terms = list({term.concept: term for term in terms_of(sweep)}.values())
     if not sweep.clips:
         return "Which layers of the model carry a difference between prompts."
     if not terms:
         return "Clips of a music model, with nothing steered."
-    sides = [
-        f"{term.concept}, from {term.negative} to {term.positive}"
-        if term.negative and term.positive
-        else term.concept
-        for term in terms.values()
-    ]
-    directions = "a direction" if len(sides) == 1 else "one direction at a time"
-    return (
-        f"Takes of a music model with the same prompt and the same random numbers, in which {directions} "
-        f"inside the model is turned up or down: {'; '.join(sides)}."
-    )
+    if all(term.negative in COMPARATIVES and term.positive in COMPARATIVES for term in terms):
+        pairs = [f"{COMPARATIVES[term.negative]} or {COMPARATIVES[term.positive]}" for term in terms]
+        change = f"made {', '.join(pairs)}"
+    else:
+        change = ", or ".join(
+            f"from {term.negative} to {term.positive}"
+            if term.negative and term.positive
+            else f"with more or less {term.concept}"
+            for term in terms
+        )
+    return f"Move the slider to hear the same prompt and seed {change}."
 
 
 def vector_facts(sweep: Sweep) -> list[Line]:

@@ -84,8 +84,8 @@ def read_sweeps(folders: list[Path]) -> Sweep:
     """Read folders as one sweep, an empty one if there are none; a clip that is in several counts once.
 
     Raises:
-        ReportError: a folder is not a sweep, a record is not what it should be, no clip is finished, the same id
-            stands for different audio or was measured in different ways, or the models differ.
+        ReportError: a folder is not a sweep, a record is not what it should be, no clip is finished, the
+            same id stands for different audio or was measured in different ways, or the models differ.
     """
     sweep = Sweep()
     if not folders:
@@ -162,7 +162,7 @@ def _read_plan(folder: Path) -> dict[str, Any]:
 
 
 def _read_runs(folder: Path, remarks: list[str]) -> list[Clip]:
-    """The clips of runs.jsonl; a torn last line, as a killed run leaves it, is skipped with a remark."""
+    """The clips of runs.jsonl; an incomplete last line, of a killed run, is skipped with a note."""
     path = folder / "runs.jsonl"
     if not path.is_file():
         return []
@@ -176,7 +176,7 @@ def _read_runs(folder: Path, remarks: list[str]) -> list[Clip]:
         except ValueError as error:
             if number == len(lines):
                 remarks.append(
-                    f"The last line of {path} is torn, as a killed run leaves it, and was skipped."
+                    f"The last line of {path} is incomplete, as a killed run leaves it, and was skipped."
                 )
                 break
             raise ReportError(f"{path}, line {number}: not JSON: {error}") from error

@@ -194,7 +194,7 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unheard: Unheard) -> list[str
             f"{unheard[first.id]}. Their numbers are shown."
         )
     if not any(math.isfinite(clip.measure(KL.key)) for clip in sweep.clips if clip.condition is not None):
-        remarks.append("The runs hold no KL divergence, so the plots of it are left out.")
+        remarks.append("These sweeps were made without --kl, so there are no cost plots.")
     if len(pairs) < FEW_PAIRS:
         remarks.append(
             f"There are only {len(pairs)} pairs of prompt and seed. "

@@ -7,7 +7,6 @@ is not in it: it is T5, fetched by its name or given as a folder.
 
 from __future__ import annotations
 
-import math
 import pickle
 import re
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from transformers import (
     EncodecConfig,
@@ -29,23 +27,15 @@ from transformers import (
     T5EncoderModel,
 )
 
-from musicsteer.torchscript.melody import NUM_CHROMA
+from musicsteer.torchscript.audiocraft_settings import (
+    chroma_length,
+    codec_settings,
+    decoder_settings,
+    hears_melody,
+)
 from musicsteer.torchscript.source import AUDIOCRAFT_CODEC, AUDIOCRAFT_MODEL, CheckpointError
+from musicsteer.torchscript.xp_config import Config, read_config
 
-# What the language model has to be for transformers' architecture to be the same.
-REQUIRED = {
-    "norm_first": True,
-    "bias_ff": False,
-    "bias_attn": False,
-    "bias_proj": False,
-    "positional_embedding": "sin",
-    "xpos": False,
-    "layer_scale": None,
-    "qk_layer_norm": False,
-    "qk_layer_norm_cross": False,
-    "kv_repeat": 1,
-    "past_context": None,
-}
 LAYER, INNER = r"transformer\.layers\.(\d+)", "decoder.model.decoder"
 # audiocraft's name of a weight -> transformers', in the whole model.
 LM_NAMES = [
@@ -81,12 +71,12 @@ IGNORED = ("condition_provider.conditioners.self_wav.chroma.",)
 
 @dataclass
 class Audiocraft:
-    """A folder in memory: both configurations and both states."""
+    """A folder in memory: the language model's configuration and state, and the codec's file."""
 
     folder: Path
-    config: dict[str, Any]
+    config: Config
     state: dict[str, Tensor]
-    codec: dict[str, Any]  # as it was saved
+    codec: dict[str, Any]  # as it was saved; empty if there is none
 
     def fail(self, what: str) -> CheckpointError:
         """An error that names the folder."""
@@ -100,109 +90,43 @@ def load_package(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing, damaged, or holds objects.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        package = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing: audiocraft's format has both files") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read: it is damaged, or not exported by audiocraft"
         ) from error
+    if not isinstance(package, dict):
+        raise CheckpointError(f"{path} holds no model: export it with audiocraft")
+    return package
 
 
 def read_folder(folder: Path) -> Audiocraft:
-    """Both files of a folder."""
-    model = load_package(folder / AUDIOCRAFT_MODEL)
+    """Both files of a folder; the codec's may be missing."""
+    path = folder / AUDIOCRAFT_MODEL
+    model = load_package(path)
     if not {"best_state", "xp.cfg"} <= set(model):
-        raise CheckpointError(
-            f"{folder / AUDIOCRAFT_MODEL} lacks best_state or xp.cfg: export it with audiocraft"
-        )
-    found = Audiocraft(
+        raise CheckpointError(f"{path} lacks best_state or xp.cfg: export it with audiocraft")
+    codec = folder / AUDIOCRAFT_CODEC
+    return Audiocraft(
         folder,
-        yaml.safe_load(model["xp.cfg"]),
-        model["best_state"],
-        load_package(folder / AUDIOCRAFT_CODEC),
+        read_config(model["xp.cfg"], str(path)),
+        tensors_of(model, path),
+        load_package(codec) if codec.exists() else {},
     )
-    transformer = found.config["transformer_lm"]
-    for key, expected in REQUIRED.items():
-        if transformer.get(key, expected) != expected:
-            raise found.fail(f"transformer_lm.{key} is {transformer[key]!r}; MusicGen has {expected!r}")
-    return found
 
 
-def hears_melody(found: Audiocraft) -> bool:
-    """Whether text and melody are prepended; text alone is attended to.
+def tensors_of(package: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """A file's weights.
 
     Raises:
-        CheckpointError: neither.
+        CheckpointError: it holds something else, as a checkpoint of a training does.
     """
-    fuser = found.config["fuser"]
-    told = {way: sorted(fuser.get(way) or []) for way in ("cross", "prepend", "sum", "input_interpolate")}
-    given = {way: names for way, names in told.items() if names}
-    if given == {"cross": ["description"]}:
-        return False
-    if given == {"prepend": ["description", "self_wav"]}:
-        return True
-    raise found.fail(f"fuser is {given}; known are cross-attention to text, and melody and text prepended")
-
-
-def check_delays(found: Audiocraft, channels: int) -> None:
-    """Refuse other patterns than transformers'."""
-    pattern = found.config["codebooks_pattern"]
-    delays = (pattern.get("delay") or {}).get("delays")
-    expected = [k // channels for k in range(found.config["transformer_lm"]["n_q"])]
-    if pattern["modeling"] != "delay" or delays != expected:
-        raise found.fail(f"codebooks_pattern is {pattern['modeling']} {delays}; expected delay {expected}")
-
-
-def decoder_settings(found: Audiocraft) -> dict[str, Any]:
-    """The decoder's configuration in transformers' words."""
-    lm = found.config["transformer_lm"]
-    stereo = bool((found.config.get("interleave_stereo_codebooks") or {}).get("use"))
-    channels = 2 if stereo else 1
-    check_delays(found, channels)
-    return {
-        "vocab_size": lm["card"],
-        "num_hidden_layers": lm["num_layers"],
-        "ffn_dim": int(lm["hidden_scale"] * lm["dim"]),
-        "num_attention_heads": lm["num_heads"],
-        "hidden_size": lm["dim"],
-        "activation_function": lm["activation"],
-        "num_codebooks": lm["n_q"],
-        "audio_channels": channels,
-        "pad_token_id": lm["card"],
-        "bos_token_id": lm["card"],
-    }
-
-
-def codec_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The codec's configuration in transformers' words."""
-    seanet, rvq, encodec = config["seanet"], config["rvq"], config["encodec"]
-    frame_rate = math.ceil(encodec["sample_rate"] / math.prod(seanet["ratios"]))
-    # A bit more than needed: transformers rounds down to whole codebooks.
-    bandwidth = (rvq["n_q"] + 0.25) * frame_rate * math.log2(rvq["bins"]) / 1000
-    return {
-        "sampling_rate": encodec["sample_rate"],
-        "audio_channels": encodec["channels"],
-        "normalize": bool(encodec.get("renormalize")),
-        "target_bandwidths": [bandwidth],
-        "hidden_size": seanet["dimension"],
-        "codebook_dim": seanet["dimension"],
-        "codebook_size": rvq["bins"],
-        "num_filters": seanet["n_filters"],
-        "num_residual_layers": seanet["n_residual_layers"],
-        "upsampling_ratios": list(seanet["ratios"]),
-        "norm_type": seanet["norm"],
-        "kernel_size": seanet["kernel_size"],
-        "last_kernel_size": seanet["last_kernel_size"],
-        "residual_kernel_size": seanet["residual_kernel_size"],
-        "dilation_growth_rate": seanet["dilation_base"],
-        "use_causal_conv": seanet["causal"],
-        "pad_mode": seanet["pad_mode"],
-        "compress": seanet["compress"],
-        "num_lstm_layers": seanet["lstm"],
-        "trim_right_ratio": (seanet.get("decoder") or {}).get("trim_right_ratio", 1.0),
-        "use_conv_shortcut": not seanet["true_skip"],
-    }
+    state = package["best_state"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: best_state holds no weights by name: export it with audiocraft")
+    return state
 
 
 def renamed(name: str, rules: list[tuple[str, str]]) -> str | None:
@@ -233,7 +157,7 @@ def lm_weights(found: Audiocraft) -> dict[str, Tensor]:
 def codec_weights(found: Audiocraft) -> dict[str, Tensor]:
     """The codec's weights by transformers' names."""
     weights: dict[str, Tensor] = {}
-    for name, tensor in found.codec["best_state"].items():
+    for name, tensor in tensors_of(found.codec, found.folder / AUDIOCRAFT_CODEC).items():
         new = renamed(name, CODEC_NAMES)
         if new is None:
             raise found.fail(f"{AUDIOCRAFT_CODEC} has the weight {name}, which EnCodec does not")
@@ -278,52 +202,31 @@ def load_part(kind: Any, source: str, what: str, flag: str) -> Any:
 def read_codec(found: Audiocraft, source: str | None) -> Any:
     """The codec: `source` if given, the one in the folder, or the published one that the folder names."""
     if source is None and "best_state" in found.codec:
-        config = yaml.safe_load(found.codec["xp.cfg"])
+        config = read_config(found.codec.get("xp.cfg"), str(found.folder / AUDIOCRAFT_CODEC))
         codec = EncodecModel(EncodecConfig(**codec_settings(config)))
         fill(found, codec, codec_weights(found), ())
         return codec
     name = source or found.codec.get("pretrained")
     if name is None:
-        raise found.fail(f"{AUDIOCRAFT_CODEC} holds no codec and names none; name one with --codec")
+        lack = "holds no codec and names none" if found.codec else "is missing"
+        raise found.fail(f"{AUDIOCRAFT_CODEC} {lack}; name a codec with --codec")
     return load_part(EncodecModel, str(name).removeprefix("//pretrained/"), "codec", "--codec")
-
-
-def text_encoder_of(found: Audiocraft) -> str:
-    """The T5 that the checkpoint names."""
-    description = found.config["conditioners"]["description"]
-    if description["model"] != "t5":
-        raise found.fail(f"conditioners.description is {description['model']}; known: t5")
-    return description["t5"]["name"]
-
-
-def chroma_settings(found: Audiocraft) -> dict[str, Any]:
-    """How the checkpoint hears a melody, as in a manifest."""
-    stem = found.config["conditioners"]["self_wav"]["chroma_stem"]
-    if stem["n_chroma"] != NUM_CHROMA or not stem.get("argmax", True):
-        raise found.fail("conditioners.self_wav.chroma_stem: expected 12 chroma and argmax")
-    size = 2 ** stem["radix2_exp"]
-    return {
-        "sample_rate_hz": stem["sample_rate"],
-        "fft_size": size,
-        "hop_length": size // 4,
-        "longest_s": int(found.config["dataset"]["segment_duration"]),
-    }
 
 
 @torch.no_grad()
 def build_model(found: Audiocraft, text_encoder: str, codec: str | None) -> Any:
     """transformers' model of a folder, in float32."""
+    settings = decoder_settings(found.config)  # first: it is quick to refuse
     parts = {
         "text_encoder": load_part(T5EncoderModel, text_encoder, "text encoder", "--text-encoder"),
         "audio_encoder": read_codec(found, codec),
     }
     sections = {name: part.config.to_dict() for name, part in parts.items()}
-    settings = decoder_settings(found)
-    if hears_melody(found):
-        chroma = chroma_settings(found)
-        length = chroma["longest_s"] * chroma["sample_rate_hz"] // chroma["hop_length"] + 1
+    if hears_melody(found.config):
         config = MusicgenMelodyConfig(
-            **sections, decoder=MusicgenMelodyDecoderConfig(**settings).to_dict(), chroma_length=length
+            **sections,
+            decoder=MusicgenMelodyDecoderConfig(**settings).to_dict(),
+            chroma_length=chroma_length(found.config),
         )
         model: Any = MusicgenMelodyForConditionalGeneration(config, **parts)
     else:

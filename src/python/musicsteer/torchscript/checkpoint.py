@@ -20,9 +20,17 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from musicsteer.torchscript import audiocraft
+from musicsteer.torchscript import audiocraft, audiocraft_settings
 from musicsteer.torchscript.lora import merge
-from musicsteer.torchscript.source import CheckpointError, hub_name, is_audiocraft, resolve_source
+from musicsteer.torchscript.source import (
+    AUDIOCRAFT_CODEC,
+    AUDIOCRAFT_MODEL,
+    CheckpointError,
+    Source,
+    hub_name,
+    is_audiocraft,
+    resolve_source,
+)
 from musicsteer.torchscript.tokenizer_file import TokenizerError, canonical
 
 # model_type in config.json -> the class of transformers
@@ -228,6 +236,8 @@ def read_chroma(source: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8")) if path else {}
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no settings")
     return {ours: content.get(theirs, default) for ours, (theirs, default) in CHROMA.items()}
 
 
@@ -281,14 +291,18 @@ class Extras:
 NO_EXTRAS = Extras()
 
 
-def read_audiocraft(name: str, folder: Path, extras: Extras) -> Checkpoint:
-    """Load a folder in audiocraft's format; tokenizer and text encoder are T5's."""
+def read_audiocraft(name: str, source: str, folder: Path, extras: Extras) -> Checkpoint:
+    """Load a folder in audiocraft's format, of `source`; tokenizer and text encoder are T5's."""
     found = audiocraft.read_folder(folder)
-    text_encoder = extras.text_encoder or audiocraft.text_encoder_of(found)
+    config = found.config
+    audiocraft_settings.check(config)
+    text_encoder = extras.text_encoder or audiocraft_settings.text_encoder(config)
+    seconds = config.number("dataset.segment_duration")
+    guidance = config.get("classifier_free_guidance.inference_coef")
+    if guidance is not None:
+        guidance = guidance_scale(config.number("classifier_free_guidance.inference_coef"))
     model = audiocraft.build_model(found, text_encoder, extras.codec)
-    licence, note = read_licence(str(folder))
-    seconds = found.config["dataset"]["segment_duration"]
-    guidance = (found.config.get("classifier_free_guidance") or {}).get("inference_coef")
+    licence, note = read_licence(source)
     return Checkpoint(
         source=name,
         model=model,
@@ -296,10 +310,20 @@ def read_audiocraft(name: str, folder: Path, extras: Extras) -> Checkpoint:
         tokenizer_source=text_encoder,
         licence=licence,
         licence_note=note,
-        generation={} if guidance is None else {"guidance_scale": guidance_scale(float(guidance))},
+        generation={} if guidance is None else {"guidance_scale": guidance},
         max_length=math.ceil(seconds * model.config.audio_encoder.frame_rate),
-        chroma=audiocraft.chroma_settings(found) if audiocraft.hears_melody(found) else {},
+        chroma=audiocraft_settings.chroma(config) if audiocraft_settings.hears_melody(config) else {},
     )
+
+
+def audiocraft_folder(source: Source) -> Path | None:
+    """The folder in audiocraft's format, for a hub id in the cache; None: another format."""
+    if source.folder:
+        return source.folder if is_audiocraft(source.folder) else None
+    if find_file(source.place, "config.json") or not (model := find_file(source.place, AUDIOCRAFT_MODEL)):
+        return None
+    find_file(source.place, AUDIOCRAFT_CODEC)  # to the same folder
+    return model.parent
 
 
 def read_checkpoint(source: str, extras: Extras = NO_EXTRAS) -> Checkpoint:
@@ -313,8 +337,8 @@ def read_checkpoint(source: str, extras: Extras = NO_EXTRAS) -> Checkpoint:
     found = resolve_source(source)
     lora = extras.lora
     name = f"{found.name} with LoRA {lora.name}" if lora else found.name
-    if found.folder and is_audiocraft(found.folder):
-        checkpoint = read_audiocraft(name, found.folder, extras)
+    if folder := audiocraft_folder(found):
+        checkpoint = read_audiocraft(name, found.place, folder, extras)
         if lora:
             merge(checkpoint.model, lora)
         return checkpoint

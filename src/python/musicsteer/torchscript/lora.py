@@ -17,20 +17,20 @@ from torch import Tensor
 from musicsteer.torchscript.source import CheckpointError
 
 CONFIG = "adapter_config.json"
-# Settings that change what an adapter computes, and the values with which it is what is merged here.
-PLAIN = {
+# Settings that do not change what an adapter's weights mean, and those that are read below.
+HARMLESS = {
+    "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora",  # read
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save",
+    "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "lora_dropout", "eva_config", "runtime_config",  # training and running
+    "megatron_core", "qalora_group_size",  # without megatron_config and use_qalora
+}  # fmt: skip
+# Settings with the values that can be merged. Other initialisations (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA)
+# change the base model's weights as well.
+PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
-    "use_dora": (False, None),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
     "bias": ("none", None),
-    "fan_in_fan_out": (False, None),
-    "lora_bias": (False, None),
-    "megatron_config": (None,),
-    "layer_replication": (None,),
-    "alora_invocation_tokens": (None,),
-    "target_parameters": (None,),
-    "trainable_token_indices": (None,),
-    "use_bdlora": (False, None),
-    "use_qalora": (False, None),
 }
 PREFIX = "base_model.model."
 # What peft puts behind a module's name, for linears and for embeddings.
@@ -68,14 +68,26 @@ def read_adapter(folder: Path) -> Adapter:
         raise CheckpointError(f"{folder} has no adapter_model.safetensors") from error
     except (ValueError, SafetensorError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder / CONFIG} is not an adapter's configuration: expected a JSON object")
     adapter = Adapter(folder, config, tensors)
-    for key, plain in PLAIN.items():
-        if config.get(key) not in plain:
+    check_settings(adapter)
+    return adapter
+
+
+def check_settings(adapter: Adapter) -> None:
+    """Refuse an adapter that computes something else than is merged here, or may: a setting nobody knows.
+
+    Raises:
+        CheckpointError: naming the setting and its value.
+    """
+    for key, value in {"peft_type": None, **adapter.config}.items():
+        is_plain = value in PLAIN[key] if key in PLAIN else key in HARMLESS or not value
+        if not is_plain:
             raise adapter.fail(
-                f"{key} is {config.get(key)!r}, which cannot be merged here; merge it with peft "
+                f"{key} is {value!r}, which cannot be merged here; merge it with peft "
                 "(merge_and_unload, then save_pretrained) and export the merged folder"
             )
-    return adapter
 
 
 def of_pattern(config: dict[str, Any], key: str, module: str, default: float) -> float:

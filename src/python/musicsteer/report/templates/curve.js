@@ -68,6 +68,7 @@ const Curve = (() => {
     const mean = condition.mean[key];
     const clips = Listen.line.filter((clip) => isNumber(measureOf(clip, key)));
     const values = [...mean.value, ...mean.low, ...mean.high, ...clips.map((clip) => measureOf(clip, key))].filter(isNumber);
+    byId("save-curve").hidden = !values.length;
     if (!values.length) return figure.replaceChildren();
     const scale = scales(values, alphas);
     const [accent, ink, line] = ["--accent", "--ink", "--line"].map(Theme.colour);
@@ -93,6 +94,28 @@ const Curve = (() => {
     byId("agreement").textContent = agreementText(condition, measure);
   }
 
+  // The curve as a picture of its own: with its title, a background and a font.
+  function svgText() {
+    const picture = figure.firstElementChild.cloneNode(true);
+    const { width, height } = SIZE;
+    const box = { x: 0, y: -24, width, height: height + 24 };
+    picture.setAttribute("viewBox", Object.values(box).join(" "));
+    for (const [name, value] of Object.entries({ width, height: height + 24, "font-family": getComputedStyle(document.body).fontFamily })) {
+      picture.setAttribute(name, String(value));
+    }
+    const title = `${DATA.conditions[Listen.chosen.condition].name}: ${byId("curve-title").textContent}`;
+    picture.prepend(
+      draw("rect", { ...box, fill: Theme.colour("--surface") }),
+      draw("text", { x: SIZE.left, y: -6, fill: Theme.colour("--ink"), "font-size": 13 }, title),
+    );
+    return new XMLSerializer().serializeToString(picture);
+  }
+
+  function save() {
+    const name = Save.nameOf("curve", DATA.conditions[Listen.chosen.condition].name, MEASURES.get(View.measure).name);
+    Save.blob(new Blob([svgText()], { type: "image/svg+xml" }), `${name}.svg`);
+  }
+
   // "10 of 12 pairs rise from −0.3 to +0.2."
   function agreementText({ agreement, alphas }, { key: which }) {
     const { rising, falling, count } = agreement[which];
@@ -102,10 +125,11 @@ const Curve = (() => {
   }
 
   function start() {
+    byId("save-curve").onclick = save;
     Listen.onChange(render);
     View.onChange(render);
     Theme.onChange(render);
   }
 
-  return { start };
+  return { start, svgText };
 })();

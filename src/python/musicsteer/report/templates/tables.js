@@ -106,7 +106,10 @@ const Tables = (() => {
     return button;
   }
 
-    function estimateColumn(measure, kind) {
+  // Which direction a row is of, below its strength, where its own column is out of sight.
+  const small = (text) => (narrow.matches ? [make("small", { textContent: text })] : []);
+
+  function estimateColumn(measure, kind) {
     const places = kind === "change" ? changeDigits(measure) : measure.digits;
     const unit = kind === "change" ? measure.changeUnit : measure.unit;
     const spell = kind === "change" ? signedText : numberText;
@@ -130,7 +133,7 @@ const Tables = (() => {
         () => Listen.play(Listen.chosen.prompt, Listen.chosen.seed, index, condition.alphas[place])) },
       { title: "Steering", kind: "condition", sort: ({ condition }) => condition.name, cell: ({ condition }) => make("span", { textContent: condition.name, title: condition.detail }) },
       { title: "Strength", numeric: true, sort: ({ condition, place }) => condition.alphas[place],
-        cell: ({ condition, place }) => [alphaText(condition.alphas[place]), ...(narrow.matches ? [make("small", { textContent: condition.concept })] : [])] },
+        cell: ({ condition, place }) => [alphaText(condition.alphas[place]), ...small(condition.concept)] },
       { title: "Pairs", numeric: true, sort: pairsOf, cell: (row) => String(pairsOf(row) ?? "–") },
       estimateColumn(chosen, "mean"),
       ...keys.map((key) => estimateColumn(MEASURES.get(key), "change")),
@@ -149,7 +152,8 @@ const Tables = (() => {
       { ...plain("Prompt", (clip) => DATA.prompts[clip.prompt]), kind: "words" },
       plain("Seed", (clip) => Number(clip.seed), true),
       { ...plain("Steering", label), kind: "condition" },
-      plain("Strength", (clip) => clip.alpha, true, alphaText),
+      { ...plain("Strength", (clip) => clip.alpha, true),
+        cell: (clip) => [alphaText(clip.alpha), ...small(DATA.conditions[clip.condition]?.concept ?? "unsteered")] },
       ...measures.map((measure) => plain(measure.unit ? `${measure.label}, ${measure.unit}` : measure.label,
         (clip) => measureOf(clip, measure.key), true, (value) => numberText(value, measure.digits))),
     ]);

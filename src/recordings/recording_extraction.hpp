@@ -2,25 +2,21 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
-#include <stop_token>
-#include <string>
 
 #include "directions/activation_file.hpp"
-#include "directions/pooling_options.hpp"
-#include "directions/recordings.hpp"
 #include "model/model.hpp"
+#include "recordings/hearing.hpp"
+#include "recordings/recordings.hpp"
 
 namespace musicsteer {
 
-struct RecordingExtractionOptions : PoolingOptions {
-    std::optional<std::string> caption;  ///< text of the conditional row; none: the null text, one row
+struct RecordingExtractionOptions : HearingOptions {
     std::function<void(std::int64_t done, std::int64_t total)> on_progress;  ///< recordings
-    std::stop_token stop;
-
-    /// @throws UsageError
-    void validate() const;
 };
+
+/// The provenance of an extraction from recordings.
+Provenance recording_provenance(const Manifest& manifest, const RecordingSides& sides,
+                                const HearingOptions& options);
 
 /// Pooled activations of recordings: each is encoded by the codec, delayed and run through the decoder once,
 /// as if the model were playing it.

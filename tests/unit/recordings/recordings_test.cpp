@@ -1,4 +1,4 @@
-#include "directions/recordings.hpp"
+#include "recordings/recordings.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "directions/recordings.hpp"
+#include "recordings/recordings.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -139,6 +139,10 @@ RecordingSides sides_of(RecordingFolder positive, RecordingFolder negative, cons
     sides.value = value;
     sides.skipped = positive.skipped + negative.skipped;
     return sides;
+}
+
+RecordingSides sides_like(RecordingFolder folder, const fs::path& path) {
+    return sides_of(std::move(folder), {}, path, "generated", RecordingValue::kNone);
 }
 
 RecordingSides sides_by_value(RecordingFolder folder, const fs::path& path, RecordingValue value) {

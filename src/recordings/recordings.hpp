@@ -71,6 +71,8 @@ struct RecordingSides {
 RecordingSides sides_of(RecordingFolder positive, RecordingFolder negative,
                         const std::filesystem::path& positive_folder,
                         const std::filesystem::path& negative_folder, RecordingValue value);
+/// One folder, the positive side, and "generated" as the negative one.
+RecordingSides sides_like(RecordingFolder folder, const std::filesystem::path& path);
 /// One folder: the larger half of the values is the positive side, "high", the rest "low".
 /// @throws InputError if all values are the same
 RecordingSides sides_by_value(RecordingFolder folder, const std::filesystem::path& path,
