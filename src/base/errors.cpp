@@ -1,8 +1,9 @@
 #include "musicsteer/errors.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <numeric>
+
+#include "base/printable.hpp"
 
 namespace musicsteer {
 namespace {
@@ -64,16 +65,7 @@ std::string in_quotes(std::string_view text) {
     const bool too_long = text.size() > kLongest;
     if (too_long) text = text.substr(0, cut_before(text, kLongest));
     std::string result = "'";
-    for (const char letter : text) {
-        const auto byte = static_cast<unsigned char>(letter);
-        if (byte < 0x20 || byte == 0x7F) {
-            char escaped[5];
-            std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
-            result += escaped;
-        } else {
-            result += letter;
-        }
-    }
+    result += printable(text);
     return result + (too_long ? "...'" : "'");
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/numbers.hpp"
+#include "base/printable.hpp"
 #include "cli.hpp"
 #include "directions/prompt_confounds.hpp"
 #include "directions/provenance.hpp"
@@ -54,7 +55,8 @@ struct Report {
 
 void print_field(std::ostream& out, const std::string& name, const std::string& value) {
     if (value.empty()) return;
-    out << name << std::string(name.size() < 18 ? 18 - name.size() : 1, ' ') << value << '\n';
+    const std::string key = printable(name);
+    out << key << std::string(key.size() < 18 ? 18 - key.size() : 1, ' ') << printable(value) << '\n';
 }
 
 json decoder_json(const DecoderDims& d) {
@@ -81,7 +83,7 @@ void add_changes(Report& report, const Bundle& bundle, const Bundle& base) {
     for (const WeightChange& change : changes) data["relative"][change.part] = change.relative;
     report.print = [print = report.print, changes, name](std::ostream& out) {
         print(out);
-        out << "\nweights against " << name << ", relative change:\n";
+        out << "\nweights against " << printable(name) << ", relative change:\n";
         for (const WeightChange& change : changes)
             print_field(out, change.part, to_text(rounded_to_digits(100.0 * change.relative, 2)) + " %");
     };
@@ -138,6 +140,8 @@ Report inspect_bundle(const InspectFlags& options) {
     BundleOptions bundle_options;
     bundle_options.verify = !options.no_verify;
     const Bundle bundle = Bundle::open(options.path, bundle_options);
+    // Compiles the modules, so that inspect refuses what generate refuses; runs nothing.
+    for (const char* module : {"text_encoder.pt", "decoder.pt", "codec.pt"}) bundle.load_module(module);
     const Manifest& m = bundle.manifest();
     const std::map<std::string, SteeringFile> directions = directions_of(options.path);
     json files = json::object();
@@ -190,6 +194,7 @@ Report inspect_bundle(const InspectFlags& options) {
         print_field(out, "trained on", "clips of " + to_text(m.window_s) + " s");
         print_field(out, "longest window",
                     to_text(static_cast<double>(m.max_frames()) / m.codec.frame_rate_hz) + " s");
+        print_field(out, "code", "checked: it only computes, and cannot reach files");
         for (const auto& [name, file] : directions)
             print_field(out, "--steer " + name, direction_text(name, file));
         for (const auto& [name, record] : m.files) {

@@ -15,9 +15,11 @@
 #include <vector>
 
 #include "base/logging.hpp"
+#include "base/printable.hpp"
 #include "cli.hpp"
 #include "io/json_view.hpp"
 #include "io/mapped_file.hpp"
+#include "kernels/processor.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "program/help_formatter.hpp"
@@ -56,13 +58,26 @@ sigset_t ending_signals() {
     return signals;
 }
 
-/// Blocks signals before libraries start, which takes a while, so that an early signal waits until it is
-/// handled.
 void block_signals() {
     const sigset_t signals = ending_signals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
-[[gnu::section(".preinit_array"), gnu::used]] void (*block_signals_first)() = block_signals;
+
+std::terminate_handler usual_end = nullptr;
+
+[[noreturn]] void end_without_memory() {
+    constexpr std::string_view kMessage = "error: out of memory while the libraries start\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());
+    _exit(kRuntimeError);
+}
+
+/// Runs before libraries start, which takes a while: an early signal waits until it is handled, and an
+/// exception of theirs, which nothing catches, ends with a message.
+void prepare_start() {
+    block_signals();
+    usual_end = std::set_terminate(end_without_memory);
+}
+[[gnu::section(".preinit_array"), gnu::used]] void (*prepare_start_first)() = prepare_start;
 
 /// Turns the first Ctrl-C (or SIGTERM) into a request to stop, and the second into an exit. Signals are
 /// blocked in every thread but this one, so that no handler interrupts a half-done write.
@@ -97,7 +112,7 @@ void wait_gently(char** argv) {
 }
 
 int fail(const std::string& message, ExitCode code) {
-    std::cerr << "error: " << message << '\n';
+    std::cerr << "error: " << printable(message) << '\n';
     return code;
 }
 
@@ -234,6 +249,7 @@ void complete(CLI::App& app, const std::string& program, bool& is_quiet) {
 
 int run(int argc, char** argv) {
     check_values(argc, argv);
+    check_processor_limit();
     // The name it was called by, unless it was found on the PATH.
     const std::string program =
         argc > 0 && std::string_view(argv[0]).find('/') != std::string_view::npos ? argv[0] : "musicsteer";
@@ -295,6 +311,7 @@ int main(int argc, char** argv) {
         std::rotate(argv + 1, argv + 2, argv + argc);
         argv[argc - 1] = help.data();
     }
+    std::set_terminate(usual_end);
     wait_gently(argv);
     report_changed_mappings();
     try {

@@ -169,8 +169,10 @@ Kernel choose_kernel() {
 }  // namespace
 
 at::Tensor int8_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
-    const std::int64_t inputs = weight.size(1);
+    check_shape(weight, {kAnySize, kAnySize}, "int8_linear weight");
     check_shape(scale, {weight.size(0)}, "int8_linear scale");
+    if (!scale.is_contiguous()) throw ModelError("[int8_linear] expected a contiguous scale");
+    const std::int64_t inputs = weight.size(1);
     if (weight.scalar_type() != at::kChar) throw ModelError("[int8_linear] expected an int8 weight");
     at::Tensor y = empty_product(x, weight, "int8_linear");
     const at::Tensor values = x.contiguous();

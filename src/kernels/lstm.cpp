@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "base/shapes.hpp"
 #include "kernels/lstm_steps.hpp"
+#include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {
@@ -18,7 +20,15 @@ at::Tensor by_group(const at::Tensor& tensor, std::int64_t width, std::int64_t g
 
 LstmLayer::LstmLayer(const at::Tensor& weight_ih, const at::Tensor& weight_hh, const at::Tensor& bias_ih,
                      const at::Tensor& bias_hh)
-    : width_(weight_hh.size(1)), groups_((width_ + kLstmGroup - 1) / kLstmGroup) {
+    : width_(weight_hh.dim() == 2 ? weight_hh.size(1) : 0), groups_((width_ + kLstmGroup - 1) / kLstmGroup) {
+    if (width_ == 0)
+        throw ModelError("[LstmLayer] expected weights with rows, received " + shape_text(weight_hh.sizes()));
+    check_shape(weight_ih, {4 * width_, width_}, "LstmLayer weight_ih");
+    check_shape(weight_hh, {4 * width_, width_}, "LstmLayer weight_hh");
+    check_shape(bias_ih, {4 * width_}, "LstmLayer bias_ih");
+    check_shape(bias_hh, {4 * width_}, "LstmLayer bias_hh");
+    if (weight_ih.scalar_type() != weight_hh.scalar_type())
+        throw ModelError("[LstmLayer] expected both weights in one type");
     const at::Tensor bias = (bias_ih.to(at::kFloat) + bias_hh.to(at::kFloat)).to(weight_ih.scalar_type());
     weight_ih_ = by_group(weight_ih, width_, groups_).flatten(0, 2);
     bias_ = by_group(bias, width_, groups_).flatten();
@@ -34,6 +44,9 @@ at::Tensor LstmLayer::initial_state(std::int64_t rows) const {
 }
 
 at::Tensor LstmLayer::run(const at::Tensor& x, at::Tensor& state) const {
+    check_shape(x, {kAnySize, kAnySize, width_}, "LstmLayer x");
+    check_shape(state, {2, x.size(0), groups_ * kLstmGroup}, "LstmLayer state");
+    if (x.size(0) > kLstmRows) throw ModelError("[LstmLayer] received more rows than fit");
     std::vector<at::Tensor> inputs;  // row by row: a product's last bits depend on its number of rows
     for (const at::Tensor& row : x.to(weight_ih_.scalar_type()).unbind(0)) {
         inputs.push_back(at::addmm(bias_, row, weight_ih_.t()).to(at::kFloat));

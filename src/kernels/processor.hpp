@@ -3,19 +3,28 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "musicsteer/errors.hpp"
+
 // Features of the processor, for functions that are compiled once for each kind.
 // MUSICSTEER_MAX_CPU_ISA=AVX2 hides AVX-512, and =PORTABLE hides both: for measuring and testing what other
 // processors run.
 
 namespace musicsteer {
 
-#if defined(__x86_64__)
-
 /// Whether the environment limits the program to `level`.
 inline bool is_limited_to(std::string_view level) {
     const char* most = std::getenv("MUSICSTEER_MAX_CPU_ISA");
     return most && most == level;
 }
+
+/// @throws UsageError for a limit that does not exist, which would otherwise have no effect
+inline void check_processor_limit() {
+    const char* most = std::getenv("MUSICSTEER_MAX_CPU_ISA");
+    if (most && !is_limited_to("AVX2") && !is_limited_to("PORTABLE"))
+        throw UsageError("MUSICSTEER_MAX_CPU_ISA: expected AVX2 or PORTABLE, found " + in_quotes(most));
+}
+
+#if defined(__x86_64__)
 
 inline bool has_avx2() {
     static const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&

@@ -35,10 +35,10 @@ void over_outputs(const Product& product, const Part& part) {
 
 /// [..., O] for x [..., I] and a weight [O, I]. @throws ModelError for other shapes
 inline at::Tensor empty_product(const at::Tensor& x, const at::Tensor& weight, const char* what) {
-    if (x.dim() < 1 || x.size(-1) != weight.size(1) || x.scalar_type() != at::kFloat ||
-        !weight.is_contiguous()) {
-        throw ModelError("[" + std::string(what) + "] expected rows of " + std::to_string(weight.size(1)) +
-                         " numbers and a contiguous weight");
+    if (weight.dim() != 2 || weight.size(1) == 0 || x.dim() < 1 || x.size(-1) != weight.size(1) ||
+        x.scalar_type() != at::kFloat || !weight.is_contiguous()) {
+        throw ModelError("[" + std::string(what) +
+                         "] expected a contiguous weight [O, I] and rows of as many numbers");
     }
     std::vector<std::int64_t> sizes = x.sizes().vec();
     sizes.back() = weight.size(0);

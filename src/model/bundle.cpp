@@ -4,6 +4,7 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -42,10 +43,13 @@ void check_hash(const fs::path& path, const FileRecord& record) {
     }
 }
 
-// LibTorch's messages continue with stack traces; only the first line is for people.
+// LibTorch's messages may begin with an empty line, and continue with stack traces: the first line that says
+// something is for people.
 std::string first_line(const std::string& message) {
     constexpr std::size_t kLongest = 160;
-    const std::string line = message.substr(0, message.find('\n'));
+    const std::size_t start = std::min(message.find_first_not_of(" \t\r\n"), message.size());
+    const std::string line = message.substr(start, message.find('\n', start) - start);
+    if (line.empty()) return "LibTorch does not say why";
     return line.size() <= kLongest ? line : line.substr(0, kLongest) + "...";
 }
 

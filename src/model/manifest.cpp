@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaxCodebooks = 64;
 constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
+constexpr double kMaxWindow_s = 3600;
 constexpr std::int64_t kMaxPositions = std::int64_t{1} << 24;
 
 void check_format(const JsonView& root) {
@@ -102,7 +103,10 @@ void read_window(const JsonView& root, Manifest& manifest) {
     const std::optional<JsonView> view = root.find("window_s");
     if (!view) return;
     manifest.window_s = view->number();
-    if (!(manifest.window_s > 0)) view->fail("expected more than 0 seconds");
+    if (!(manifest.window_s * manifest.codec.frame_rate_hz >= 0.5) || manifest.window_s > kMaxWindow_s) {
+        view->fail("expected seconds from one frame to " + to_text(kMaxWindow_s) + ", found " +
+                   to_text(manifest.window_s));
+    }
 }
 
 std::map<std::string, std::string> read_texts(const JsonView& view) {

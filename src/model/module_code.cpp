@@ -1,10 +1,12 @@
 #include "model/module_code.hpp"
 
-#include <torch/csrc/jit/frontend/lexer.h>
+#include <torch/csrc/jit/frontend/parser.h>
+#include <torch/csrc/jit/frontend/tree_views.h>
 #include <torch/csrc/jit/runtime/operator.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <memory>
 #include <set>
 #include <vector>
@@ -14,7 +16,7 @@
 namespace musicsteer {
 namespace {
 
-using torch::jit::Token;
+using namespace torch::jit;
 
 /// Every operator of our modules (src/python/musicsteer/torchscript), in all precisions and with every
 /// activation.
@@ -122,14 +124,21 @@ constexpr auto kOperators = std::to_array<std::string_view>({
     "zeros_like",
 });
 
-/// Functions that are called without a dot. getattr only with a number in quotes: the name of a list's item.
+/// Functions that are called without a dot, apart from getattr.
 constexpr auto kFunctions = std::to_array<std::string_view>(
-    {"annotate", "float", "int", "bool", "len", "range", "unchecked_cast", "uninitialized", "isinstance"});
+    {"annotate", "bool", "float", "int", "range", "unchecked_cast", "uninitialized"});
 
-/// Names that begin with two underscores but are not special methods that LibTorch calls.
-constexpr auto kSpecialNames =
-    std::to_array<std::string_view>({"__torch__", "__parameters__", "__buffers__", "__annotations__",
-                                     "__len__", "__derive_index", "__isnot__", "__is__", "__range_length"});
+/// Those whose first argument is a type.
+constexpr auto kFunctionsOfTypes =
+    std::to_array<std::string_view>({"annotate", "unchecked_cast", "uninitialized"});
+
+constexpr auto kTypes = std::to_array<std::string_view>(
+    {"Device", "NoneType", "Tensor", "bool", "float", "int", "number", "str"});
+constexpr auto kGenericTypes = std::to_array<std::string_view>({"Final", "List", "Optional", "Tuple"});
+
+/// What a class says about itself.
+constexpr auto kClassLists =
+    std::to_array<std::string_view>({"__annotations__", "__buffers__", "__parameters__"});
 
 template <std::size_t N>
 bool holds(const std::array<std::string_view, N>& names, std::string_view name) {
@@ -140,7 +149,7 @@ bool holds(const std::array<std::string_view, N>& names, std::string_view name) 
 bool is_operator(const std::string& name) {
     static const std::set<std::string> names = [] {
         std::set<std::string> found;
-        for (const auto& op : torch::jit::getAllOperators()) {
+        for (const auto& op : getAllOperators()) {
             const std::string& qualified = op->schema().name();
             found.insert(qualified.substr(qualified.rfind(':') + 1));
         }
@@ -149,73 +158,289 @@ bool is_operator(const std::string& name) {
     return names.contains(name);
 }
 
+bool is_digits(std::string_view text) {
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
+}
+
+/// The names of `__torch__.torch.nn.Linear`; empty for any other expression.
+std::vector<std::string> dotted_names(const TreeRef& tree) {
+    if (tree->kind() == TK_VAR) return {Var(tree).name().name()};
+    if (tree->kind() != '.') return {};
+    std::vector<std::string> names = dotted_names(Select(tree).value().tree());
+    if (!names.empty()) names.push_back(Select(tree).selector().name());
+    return names;
+}
+
+/// A name of the archive itself, which cannot be a custom class.
+bool is_archive_name(const std::vector<std::string>& names) {
+    return names.size() > 1 && names[0] == "__torch__" &&
+           !(names[1] == "torch" && names.size() > 2 && names[2] == "classes");
+}
+
+/// Allows the syntax that LibTorch prints for our modules, and nothing else.
 class CodeCheck {
   public:
-    CodeCheck(const std::string& source, const std::string& path) : path_(path) {
-        torch::jit::Lexer lexer(std::make_shared<torch::jit::Source>(source, path, 1));
-        while (lexer.cur().kind != torch::jit::TK_EOF) {
-            tokens_.push_back(lexer.next());
-        }
-    }
+    CodeCheck(const std::string& source, const std::string& path)
+        : path_(path), parser_(std::make_shared<Source>(source, path, 1)) {}
 
-    void run() const {
-        for (std::size_t i = 0; i < tokens_.size(); ++i) {
-            if (tokens_[i].kind == torch::jit::TK_IDENT) check_name(i);
+    void run() {
+        while (parser_.lexer().cur().kind != TK_EOF) {
+            const Token token = parser_.lexer().cur();
+            if (token.kind == TK_CLASS_DEF) {
+                check_class(ClassDef(parser_.parseClass()));
+            } else if (token.kind == TK_DEF) {
+                check_function(Def(parser_.parseFunction(/*is_method=*/false)));
+            } else {
+                refuse(token.range, "has " + token.kindString() + " outside of classes and functions");
+            }
         }
     }
 
   private:
-    std::string text(std::size_t i) const { return i < tokens_.size() ? tokens_[i].text() : ""; }
-    bool is(std::size_t i, int kind) const { return i < tokens_.size() && tokens_[i].kind == kind; }
-
-    [[noreturn]] void refuse(std::size_t i, const std::string& why) const {
-        throw InputError(
-            path_ + ", line " +
-            std::to_string(tokens_[i].range.source()->lineno_for_offset(tokens_[i].range.start()) + 1) +
-            ": " + why + ", which no module of ours does: the bundle is damaged or not to be trusted");
+    [[noreturn]] void refuse(const SourceRange& range, const std::string& why) const {
+        throw InputError(path_ + ", line " +
+                         std::to_string(range.source()->lineno_for_offset(range.start()) + 1) + ": " + why +
+                         ", which no module of ours does: the bundle is damaged or not to be trusted");
+    }
+    [[noreturn]] void refuse(const TreeRef& tree, const std::string& why) const {
+        refuse(tree->range(), why);
+    }
+    [[noreturn]] void refuse_syntax(const TreeRef& tree) const {
+        refuse(tree, "uses '" + kindToString(tree->kind()) + "'");
     }
 
-    void check_name(std::size_t i) const {
-        const std::string name = text(i);
-        const bool is_member = i > 0 && is(i - 1, '.');
-        if (name.starts_with("__") && !name.starts_with("___torch_mangle_") && !holds(kSpecialNames, name))
-            refuse(i, "uses " + name);
-        if (is_member) {
-            if (name == "classes" && text(i - 2) == "torch") refuse(i, "uses a custom class");
-            if (is_operator(name) && !holds(kOperators, name)) refuse(i, "calls " + name);
+    // Classes: a list of attributes with their types, constants, and methods.
+
+    void check_class(const ClassDef& definition) {
+        const Maybe<Expr> base = definition.superclass();
+        if (!base.present() || dotted_names(base.get().tree()) != std::vector<std::string>{"Module"})
+            refuse(definition.tree(), "has the class " + definition.name().name() + ", not a module");
+        for (const Stmt& statement : definition.body()) {
+            if (statement.kind() == TK_DEF) {
+                check_function(Def(statement.tree()));
+            } else if (statement.kind() == TK_ASSIGN) {
+                check_attribute(Assign(statement.tree()));
+            } else {
+                refuse_syntax(statement.tree());
+            }
+        }
+    }
+
+    void check_attribute(const Assign& assign) const {
+        if (assign.lhs_list().size() != 1) refuse_syntax(assign.tree());
+        const Expr target = assign.lhs();
+        if (target.kind() == TK_SUBSCRIPT) {  // __annotations__["0"] = __torch__.Linear
+            const Subscript entry(target.tree());
+            const bool is_named =
+                dotted_names(entry.value().tree()) == std::vector<std::string>{"__annotations__"} &&
+                entry.subscript_exprs().size() == 1 && entry.subscript_exprs()[0].kind() == TK_STRINGLITERAL;
+            if (!is_named || !assign.rhs().present()) refuse_syntax(target.tree());
+            check_type(assign.rhs().get().tree());
             return;
         }
-        if ((name == "torch" || name == "ops") && !is(i + 1, '.')) refuse(i, "passes " + name + " on");
-        if (!is(i + 1, '(') || is_definition(i)) return;
-        if (name == "getattr") {
-            check_getattr(i);
-        } else if (!holds(kFunctions, name) && !is_local(name)) {
-            refuse(i, "calls " + name);
+        if (target.kind() != TK_VAR) refuse_syntax(target.tree());
+        const std::string name = Var(target.tree()).name().name();
+        if (name.starts_with("__") && !holds(kClassLists, name)) refuse(target.tree(), "uses " + name);
+        if (assign.type().present()) check_type(assign.type().get().tree());
+        if (assign.rhs().present()) check_literal(assign.rhs().get().tree());
+    }
+
+    void check_type(const TreeRef& tree) const {
+        const std::vector<std::string> names = dotted_names(tree);
+        if (is_archive_name(names) || (names.size() == 1 && holds(kTypes, names[0]))) return;
+        if (tree->kind() == TK_NONE || tree->kind() == TK_NONE_TYPE) return;
+        if (tree->kind() != TK_SUBSCRIPT) refuse(tree, "uses another type");
+        const Subscript generic(tree);
+        const std::vector<std::string> base = dotted_names(generic.value().tree());
+        if (base.size() != 1 || !holds(kGenericTypes, base[0])) refuse(tree, "uses another type");
+        for (const Expr& part : generic.subscript_exprs()) check_type(part.tree());
+    }
+
+    void check_literal(const TreeRef& tree) const {
+        switch (tree->kind()) {
+            case TK_CONST:
+            case TK_STRINGLITERAL:
+            case TK_TRUE:
+            case TK_FALSE:
+            case TK_NONE:
+                return;
+            case TK_UNARY_MINUS:
+            case TK_LIST_LITERAL:
+            case TK_TUPLE_LITERAL:
+            case TK_LIST:
+                for (const TreeRef& part : tree->trees()) check_literal(part);
+                return;
+            default:
+                refuse(tree, "has a constant that is computed");
         }
     }
 
-    /// `def NAME(` and `class NAME(`.
-    bool is_definition(std::size_t i) const {
-        return i > 0 && (is(i - 1, torch::jit::TK_DEF) || is(i - 1, torch::jit::TK_CLASS_DEF));
+    // Functions: names are bound before they are used, to a value or to a function of the archive.
+
+    void check_function(const Def& function) {
+        const std::string name = function.name().name();
+        if (name.starts_with("__") && name != "__len__") refuse(function.tree(), "uses " + name);
+        values_.clear();
+        functions_.clear();
+        for (const Param& parameter : function.decl().params()) {
+            if (parameter.type().present()) check_type(parameter.type().get().tree());
+            if (parameter.defaultValue().present()) check_literal(parameter.defaultValue().get().tree());
+            bind(parameter.ident());
+        }
+        if (function.decl().return_type().present()) check_type(function.decl().return_type().get().tree());
+        check_statements(function.statements());
     }
 
-    /// _12: the name that a function of the archive is bound to before it is called.
-    static bool is_local(const std::string& name) {
-        return name.size() > 1 && name.front() == '_' &&
-               name.find_first_not_of("0123456789", 1) == std::string::npos;
+    void bind(const Ident& ident) {
+        const std::string name = ident.name();
+        if (name.starts_with("__") || name == "torch" || name == "ops" || name == "CONSTANTS" ||
+            name == "getattr" || holds(kFunctions, name) || functions_.contains(name))
+            refuse(ident.tree(), "gives another meaning to " + name);
+        values_.insert(name);
     }
 
-    /// getattr(layers, "3")
-    void check_getattr(std::size_t i) const {
-        const std::string item = text(i + 4);
-        const bool is_number = item.size() > 2 && item.find_first_not_of("0123456789", 1) == item.size() - 1;
-        if (!is(i + 2, torch::jit::TK_IDENT) || !is(i + 3, ',') || !is(i + 4, torch::jit::TK_STRINGLITERAL) ||
-            !is(i + 5, ')') || !is_number || text(i + 2) == "torch" || text(i + 2) == "ops")
-            refuse(i, "calls getattr");
+    void bind_all(const List<Expr>& targets) {
+        for (const Expr& target : targets) {
+            if (target.kind() == TK_TUPLE_LITERAL) {
+                bind_all(TupleLiteral(target.tree()).inputs());
+            } else if (target.kind() == TK_VAR) {
+                bind(Var(target.tree()).name());
+            } else {
+                refuse_syntax(target.tree());
+            }
+        }
+    }
+
+    void check_statements(const List<Stmt>& statements) {
+        for (const Stmt& statement : statements) check_statement(statement.tree());
+    }
+
+    void check_statement(const TreeRef& tree) {
+        switch (tree->kind()) {
+            case TK_ASSIGN:
+                return check_assignment(Assign(tree));
+            case TK_EXPR_STMT:
+                return check_value(ExprStmt(tree).expr().tree());
+            case TK_RETURN:
+                return check_value(Return(tree).expr().tree());
+            case TK_PASS:
+                return;
+            case TK_IF:
+                check_value(If(tree).cond().tree());
+                check_statements(If(tree).trueBranch());
+                return check_statements(If(tree).falseBranch());
+            case TK_FOR:
+                for (const Expr& values : For(tree).itrs()) check_value(values.tree());
+                bind_all(For(tree).targets());
+                return check_statements(For(tree).body());
+            default:
+                refuse_syntax(tree);
+        }
+    }
+
+    void check_assignment(const Assign& assign) {
+        if (!assign.rhs().present()) refuse_syntax(assign.tree());
+        const TreeRef value = assign.rhs().get().tree();
+        if (assign.type().present()) check_type(assign.type().get().tree());
+        if (is_archive_name(dotted_names(value))) return bind_function(assign);
+        check_value(value);
+        bind_all(assign.lhs_list());
+    }
+
+    /// _0 = __torch__.torch.nn.functional.relu
+    void bind_function(const Assign& assign) {
+        const TreeRef target = assign.lhs_list().size() == 1 ? assign.lhs().tree() : assign.tree();
+        const std::string name = target->kind() == TK_VAR ? Var(target).name().name() : "";
+        if (!name.starts_with('_') || !is_digits(name.substr(1)) || values_.contains(name))
+            refuse(target, "binds a function to another name than _0, _1, ...");
+        functions_.insert(name);
+    }
+
+    // Values.
+
+    void check_value(const TreeRef& tree) const {
+        switch (tree->kind()) {
+            case TK_CONST:
+            case TK_STRINGLITERAL:
+            case TK_TRUE:
+            case TK_FALSE:
+            case TK_NONE:
+                return;
+            case TK_UNARY_MINUS:
+            case TK_LIST_LITERAL:
+            case TK_TUPLE_LITERAL:
+            case TK_SUBSCRIPT:
+            case TK_LIST:
+                for (const TreeRef& part : tree->trees()) check_value(part);
+                return;
+            case TK_VAR:
+                return check_name(Var(tree).name());
+            case '.':
+                return check_member(Select(tree));
+            case TK_APPLY:
+                return check_call(Apply(tree));
+            default:
+                refuse_syntax(tree);
+        }
+    }
+
+    void check_name(const Ident& ident) const {
+        const std::string name = ident.name();
+        if (!values_.contains(name) && name != "inf" && name != "nan")
+            refuse(ident.tree(), "uses " + name + " as a value");
+    }
+
+    void check_member(const Select& select) const {
+        const std::vector<std::string> names = dotted_names(select.tree());
+        if (names.size() == 2 && names[0] == "CONSTANTS") return;
+        const std::string member = select.selector().name();
+        if (member.starts_with("__")) refuse(select.tree(), "uses " + member);
+        check_value(select.value().tree());
+    }
+
+    void check_call(const Apply& call) const {
+        for (const Attribute& named : call.attributes()) check_value(named.value().tree());
+        const TreeRef callee = call.callee().tree();
+        if (callee->kind() == TK_VAR) return check_function_call(call, Var(callee).name().name());
+        for (const Expr& input : call.inputs()) check_value(input.tree());
+        if (callee->kind() != '.') refuse(callee, "calls what is not a name");
+        const Select method(callee);
+        const std::string name = method.selector().name();
+        if (name.starts_with("__") && name != "__len__" && !holds(kOperators, name))
+            refuse(callee, "uses " + name);
+        if (is_operator(name) && !holds(kOperators, name)) refuse(callee, "calls " + name);
+        const std::vector<std::string> names = dotted_names(callee);
+        if (is_archive_name(names)) return;
+        const bool is_in_torch = names.size() == 2 && names[0] == "torch";
+        const bool is_in_ops =
+            names.size() == 3 && names[0] == "ops" && (names[1] == "prim" || names[1] == "mkldnn");
+        if (!is_in_torch && !is_in_ops) return check_value(method.value().tree());  // a method of it
+        if (!holds(kOperators, name)) refuse(callee, "calls " + name);
+    }
+
+    void check_function_call(const Apply& call, const std::string& name) const {
+        const List<Expr> inputs = call.inputs();
+        if (name == "getattr") {  // getattr(layers, "3"): an item of a list
+            if (inputs.size() != 2 || inputs[1].kind() != TK_STRINGLITERAL ||
+                !is_digits(StringLiteral(inputs[1].tree()).text()))
+                refuse(call.tree(), "calls getattr");
+            return check_value(inputs[0].tree());
+        }
+        if (!holds(kFunctions, name) && !functions_.contains(name)) refuse(call.tree(), "calls " + name);
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+            if (i == 0 && holds(kFunctionsOfTypes, name)) {
+                check_type(inputs[i].tree());
+            } else {
+                check_value(inputs[i].tree());
+            }
+        }
     }
 
     std::string path_;
-    std::vector<Token> tokens_;
+    Parser parser_;
+    std::set<std::string> values_;     ///< names bound so far in the function
+    std::set<std::string> functions_;  ///< those bound to functions of the archive
 };
 
 }  // namespace
@@ -227,7 +452,7 @@ void check_module_code(const std::string& source, const std::string& path) {
 void check_module_class(std::string_view qualified_name) {
     if (qualified_name.starts_with("__torch__.") && !qualified_name.starts_with("__torch__.torch.classes."))
         return;
-    throw InputError("holds an object of the class " + std::string(qualified_name) +
+    throw InputError("holds an object of the class " + in_quotes(qualified_name) +
                      ", which no module of ours does: the bundle is damaged or not to be trusted");
 }
 

@@ -12,8 +12,11 @@
 #include <torch/csrc/jit/serialization/storage_context.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <memory>
+#include <regex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +53,8 @@ class MappingReader : public caffe2::serialize::ReadAdapterInterface {
     std::shared_ptr<const MappedFile> file_;
 };
 
+constexpr std::size_t kLongestRecord = 1000;  // letters of a name
+
 class SilentWarnings : public c10::WarningHandler {
   public:
     void process(const c10::Warning& /*warning*/) override {}
@@ -60,6 +65,25 @@ class Silence {
     SilentWarnings handler_;
     c10::WarningUtils::WarningHandlerGuard guard_{&handler_};
 };
+
+/// Refuses records that no module of ours has. LibTorch takes `A` for `a` in names, so they are held to their
+/// letters, and two that differ in nothing else are refused.
+void check_records(const std::vector<std::string>& records) {
+    static const std::regex expected(
+        R"((data|constants)(\.pkl|/[0-9]+)|code/[A-Za-z0-9_/]+\.py(\.debug_pkl)?|(\.data/)?version|byteorder)"
+        R"(|\.data/serialization_id|\.format_version|\.storage_alignment)");
+    std::set<std::string> found;
+    for (const std::string& record : records) {
+        std::string lower = record;
+        std::transform(lower.begin(), lower.end(), lower.begin(),
+                       [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+        if (record.size() > kLongestRecord || !std::regex_match(record, expected) ||
+            !found.insert(lower).second) {
+            throw InputError("holds the record " + in_quotes(record) +
+                             ", which no module of ours does: the bundle is damaged or not to be trusted");
+        }
+    }
+}
 
 /// Storages of the tensors in the mapping; none if the bytes are not laid out as TorchScript does it, for
 /// example because the archive was compressed.
@@ -95,10 +119,7 @@ class ArchiveReader {
 
     torch::jit::Module module() {
         const Silence silence;
-        for (const std::string& record : reader_.getAllRecords()) {
-            if (record.starts_with("code/") && record.ends_with(".py"))
-                check_module_code(text_of(record), record);
-        }
+        check_records(reader_.getAllRecords());
         for (const IValue& constant : read("constants", nullptr).toTupleRef().elements())
             constants_.push_back(constant);
         const IValue data = read("data", storages_in(file_, reader_));
@@ -116,12 +137,15 @@ class ArchiveReader {
                                                  std::move(storages));
     }
 
+    /// The only way for code to get to LibTorch. @return nullptr if there is no such record
     std::shared_ptr<torch::jit::Source> source_of(const std::string& name) {
         std::string path = "code/" + name;
         std::replace(path.begin(), path.end(), '.', '/');
         path += ".py";
         if (!reader_.hasRecord(path)) return nullptr;
-        return std::make_shared<torch::jit::Source>(text_of(path), path, 1);
+        const std::string text = text_of(path);
+        check_module_code(text, path);
+        return std::make_shared<torch::jit::Source>(text, path, 1);
     }
 
     std::string text_of(const std::string& record) {

@@ -433,10 +433,10 @@ def test_a_folder_of_another_grid_is_not_resumed(
     plan = tmp_path / "s" / "plan.json"
     content = json.loads(plan.read_text())
     assert content["grids"] == {"codec_frames": 50, "onset_hop": 256}
-    now = "clips are decoded in pieces of 50 frames and onsets read every 256 samples"
+    now = "clips are now decoded in pieces of 50 frames, with onsets measured every 256 samples"
     for earlier, sentence in (
-        ({"codec_frames": 50, "onset_hop": 512}, f"now {now}, and when it was begun, 50 and 512"),
-        (None, f"it was begun by an earlier build, and now {now}"),
+        ({"codec_frames": 50, "onset_hop": 512}, f"{now}; when it was begun, these were 50 and 512"),
+        (None, f"it was begun by an earlier build; {now}"),
     ):
         content.pop("grids", None)
         plan.write_text(json.dumps(content | ({"grids": earlier} if earlier else {})))

@@ -41,7 +41,7 @@ def test_a_batch_size_that_no_memory_holds(
 def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> None:
     """Whatever runs out first under a limit is reported in one line, or the run succeeds."""
     told = 0
-    for megabytes in range(440, 640, 40):
+    for megabytes in (390, *range(440, 640, 40)):
 
         def limit(most: int = megabytes * 2**20) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -49,8 +49,8 @@ def test_one_that_a_limit_does_not_allow(musicsteer: Runner, bundle: Path) -> No
         out = f"{megabytes}.wav"
         arguments = ["generate", "--model", bundle, "--prompt", "x", "--duration", "5", "--out", out]
         done = musicsteer(*arguments, preexec_fn=limit)
-        if any(word in done.err for word in ("libgomp", "shared libraries", "terminate")):
-            continue  # before main, or in a library that ends the process itself
+        if any(word in done.err for word in ("libgomp", "shared libraries")):
+            continue  # before the program starts, or in a library that ends the process itself
         assert done.code in (0, 1) and len(done.errors) == done.code, done.err
         assert "LibTorch" not in done.err and "Exception" not in done.err, done.err
         told += 1

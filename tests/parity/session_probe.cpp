@@ -273,7 +273,7 @@ void run_job(const json& spec) {
         job.keep(name, job.model.codec.decode(job.tensor(tensor)));
     const json hear = spec.value("hear", json::object());
     for (const auto& [name, file] : hear.items())
-        job.keep(name, musicsteer::hear_melody(file.get<std::string>(), job.model.manifest()).chroma);
+        job.keep(name, musicsteer::hear_melody(file.get<std::string>(), job.model.manifest(), 0.0).chroma);
     const json runs = spec.value("runs", json::object());
     for (const auto& [name, run] : runs.items()) {
         try {

@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import T5Tokenizer
 
+from musicsteer.bundle_code import check_code
 from musicsteer.command_parser import command_parser
 from musicsteer.export_model import add_extras, export, extras_of
 from musicsteer.program import program_path
@@ -281,6 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.bundle is not None and not (options.bundle / "manifest.json").is_file():
             raise BundleError(f"{options.bundle} is not a bundle: it has no manifest.json")
+        if options.bundle is not None:
+            check_code(options.bundle, options.binary)
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle or export(
                 options.checkpoint, Path(folder) / "bundle", extras=extras_of(options), verify=False

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from musicsteer.bundle_code import check_code
 from musicsteer.check_checkpoint import (
     PROMPTS,
     Line,
@@ -274,6 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not (options.bundle / "manifest.json").is_file():
             raise BundleError(f"{options.bundle} is not a bundle: it has no manifest.json")
+        check_code(options.bundle, options.binary)
         return 0 if check(options, parse_device(options.device)) else 1
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,7 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from musicsteer.bundle_code import check_code
 from musicsteer.command_parser import command_parser
+from musicsteer.program import program_path
+from musicsteer.torchscript.bundle import BundleError
 from musicsteer.torchscript.layer_loop import Modules, loop_over_layers
 from musicsteer.torchscript.parity_case import Case, Steer, make_case
 from musicsteer.torchscript.replay import delay, guided
@@ -185,6 +188,12 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if hashes[0] != hashes[1]:
         print("error: the two bundles are of different checkpoints", file=sys.stderr)
+        return 1
+    try:
+        for folder in (options.reference, options.lowered):
+            check_code(folder, Path(program_path()))
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     modules = [Modules.load(folder) for folder in (options.reference, options.lowered)]
     found, independent = check(*modules, options.frames, options.clips)

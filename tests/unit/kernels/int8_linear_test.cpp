@@ -97,6 +97,9 @@ TEST(Int8Linear, ZerosTinyValuesAndShapes) {
         at::equal(int8_linear(at::stack({c.x, c.x}, 2).select(2, 1), c.weight, c.scale), c.product()));
     EXPECT_THROW(int8_linear(at::zeros({2, 71}), c.weight, c.scale), ModelError);
     EXPECT_THROW(int8_linear(c.x, c.weight.to(at::kFloat), c.scale), ModelError);
+    EXPECT_THROW(int8_linear(c.x, c.weight, at::stack({c.scale, c.scale}, 1).select(1, 0)), ModelError);
+    EXPECT_THROW(int8_linear(c.x, c.weight.flatten(), c.scale), ModelError);
+    EXPECT_THROW(int8_linear(c.x.narrow(1, 0, 0), c.weight.narrow(1, 0, 0), c.scale), ModelError);
 }
 
 }  // namespace

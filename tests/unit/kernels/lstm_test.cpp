@@ -6,6 +6,8 @@
 #include <cmath>
 #include <vector>
 
+#include "musicsteer/errors.hpp"
+
 namespace musicsteer {
 namespace {
 
@@ -87,6 +89,28 @@ TEST(LstmLayer, ARowIsTheSameInAnyCompany) {
         at::Tensor own = layer.initial_state(1);
         EXPECT_TRUE(at::equal(layer.run(x.narrow(0, row, 1), own)[0], together[row]));
     }
+}
+
+TEST(LstmLayer, OtherShapesAreRefused) {
+    const Weights good(16);
+    const auto expect_refused = [](const Weights& weights) { EXPECT_THROW(weights.layer(), ModelError); };
+    for (at::Tensor Weights::*part : {&Weights::ih, &Weights::hh, &Weights::bias_ih, &Weights::bias_hh}) {
+        Weights bad = good;
+        bad.*part = (good.*part).narrow(0, 0, 4);
+        expect_refused(bad);
+        bad.*part = (good.*part).flatten();
+        if ((good.*part).dim() > 1) expect_refused(bad);
+    }
+    Weights mixed = good;
+    mixed.hh = good.hh.to(at::kBFloat16);
+    expect_refused(mixed);
+
+    const LstmLayer layer = good.layer();
+    at::Tensor state = layer.initial_state(1);
+    EXPECT_THROW(layer.run(at::zeros({1, 3, 15}), state), ModelError);
+    EXPECT_THROW(layer.run(at::zeros({2, 3, 16}), state), ModelError);
+    at::Tensor many = layer.initial_state(kLstmRows + 1);
+    EXPECT_THROW(layer.run(at::zeros({kLstmRows + 1, 3, 16}), many), ModelError);
 }
 
 }  // namespace

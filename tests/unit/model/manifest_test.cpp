@@ -194,7 +194,10 @@ TEST(Manifest, RefusesContradictions) {
     expect_refused(
         "/codec/frame_rate_hz", 75,
         "codec.frame_rate_hz: expected about sample_rate_hz / hop_length = 50.000000, found 75.000000");
-    expect_refused("/window_s", 0, "window_s: expected more than 0 seconds");
+    const std::string window = "window_s: expected seconds from one frame to 3600, found ";
+    expect_refused("/window_s", 0, window + "0");
+    expect_refused("/window_s", 0.001, window + "0.001");
+    expect_refused("/window_s", 1e9, window + "1e+09");
     expect_refused("/generation_defaults/temperature", -1,
                    "generation_defaults.temperature: expected 0 or more, found a negative number");
     json odd = valid_manifest();
