@@ -11,6 +11,7 @@
 #include "directions/prompt_choice.hpp"
 #include "extract_options.hpp"
 #include "generation/generation_session.hpp"
+#include "inspection/vector_table.hpp"
 #include "io/atomic_file.hpp"
 #include "io/output_lock.hpp"
 #include "musicsteer/errors.hpp"
@@ -18,7 +19,6 @@
 #include "progress.hpp"
 #include "recordings/like_extraction.hpp"
 #include "recordings/recording_extraction.hpp"
-#include "vector_table.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -218,7 +218,7 @@ void run(const ExtractOptions& options, const Context& context, const CLI::App& 
     vectors.save(options.out, options.overwrite());
     if (options.from_prompts() || !options.like.empty())
         std::filesystem::remove(progress_file_of(options.out));
-    print_vector_table(std::cout, vectors);
+    inspection::print_vector_table(std::cout, vectors);
     std::cout << "wrote " << options.out << '\n';
 }
 

@@ -7,11 +7,11 @@
 #include "base/logging.hpp"
 #include "cli.hpp"
 #include "directions/vector_algebra.hpp"
+#include "inspection/vector_table.hpp"
 #include "io/atomic_file.hpp"
 #include "model_options.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/hook_point.hpp"
-#include "vector_table.hpp"
 
 namespace musicsteer::cli {
 namespace {
@@ -64,7 +64,7 @@ std::vector<VectorSource> load_sources(const VectorFlags& options) {
 void save(const VectorFlags& options, VectorFile vectors) {
     if (!options.concept_name.empty()) vectors.provenance.concept_name = options.concept_name;
     vectors.save(options.out, overwrite_of(options));
-    print_vector_table(std::cout, vectors);
+    inspection::print_vector_table(std::cout, vectors);
     std::cout << "wrote " << options.out << '\n';
 }
 

@@ -30,10 +30,10 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_unknown_command_is_a_program_of_the_installation(tmp_path: Path) -> None:
     program = command_in(tmp_path, "mine")
-    done = run(tmp_path, "mine", "--alpha", "two words", "")
+    done = run(tmp_path, "mine", "--alpha", "two words")
     assert done.returncode == 7 and done.stderr == ""
     shown, signals = done.stdout.rsplit("|", 1)
-    assert shown == f"{program}|--alpha|two words|"
+    assert shown == f"{program}|--alpha|two words"
     assert signals.split()[1].strip("0") == "", "Ctrl-C would not reach it"
 
 

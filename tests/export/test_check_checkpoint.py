@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("MUSICSTEER", str(ROOT / "build" / "musicsteer"))
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
 from checkpoints import SHAPES, save  # noqa: E402
@@ -40,7 +42,7 @@ def test_a_wrong_bundle(checkpoint: Path, tmp_path: Path, capsys: pytest.Capture
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == "gelu_by_tanh")
     with injected(mutation, {}):
         assert export_model.main([str(checkpoint), str(tmp_path / "wrong"), "--no-verify"]) == 0
-    assert run(str(checkpoint), "--bundle", str(tmp_path / "wrong")) == 1
+    assert run(str(checkpoint), "--bundle", str(tmp_path / "wrong"), binary=PROGRAM) == 1
     report = capsys.readouterr().out
     assert "FAIL  hook point mlp_out" in report
     assert "FAIL  text.states" not in report
@@ -52,7 +54,7 @@ def test_a_bundle_of_other_weights(
 ) -> None:
     other = save(SHAPES[1], tmp_path)
     assert export_model.main([str(other), str(tmp_path / "bundle"), "--no-verify"]) == 0
-    assert run(str(checkpoint), "--bundle", str(tmp_path / "bundle")) == 1
+    assert run(str(checkpoint), "--bundle", str(tmp_path / "bundle"), binary=PROGRAM) == 1
     assert "was made from other weights" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ SOURCES = ROOT / "src"
 PUBLIC = ROOT / "include" / "musicsteer"
 EXPERIMENTS = ["experiments/sweep", "experiments/calibrate", "experiments/study", "experiments/patch"]
 ORDER = ["base", "io", "audio", "kernels", "tokenizer", "model", "generation", "directions"]
-ORDER += ["recordings", "steering", "experiments", *EXPERIMENTS, "pipeline", "program", "cli"]
+ORDER += ["recordings", "steering", "experiments", *EXPERIMENTS, "pipeline", "program", "inspection", "cli"]
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 

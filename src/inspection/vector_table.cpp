@@ -1,4 +1,4 @@
-#include "vector_table.hpp"
+#include "inspection/vector_table.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -6,7 +6,7 @@
 
 #include "model/hooks.hpp"
 
-namespace musicsteer::cli {
+namespace musicsteer::inspection {
 namespace {
 
 constexpr std::size_t kNameWidth = 27;  // decoder.23.self_attn_heads
@@ -49,4 +49,4 @@ void print_vector_table(std::ostream& out, const VectorFile& vectors) {
     }
 }
 
-}  // namespace musicsteer::cli
+}  // namespace musicsteer::inspection
