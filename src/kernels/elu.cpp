@@ -18,50 +18,51 @@
 namespace musicsteer {
 namespace {
 
+template <class V>
+MUSICSTEER_INLINE typename V::Floats load_numbers(const float* from) {
+    return V::load(from);
+}
+
+template <class V>
+MUSICSTEER_INLINE void store_numbers(float* to, const typename V::Floats& values) {
+    V::store(to, values);
+}
+
 /// A bfloat16 is the upper half of a float.
-typedef std::uint16_t UpperHalves __attribute__((vector_size(kFloatsInVector * sizeof(std::uint16_t))));
-typedef std::uint32_t Bits __attribute__((vector_size(kFloatsInVector * sizeof(std::uint32_t))));
-
-MUSICSTEER_INLINE Floats load_numbers(const float* from) {
-    return load(from);
-}
-
-MUSICSTEER_INLINE void store_numbers(float* to, const Floats& values) {
-    store(to, values);
-}
-
-MUSICSTEER_INLINE Floats load_numbers(const at::BFloat16* from) {
-    UpperHalves halves;
+template <class V>
+MUSICSTEER_INLINE typename V::Floats load_numbers(const at::BFloat16* from) {
+    typename V::Bits16 halves;
     std::memcpy(&halves, from, sizeof(halves));
-    const Bits bits = __builtin_convertvector(halves, Bits) << 16;
-    Floats values;
+    const auto bits = __builtin_convertvector(halves, typename V::Bits) << 16;
+    typename V::Floats values;
     std::memcpy(&values, &bits, sizeof(values));
     return values;
 }
 
 /// Rounds to the nearest, ties to even.
-MUSICSTEER_INLINE void store_numbers(at::BFloat16* to, const Floats& values) {
-    Bits bits;
+template <class V>
+MUSICSTEER_INLINE void store_numbers(at::BFloat16* to, const typename V::Floats& values) {
+    typename V::Bits bits;
     std::memcpy(&bits, &values, sizeof(bits));
-    const Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const auto halves = __builtin_convertvector(rounded, UpperHalves);
+    const typename V::Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const auto halves = __builtin_convertvector(rounded, typename V::Bits16);
     std::memcpy(static_cast<void*>(to), &halves, sizeof(halves));
 }
 
-template <typename Number>
+template <class V, typename Number>
 MUSICSTEER_INLINE void elu_vector(const Number* from, Number* to) {
-    const Floats x = load_numbers(from);
-    store_numbers(to, x > 0.0F ? x : exponential_minus_one(x));
+    const typename V::Floats x = load_numbers<V>(from);
+    store_numbers<V>(to, x > 0.0F ? x : V::exponential_minus_one(x));
 }
 
-template <typename Number>
+template <class V, typename Number>
 MUSICSTEER_INLINE void elu_numbers(const Number* from, Number* to, std::int64_t count) {
     std::int64_t i = 0;
-    for (; i + kFloatsInVector <= count; i += kFloatsInVector) elu_vector(from + i, to + i);
+    for (; i + V::kLanes <= count; i += V::kLanes) elu_vector<V>(from + i, to + i);
     if (i == count) return;
-    Number last[kFloatsInVector] = {};
+    Number last[V::kLanes] = {};
     std::copy(from + i, from + count, last);
-    elu_vector(last, last);
+    elu_vector<V>(last, last);
     std::copy(last, last + (count - i), to + i);
 }
 
@@ -69,12 +70,12 @@ MUSICSTEER_INLINE void elu_numbers(const Number* from, Number* to, std::int64_t 
 template <typename Number>
 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma"))) void elu_avx512(const Number* from, Number* to,
                                                                               std::int64_t count) {
-    elu_numbers(from, to, count);
+    elu_numbers<FloatVector<16>>(from, to, count);
 }
 
 template <typename Number>
 __attribute__((target("avx2,fma"))) void elu_avx2(const Number* from, Number* to, std::int64_t count) {
-    elu_numbers(from, to, count);
+    elu_numbers<FloatVector<8>>(from, to, count);
 }
 #endif
 
@@ -84,7 +85,7 @@ void elu_range(const Number* from, Number* to, std::int64_t count) {
     if (has_avx512()) return elu_avx512(from, to, count);
     if (has_avx2()) return elu_avx2(from, to, count);
 #endif
-    elu_numbers(from, to, count);
+    elu_numbers<FloatVector<4>>(from, to, count);
 }
 
 template <typename Number>

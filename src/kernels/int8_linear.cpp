@@ -23,8 +23,6 @@
 namespace musicsteer {
 namespace {
 
-typedef std::int16_t Int16s __attribute__((vector_size(kFloatsInVector * sizeof(std::int16_t))));
-
 constexpr float kLevels = 32767.0F;  // of a row of x, on either side of 0
 
 struct Int8Product : RowProduct<std::int8_t, std::int16_t> {
@@ -50,6 +48,8 @@ struct Int8Kind {
 namespace anywhere {
 
 #define MUSICSTEER_TARGET
+
+using V = FloatVector<4>;
 
 struct Kind : Int8Kind {
     static constexpr int kLane = 8;
@@ -90,6 +90,8 @@ namespace avx2 {
 
 #define MUSICSTEER_TARGET __attribute__((target("avx2,fma,f16c")))
 
+using V = FloatVector<8>;
+
 struct Kind : Int8Kind {
     static constexpr int kLane = 16;
     static constexpr int kTile = 3;
@@ -123,6 +125,8 @@ struct Kind : Int8Kind {
 namespace avx512 {
 
 #define MUSICSTEER_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
+
+using V = FloatVector<16>;
 
 struct Kind : Int8Kind {
     static constexpr int kLane = 32;

@@ -11,8 +11,8 @@ namespace musicsteer {
 /// depends on nothing but its own input.
 ///
 /// All inputs are multiplied by their weights in one product; each step then reads the recurrent weights once
-/// for up to kLstmRows rows. Units are grouped by 16, with the four gates of a group side by side, so that a
-/// group's gates, cell and output are computed in registers.
+/// for up to kLstmRows rows. Units are grouped by G (lstm_steps.hpp), with the four gates of a group side by
+/// side, so that a group's gates, cell and output are computed in registers.
 class LstmLayer {
   public:
     /// @param weight_ih, weight_hh  [4 width, width], gates in torch's order: input, forget, cell, output
@@ -29,13 +29,14 @@ class LstmLayer {
 
   private:
     std::int64_t width_;
-    std::int64_t groups_;   ///< of 16 units, the last one filled with zeros
-    at::Tensor weight_ih_;  ///< [groups x 4 x 16, width]
-    at::Tensor bias_;       ///< [groups x 4 x 16], of the type of weight_ih
+    std::int64_t groups_;
+    std::int64_t padded_;   ///< groups x G: the last group is filled up with zeros
+    at::Tensor weight_ih_;  ///< [groups x 4 x G, width]
+    at::Tensor bias_;       ///< [groups x 4 x G], of the type of weight_ih
     at::Tensor recurrent_;  ///< in the layout of run_lstm_steps
 };
 
-/// More rows would not fit the registers.
+/// More rows would not fit AVX-512's registers.
 constexpr std::int64_t kLstmRows = 4;
 
 }  // namespace musicsteer

@@ -44,6 +44,17 @@ inline bool has_avx512_vnni() {
     return has;
 }
 
+inline bool has_avx512_bf16() {
+    static const bool has = has_avx512() && __builtin_cpu_supports("avx512bf16");
+    return has;
+}
+
+#else
+
+inline bool has_avx512_bf16() {
+    return false;
+}
+
 #endif
 
 }  // namespace musicsteer

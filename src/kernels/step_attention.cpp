@@ -52,8 +52,9 @@ struct Heads {
     }
 };
 
+/// Up to the end of the last vector, of any processor.
 std::vector<float> room_for_scores(std::int64_t columns) {
-    return std::vector<float>(static_cast<std::size_t>(columns + kFloatsInVector));
+    return std::vector<float>(static_cast<std::size_t>(columns + FloatVector<16>::kLanes));
 }
 
 MUSICSTEER_INLINE void scale_query(const float* query, std::int64_t size, float* scaled) {
@@ -62,35 +63,35 @@ MUSICSTEER_INLINE void scale_query(const float* query, std::int64_t size, float*
 }
 
 /// A vector's two halves added.
-template <typename Half, typename Whole>
-MUSICSTEER_INLINE Half folded(const Whole& whole) {
-    Half parts[2];
+template <class V>
+MUSICSTEER_INLINE typename FloatVector<V::kLanes / 2>::Floats folded(const typename V::Floats& whole) {
+    typename FloatVector<V::kLanes / 2>::Floats parts[2];
     std::memcpy(parts, &whole, sizeof(whole));
     return parts[0] + parts[1];
 }
 
-MUSICSTEER_INLINE float sum_of(const Floats& values) {
-    typedef float Eight __attribute__((vector_size(8 * sizeof(float))));
-    typedef float Four __attribute__((vector_size(4 * sizeof(float))));
-    const Four four = folded<Four>(folded<Eight>(values));
-    return (four[0] + four[2]) + (four[1] + four[3]);
+template <class V>
+MUSICSTEER_INLINE float sum_of(const typename V::Floats& values) {
+    if constexpr (V::kLanes > 4) return sum_of<FloatVector<V::kLanes / 2>>(folded<V>(values));
+    return (values[0] + values[2]) + (values[1] + values[3]);
 }
 
 /// scores -> exp(scores + bias - their maximum), in place, up to the next full vector. @returns the sum
+template <class V>
 MUSICSTEER_INLINE float exponentiate(float* scores, std::int64_t count, const float* bias) {
     if (bias) {
         for (std::int64_t j = 0; j < count; ++j) scores[j] += bias[j];
     }
     const float largest = *std::max_element(scores, scores + count);
-    const std::int64_t padded = (count + kFloatsInVector - 1) / kFloatsInVector * kFloatsInVector;
+    const std::int64_t padded = (count + V::kLanes - 1) / V::kLanes * V::kLanes;
     std::fill(scores + count, scores + padded, -std::numeric_limits<float>::infinity());
-    Floats sum{};
-    for (std::int64_t j = 0; j < padded; j += kFloatsInVector) {
-        const Floats part = exponential(load(scores + j) - largest);
-        store(scores + j, part);
+    typename V::Floats sum{};
+    for (std::int64_t j = 0; j < padded; j += V::kLanes) {
+        const typename V::Floats part = V::exponential(V::load(scores + j) - largest);
+        V::store(scores + j, part);
         sum += part;
     }
-    return sum_of(sum);
+    return sum_of<V>(sum);
 }
 
 /// For heads of any size, on any processor.
@@ -106,7 +107,7 @@ void attend_anywhere(const Heads<Number>& heads, std::int64_t first, std::int64_
                 sum += query[static_cast<std::size_t>(i)] * static_cast<float>(head.keys[j * heads.size + i]);
             scores[static_cast<std::size_t>(j)] = static_cast<float>(sum);
         }
-        const float total = exponentiate(scores.data(), heads.columns, head.bias);
+        const float total = exponentiate<FloatVector<4>>(scores.data(), heads.columns, head.bias);
         std::fill(head.output, head.output + heads.size, 0.0F);
         for (std::int64_t j = 0; j < heads.columns; ++j) {
             const float weight = scores[static_cast<std::size_t>(j)] / total;
@@ -122,15 +123,14 @@ namespace avx512 {
 
 #define MUSICSTEER_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,f16c")))
 
-MUSICSTEER_TARGET inline Floats load_numbers(const at::Half* from) {
-    const __m512 values = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-    Floats result;
-    std::memcpy(&result, &values, sizeof(result));
-    return result;
+using V = FloatVector<16>;
+
+MUSICSTEER_TARGET inline V::Floats load_numbers(const at::Half* from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
 
-MUSICSTEER_TARGET inline Floats load_numbers(const float* from) {
-    return load(from);
+MUSICSTEER_TARGET inline V::Floats load_numbers(const float* from) {
+    return V::load(from);
 }
 
 #include "kernels/step_attention_kernel.hpp"
@@ -142,17 +142,14 @@ namespace avx2 {
 
 #define MUSICSTEER_TARGET __attribute__((target("avx2,fma,f16c")))
 
-MUSICSTEER_TARGET inline Floats load_numbers(const at::Half* from) {
-    const auto* bits = reinterpret_cast<const __m128i*>(from);
-    const __m256 values[2] = {_mm256_cvtph_ps(_mm_loadu_si128(bits)),
-                              _mm256_cvtph_ps(_mm_loadu_si128(bits + 1))};
-    Floats result;
-    std::memcpy(&result, values, sizeof(result));
-    return result;
+using V = FloatVector<8>;
+
+MUSICSTEER_TARGET inline V::Floats load_numbers(const at::Half* from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 
-MUSICSTEER_TARGET inline Floats load_numbers(const float* from) {
-    return load(from);
+MUSICSTEER_TARGET inline V::Floats load_numbers(const float* from) {
+    return V::load(from);
 }
 
 #include "kernels/step_attention_kernel.hpp"

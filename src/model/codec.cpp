@@ -5,6 +5,7 @@
 
 #include "base/shapes.hpp"
 #include "kernels/elu.hpp"
+#include "kernels/processor.hpp"
 #include "model/codec_encoder.hpp"
 #include "model/codec_pipeline.hpp"
 #include "model/script_call.hpp"
@@ -64,6 +65,8 @@ Codec::Codec(const Bundle& bundle)
     stages_ = std::make_shared<CodecStages>();
     stages_->one_thread = !device_.is_cpu();
     if (device_.is_cpu()) use_fast_elu(module_.get_method("decode_wave"));
+    // Without instructions for bfloat16, LibTorch is slower in it than in float32, and lacks some products.
+    if (device_.is_cpu() && !has_avx512_bf16()) module_.to(at::kFloat);
     stages_->channels = dims_.channels;
     stages_->hop_length = dims_.hop_length;
     stages_->lstm_input = [module = module_, device = device_](const at::Tensor& codes) {

@@ -99,8 +99,11 @@ def adopt(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """F.linear on oneDNN where there is a CPU: faster than MKL's product from four rows on."""
-    if x.is_cuda:
+    """F.linear on oneDNN on a CPU, where it is faster than MKL from four rows on.
+
+    bfloat16 is left to F.linear, which knows processors on which oneDNN has no product for it.
+    """
+    if x.is_cuda or x.dtype == torch.bfloat16:
         return F.linear(x, weight, bias)
     scalars: list[int | float | complex | None] = []  # TorchScript's list of numbers
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", scalars, "")
