@@ -10,9 +10,9 @@
 #include "audio/encoded_audio.hpp"
 #include "base/logging.hpp"
 #include "base/numbers.hpp"
-#include "directions/prompt_choice.hpp"
 #include "io/atomic_file.hpp"
 #include "musicsteer/errors.hpp"
+#include "prompts/prompt_choice.hpp"
 #include "steering/steering_file.hpp"
 
 namespace musicsteer::cli {

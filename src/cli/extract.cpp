@@ -8,7 +8,6 @@
 #include "base/numbers.hpp"
 #include "cli.hpp"
 #include "directions/extraction.hpp"
-#include "directions/prompt_choice.hpp"
 #include "extract_options.hpp"
 #include "generation/generation_session.hpp"
 #include "inspection/vector_table.hpp"
@@ -17,6 +16,7 @@
 #include "musicsteer/errors.hpp"
 #include "program/installation.hpp"
 #include "progress.hpp"
+#include "prompts/prompt_choice.hpp"
 #include "recordings/like_extraction.hpp"
 #include "recordings/recording_extraction.hpp"
 

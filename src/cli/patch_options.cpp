@@ -4,10 +4,10 @@
 #include <array>
 #include <sstream>
 
-#include "directions/prompt_choice.hpp"
 #include "io/atomic_file.hpp"
 #include "musicsteer/errors.hpp"
 #include "musicsteer/prompt_set.hpp"
+#include "prompts/prompt_choice.hpp"
 
 namespace musicsteer::cli {
 

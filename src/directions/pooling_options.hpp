@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
+#include "bundle/manifest.hpp"
 #include "directions/provenance.hpp"
 #include "generation/activations.hpp"
 #include "generation/sampler.hpp"
-#include "model/manifest.hpp"
 #include "model/melody.hpp"
 
 namespace musicsteer {

@@ -3,7 +3,7 @@
 #include <map>
 #include <string>
 
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 #include "musicsteer/provenance.hpp"
 
 namespace musicsteer {

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "bundle/manifest.hpp"
 #include "generation/continuation.hpp"
 #include "generation/sampler.hpp"
 #include "generation/windows.hpp"
-#include "model/manifest.hpp"
 #include "musicsteer/setting.hpp"
 #include "steering/steering_file.hpp"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 #include "musicsteer/sampling.hpp"
 
 namespace musicsteer {

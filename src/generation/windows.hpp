@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 
 namespace musicsteer {
 

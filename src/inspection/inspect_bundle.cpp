@@ -4,11 +4,11 @@
 
 #include "base/numbers.hpp"
 #include "base/printable.hpp"
+#include "bundle/bundle.hpp"
+#include "bundle/weight_change.hpp"
 #include "inspection/inspect.hpp"
 #include "io/json_view.hpp"
-#include "model/bundle.hpp"
 #include "model/memory.hpp"
-#include "model/weight_change.hpp"
 #include "steering/bundle_directions.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"

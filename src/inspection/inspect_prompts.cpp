@@ -1,10 +1,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/numbers.hpp"
-#include "directions/prompt_confounds.hpp"
 #include "inspection/inspect.hpp"
 #include "io/sha256.hpp"
 #include "musicsteer/prompt_set.hpp"
+#include "prompts/prompt_confounds.hpp"
 
 namespace musicsteer::inspection {
 namespace {

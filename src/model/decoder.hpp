@@ -9,7 +9,7 @@
 #include <stop_token>
 #include <vector>
 
-#include "model/bundle.hpp"
+#include "bundle/bundle.hpp"
 #include "model/conditioning.hpp"
 #include "model/hooks.hpp"
 #include "model/step_linear.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/bundle.hpp"
+#include "bundle/bundle.hpp"
 #include "model/codec.hpp"
 #include "model/decoder.hpp"
 #include "model/text_encoder.hpp"

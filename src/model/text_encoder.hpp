@@ -8,7 +8,7 @@
 #include <stop_token>
 #include <vector>
 
-#include "model/bundle.hpp"
+#include "bundle/bundle.hpp"
 
 namespace musicsteer {
 

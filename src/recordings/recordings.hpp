@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "audio/tempo.hpp"
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 #include "musicsteer/audio_file.hpp"
 
 namespace musicsteer {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 #include "musicsteer/vector_file.hpp"
 #include "steering/resolve.hpp"
 

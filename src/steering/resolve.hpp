@@ -2,8 +2,8 @@
 
 #include <optional>
 
+#include "bundle/manifest.hpp"
 #include "generation/injection.hpp"
-#include "model/manifest.hpp"
 #include "musicsteer/setting.hpp"
 #include "musicsteer/vector_file.hpp"
 

@@ -106,7 +106,7 @@ CODE = {
         'if True:\n  getattr = 1\nelse:\n  getattr = "a"\n_91 = getattr(ops.aten, "0")',
         "gives another meaning to getattr",
     ),
-    "continued line": ('torch.\\\n  save(x, "victim")', "calls save"),
+    "continued line": ('torch.\\\n  save(x, "victim")', "continues a line"),
     "semicolon": ('_90 = x; torch.save(x, "victim")', "cannot be loaded as TorchScript (expected"),
     "lambda": ('_90 = lambda: torch.save(x, "victim")', "cannot be loaded as TorchScript (expected"),
     "custom class": (
@@ -114,6 +114,13 @@ CODE = {
         "uses __torch__ as a value",
     ),
     "nested function": ("def f() -> int:\n  return 1", "uses 'def'"),
+    "deep brackets": (f"_90 = {'[' * 100_000}x{']' * 100_000}", "has code nested that deep"),
+    "deep signs": (f"_90 = {'-' * 100_000}x", "has code nested that deep"),
+    "deep members": (f"_90 = x{'.t()' * 100_000}", "has code nested that deep"),
+    "deep blocks": ("\n".join(" " * i + "if True:" for i in range(1000)), "has code nested that deep"),
+    "deep elif": ("if True:\n  pass\n" + "elif True:\n  pass\n" * 30_000, "uses 'elif'"),
+    "comments": ("#\n" * 100_000, "has a comment"),
+    "continued lines": ("_90 = \\\n" + "\\\n" * 100_000 + "x", "continues a line"),
 }
 
 

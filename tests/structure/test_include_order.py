@@ -11,8 +11,18 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
 PUBLIC = ROOT / "include" / "musicsteer"
 EXPERIMENTS = ["experiments/sweep", "experiments/calibrate", "experiments/study", "experiments/patch"]
-ORDER = ["base", "io", "audio", "kernels", "tokenizer", "model", "generation", "directions"]
-ORDER += ["recordings", "steering", "experiments", *EXPERIMENTS, "pipeline", "program", "inspection", "cli"]
+ORDER = ["base", "io", "audio", "kernels", "tokenizer", "bundle", "model", "generation", "prompts"]
+ORDER += [
+    "directions",
+    "recordings",
+    "steering",
+    "experiments",
+    *EXPERIMENTS,
+    "pipeline",
+    "program",
+    "inspection",
+    "cli",
+]
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 

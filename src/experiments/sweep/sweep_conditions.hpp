@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "bundle/manifest.hpp"
 #include "experiments/sweep/sweep_plan.hpp"
-#include "model/manifest.hpp"
 
 namespace musicsteer {
 

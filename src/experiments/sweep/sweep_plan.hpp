@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "audio/tempo.hpp"
+#include "bundle/manifest.hpp"
 #include "experiments/clip_record.hpp"
 #include "experiments/sound_grids.hpp"
-#include "model/manifest.hpp"
 #include "model/memory.hpp"
 #include "musicsteer/sweep_request.hpp"
 #include "tokenizer/tokenizer.hpp"

@@ -4,10 +4,10 @@
 #include <string_view>
 
 #include "base/numbers.hpp"
-#include "directions/prompt_choice.hpp"
 #include "io/input_file.hpp"
 #include "io/json_view.hpp"
 #include "musicsteer/errors.hpp"
+#include "prompts/prompt_choice.hpp"
 #include "steering/setting_fields.hpp"
 #include "steering/setting_json.hpp"
 

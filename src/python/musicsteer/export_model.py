@@ -65,7 +65,7 @@ PRECISION_HELP = (
     "of the decoder's and the text encoder's matrices: f32 matches transformers; bf16 halves what "
     "a step reads, for processors with bfloat16 instructions; int8 is the fastest and smallest (default: f32)"
 )
-# Of sizes, as src/model/manifest.cpp has them; other sizes begin at 1.
+# Of sizes, as src/bundle/manifest.cpp has them; other sizes begin at 1.
 RANGES = {
     "start_token": (0, 1 << 20),
     "lstm_layers": (0, 1 << 20),

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "bundle/manifest.hpp"
 #include "io/safetensors.hpp"
-#include "model/manifest.hpp"
 #include "musicsteer/errors.hpp"
 #include "unit/temp_folder.hpp"
 

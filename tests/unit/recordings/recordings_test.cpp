@@ -7,7 +7,7 @@
 #include <numbers>
 
 #include "musicsteer/errors.hpp"
-#include "unit/model/manifest_json.hpp"
+#include "unit/bundle/manifest_json.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -1,4 +1,4 @@
-#include "model/module_code.hpp"
+#include "bundle/module_code.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "model/bundle.hpp"
+#include "bundle/bundle.hpp"
 
 namespace musicsteer {
 

@@ -1,4 +1,4 @@
-#include "model/bundle.hpp"
+#include "bundle/bundle.hpp"
 
 #include <ATen/Context.h>
 #include <ATen/detail/CUDAHooksInterface.h>
@@ -8,8 +8,8 @@
 #include <charconv>
 #include <system_error>
 
+#include "bundle/module_file.hpp"
 #include "io/hash_cache.hpp"
-#include "model/module_file.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {

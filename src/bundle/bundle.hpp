@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 
 namespace musicsteer {
 

@@ -1,4 +1,4 @@
-#include "model/weight_change.hpp"
+#include "bundle/weight_change.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>

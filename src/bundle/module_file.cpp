@@ -1,4 +1,4 @@
-#include "model/module_file.hpp"
+#include "bundle/module_file.hpp"
 
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/from_blob.h>
@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "bundle/module_code.hpp"
 #include "io/mapped_file.hpp"
-#include "model/module_code.hpp"
 #include "musicsteer/errors.hpp"
 
 // A TorchScript file is an uncompressed zip archive: constants.pkl and data.pkl hold the objects, data/0,

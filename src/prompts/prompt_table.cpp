@@ -1,4 +1,4 @@
-#include "directions/prompt_table.hpp"
+#include "prompts/prompt_table.hpp"
 
 #include <algorithm>
 #include <cctype>

@@ -1,4 +1,4 @@
-#include "directions/prompt_choice.hpp"
+#include "prompts/prompt_choice.hpp"
 
 #include <algorithm>
 

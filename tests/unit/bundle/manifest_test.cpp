@@ -1,4 +1,4 @@
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "musicsteer/errors.hpp"
-#include "unit/model/manifest_json.hpp"
+#include "unit/bundle/manifest_json.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

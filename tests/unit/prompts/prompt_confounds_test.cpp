@@ -1,4 +1,4 @@
-#include "directions/prompt_confounds.hpp"
+#include "prompts/prompt_confounds.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

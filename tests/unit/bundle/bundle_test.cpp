@@ -1,4 +1,4 @@
-#include "model/bundle.hpp"
+#include "bundle/bundle.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -8,7 +8,7 @@
 
 #include "io/sha256.hpp"
 #include "musicsteer/errors.hpp"
-#include "unit/model/manifest_json.hpp"
+#include "unit/bundle/manifest_json.hpp"
 #include "unit/temp_folder.hpp"
 
 namespace musicsteer {

@@ -1,4 +1,4 @@
-#include "model/module_file.hpp"
+#include "bundle/module_file.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/util/Exception.h>

@@ -1,4 +1,4 @@
-#include "directions/prompt_confounds.hpp"
+#include "prompts/prompt_confounds.hpp"
 
 #include <algorithm>
 #include <cctype>

@@ -1,4 +1,4 @@
-#include "model/manifest.hpp"
+#include "bundle/manifest.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,149 +1,22 @@
-#include "model/module_code.hpp"
+#include "bundle/module_code.hpp"
 
 #include <torch/csrc/jit/frontend/parser.h>
 #include <torch/csrc/jit/frontend/tree_views.h>
 #include <torch/csrc/jit/runtime/operator.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <memory>
 #include <set>
 #include <vector>
 
+#include "bundle/allowed_code.hpp"
 #include "musicsteer/errors.hpp"
 
 namespace musicsteer {
 namespace {
 
 using namespace torch::jit;
-
-/// Every operator of our modules (src/python/musicsteer/torchscript), in all precisions and with every
-/// activation.
-constexpr auto kOperators = std::to_array<std::string_view>({
-    "RaiseException",
-    "__derive_index",
-    "__isnot__",
-    "__range_length",
-    "_linear_pointwise",
-    "abs",
-    "add",
-    "add_",
-    "amax",
-    "append",
-    "arange",
-    "bitwise_not",
-    "cat",
-    "ceil",
-    "chunk",
-    "clamp",
-    "clamp_min",
-    "contiguous",
-    "conv2d",
-    "convolution",
-    "copy_",
-    "device",
-    "dim",
-    "div",
-    "dtype",
-    "elu",
-    "elu_",
-    "embedding",
-    "eq",
-    "flatten",
-    "floordiv",
-    "format",
-    "ge",
-    "gelu",
-    "group_norm",
-    "gt",
-    "hardswish",
-    "hardswish_",
-    "hardtanh",
-    "hardtanh_",
-    "index_copy_",
-    "index_select",
-    "is_cuda",
-    "item",
-    "layer_norm",
-    "le",
-    "leaky_relu",
-    "leaky_relu_",
-    "len",
-    "linear",
-    "list",
-    "log",
-    "lstm",
-    "lt",
-    "masked_fill",
-    "matmul",
-    "max",
-    "mean",
-    "min",
-    "mish",
-    "mish_",
-    "mul",
-    "narrow",
-    "neg",
-    "norm",
-    "pad",
-    "permute",
-    "pow",
-    "reciprocal",
-    "relu",
-    "relu_",
-    "reshape",
-    "round",
-    "rsqrt",
-    "scaled_dot_product_attention",
-    "select",
-    "sigmoid",
-    "silu",
-    "silu_",
-    "size",
-    "slice",
-    "softmax",
-    "split",
-    "square",
-    "squeeze",
-    "stack",
-    "stride",
-    "sub",
-    "sum",
-    "t",
-    "tanh",
-    "tensor",
-    "tile",
-    "to",
-    "transpose",
-    "unbind",
-    "unsqueeze",
-    "view",
-    "where",
-    "zeros",
-    "zeros_like",
-});
-
-/// Functions that are called without a dot, apart from getattr.
-constexpr auto kFunctions = std::to_array<std::string_view>(
-    {"annotate", "bool", "float", "int", "range", "unchecked_cast", "uninitialized"});
-
-/// Those whose first argument is a type.
-constexpr auto kFunctionsOfTypes =
-    std::to_array<std::string_view>({"annotate", "unchecked_cast", "uninitialized"});
-
-constexpr auto kTypes = std::to_array<std::string_view>(
-    {"Device", "NoneType", "Tensor", "bool", "float", "int", "number", "str"});
-constexpr auto kGenericTypes = std::to_array<std::string_view>({"Final", "List", "Optional", "Tuple"});
-
-/// What a class says about itself.
-constexpr auto kClassLists =
-    std::to_array<std::string_view>({"__annotations__", "__buffers__", "__parameters__"});
-
-template <std::size_t N>
-bool holds(const std::array<std::string_view, N>& names, std::string_view name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 /// Whether LibTorch has an operator of that name in any namespace; `x.name(...)` calls it too.
 bool is_operator(const std::string& name) {
@@ -182,9 +55,11 @@ bool is_archive_name(const std::vector<std::string>& names) {
 class CodeCheck {
   public:
     CodeCheck(const std::string& source, const std::string& path)
-        : path_(path), parser_(std::make_shared<Source>(source, path, 1)) {}
+        : path_(path), source_(std::make_shared<Source>(source, path, 1)), parser_(source_) {}
 
     void run() {
+        check_lines();
+        check_depth();
         while (parser_.lexer().cur().kind != TK_EOF) {
             const Token token = parser_.lexer().cur();
             if (token.kind == TK_CLASS_DEF) {
@@ -208,6 +83,39 @@ class CodeCheck {
     }
     [[noreturn]] void refuse_syntax(const TreeRef& tree) const {
         refuse(tree, "uses '" + kindToString(tree->kind()) + "'");
+    }
+
+    // LibTorch's lexer calls itself at each comment and continued line, and its parser, as this one, for what
+    // stands inside something else: code could use up the stack.
+
+    void check_lines() const {
+        const std::string text = source_->text_str().str();
+        for (std::size_t start = 0; start < text.size();) {
+            const std::size_t end = std::min(text.find('\n', start), text.size());
+            const SourceRange range(source_, start, end);
+            const std::size_t first = text.find_first_not_of(" \t", start);
+            if (first < end && text[first] == '#') refuse(range, "has a comment");
+            const std::size_t last = text.find_last_not_of(" \t\r", end == 0 ? 0 : end - 1);
+            if (last != std::string::npos && last >= start && text[last] == '\\')
+                refuse(range, "continues a line");
+            start = end + 1;
+        }
+    }
+
+    void check_depth() const {
+        constexpr int kMostTokens = 500, kMostBlocks = 50;  // our modules have 56 in a statement and 5 blocks
+        Lexer lexer(source_);
+        int tokens = 0, blocks = 0;
+        for (; lexer.cur().kind != TK_EOF; lexer.next()) {
+            const Token& token = lexer.cur();
+            const bool begins_block = token.kind == TK_INDENT;
+            tokens = begins_block || token.kind == TK_NEWLINE ? 0 : tokens + 1;
+            blocks += begins_block ? 1 : token.kind == TK_DEDENT ? -1 : 0;
+            if (tokens > kMostTokens || blocks > kMostBlocks)
+                refuse(token.range, "has code nested that deep");
+            if (token.kind == TK_ELIF)
+                refuse(token.range, "uses 'elif'");  // each is nested in the one before
+        }
     }
 
     // Classes: a list of attributes with their types, constants, and methods.
@@ -438,6 +346,7 @@ class CodeCheck {
     }
 
     std::string path_;
+    std::shared_ptr<Source> source_;
     Parser parser_;
     std::set<std::string> values_;     ///< names bound so far in the function
     std::set<std::string> functions_;  ///< those bound to functions of the archive
