@@ -1,12 +1,8 @@
 """Calibrate the demo model to +-15 % of tempo and of brightness, and print the change on held-out clips.
 
-Tempo is counted in notes begun a second: beats a minute, measured on clips of a few seconds, jump between a
-tempo and its double, and this model's steering changes them by less than 15 %.
+    python scripts/bench/calibrate.py --bundle out/demo/bundle [--max-pairs 512] [--out calibration.json]
 
-    python scripts/bench/calibrate.py --bundle out/demo/bundle --tempo out/demo/tempo.safetensors \\
-        --brightness out/demo/brightness.safetensors [--max-pairs 512] [--out calibration.json]
-
-How each concept is steered is read from the model's steering.json; prompts are prompts/neutral.json. Prints a
+Steered by the bundle's own directions, as they were evaluated; prompts are prompts/neutral.json. Prints a
 Markdown table with a row for each case; --out keeps what calibrate --json says. Exit code 1 if a target is
 missed by more than five points.
 """
@@ -23,27 +19,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
-MEASURES = {"tempo": "onsets", "brightness": "centroid"}
+MEASURES = {"tempo": "tempo", "brightness": "centroid"}
 CHANGES = ("+15%", "-15%")
 COLUMNS = ("target", "alpha", "held-out mean", "change", "KL, nats a code", "pairs", "met")
 
 
-def steer_argument(vectors: Path, chosen: dict[str, Any]) -> str:
-    """FILE:layers=...: what steering.json says of a concept, without its alphas."""
-    parts = [str(vectors), f"strategy={chosen['strategy']}", f"rows={chosen['rows']}"]
-    parts += [f"unit={chosen['unit']}"]
-    if chosen.get("layers") is not None:
-        parts.append(f"layers={chosen['layers']}")
-    if chosen.get("source_layer") is not None:
-        parts.append(f"source-layer={chosen['source_layer']}")
-    if chosen.get("schedule") is not None:
-        parts.append(f"schedule={chosen['schedule']}")
-    return ":".join(parts)
-
-
-def calibrate(arguments: argparse.Namespace, steer: str, target: str) -> dict[str, Any]:
+def calibrate(arguments: argparse.Namespace, direction: str, target: str) -> dict[str, Any]:
     """What calibrate --json says, met or not."""
-    command: list[str | Path] = [PROGRAM, "calibrate", "--model", arguments.bundle, "--steer", steer]
+    command: list[str | Path] = [PROGRAM, "calibrate", "--model", arguments.bundle, "--steer", direction]
     command += ["--target", target, "--prompts", ROOT / "prompts" / "neutral.json"]
     command += ["--max-pairs", str(arguments.max_pairs), "--seed", str(arguments.seed)]
     command += ["--duration", str(arguments.duration), "--max-kl", str(arguments.max_kl), "--json"]
@@ -77,23 +60,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--steering", type=Path, default=ROOT / "models" / "demo" / "steering.json")
-    parser.add_argument("--tempo", type=Path, required=True, help="vector file")
-    parser.add_argument("--brightness", type=Path, required=True, help="vector file")
     parser.add_argument("--max-pairs", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--duration", type=float, default=8.0)
     parser.add_argument("--max-kl", type=float, default=0.5)
     parser.add_argument("--out", type=Path, help="JSON with everything that was seen")
     arguments = parser.parse_args()
-    concepts = json.loads(arguments.steering.read_text(encoding="utf-8"))["concepts"]
     results: dict[str, Any] = {}
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
-    for concept, measure in MEASURES.items():
+    for direction, measure in MEASURES.items():
         for change in CHANGES:
             target = f"{measure}={change}"
-            steer = steer_argument(getattr(arguments, concept), concepts[concept])
-            results[target] = calibrate(arguments, steer, target)
+            results[target] = calibrate(arguments, direction, target)
             print(row(target, results[target]), flush=True)
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,8 @@
 For each concept of models/demo/steering.json, activations are extracted once, and every method finds its
 direction from them. `methods` steers with each direction as steering.json says that the concept is steered;
 `strategies` steers with mean-diff's in six ways, `layers` at each layer alone. A few clips estimate the cost
-of each way; then clips are made at plus and minus the strength that should cost --max-kl nats a code.
+of each way; then clips are made at plus and minus the strength that should cost --max-kl nats a code that is
+steered: tempo is steered in the first 0.4 s alone, and costs that share of it over the whole clip.
 `crosstalk` plays both concepts' vectors with steering.json's largest strengths, alone, together and
 orthogonalized. All prompts are neutral, with the same seeds everywhere. Prints a Markdown table, intervals
 are 95 %, bootstrapped over seeds. A second call resumes the first.
@@ -32,7 +33,7 @@ PROGRAM = Path(os.environ.get("MUSICSTEER", ROOT / "build" / "musicsteer"))
 NEUTRAL = ROOT / "prompts" / "neutral.json"
 # The shipped prompt sets have no numbers, so that ridge cannot run on them.
 METHODS = ("mean-diff", "pca", "pca-center", "logistic", "rfm", "random")
-MEASURES = {"tempo": "onset_rate_hz", "brightness": "spectral_centroid_hz"}
+MEASURES = {"tempo": "tempo_bpm", "brightness": "spectral_centroid_hz"}
 TRIAL_SEEDS = "100000:100004"
 TRIAL_ALPHA = 0.2
 
@@ -127,14 +128,22 @@ def is_of(record: Json, entry: Json) -> bool:
     return same and [steering["strategy"]] == entry["strategies"] and [steering["rows"]] == entry["rows"]
 
 
-def strengths(options: argparse.Namespace, found: dict[str, Json], folder: Path) -> dict[str, float]:
-    """The alpha of each way that should cost --max-kl: cost grows as its square."""
+def steered_share(options: argparse.Namespace, concept: Json) -> float:
+    """The part of a clip that is steered: 1, or that of its "window,FROM,TO"."""
+    name, *times = concept.get("schedule", "constant").split(",")
+    return (float(times[1]) - float(times[0])) / options.duration if name == "window" else 1.0
+
+
+def strengths(
+    options: argparse.Namespace, found: dict[str, Json], max_kl: float, folder: Path
+) -> dict[str, float]:
+    """The alpha of each way that should cost `max_kl` over a clip: cost grows as its square."""
     entries = [entry | {"alphas": [-TRIAL_ALPHA, TRIAL_ALPHA]} for entry in found.values()]
     records = sweep(options, entries, TRIAL_SEEDS, folder)
     alphas = {}
     for label, entry in found.items():
         cost = np.mean([r["kl_nats"] for r in records if is_of(r, entry)]) / TRIAL_ALPHA**2
-        alphas[label] = float(np.round(np.sqrt(options.max_kl / cost), 3))
+        alphas[label] = float(np.round(np.sqrt(max_kl / cost), 3))
     return alphas
 
 
@@ -171,7 +180,8 @@ def compare(table: str, options: argparse.Namespace, concepts: Json) -> list[lis
         when = {"schedule": concepts[concept].get("schedule", "constant")}
         found = {label: entry | when for label, entry in ways(table, concepts[concept], files).items()}
         folder = options.out / concept / table
-        alphas = strengths(options, found, folder / "trial")
+        max_kl = options.max_kl * steered_share(options, concepts[concept])
+        alphas = strengths(options, found, max_kl, folder / "trial")
         entries = [entry | {"alphas": [-alphas[label], alphas[label]]} for label, entry in found.items()]
         entries[0]["alphas"].append(0.0)  # the unsteered clips, the same for all
         records = sweep(options, entries, options.seeds, folder)
@@ -183,7 +193,7 @@ def compare(table: str, options: argparse.Namespace, concepts: Json) -> list[lis
                 for up in (True, False)
             )
             cost = float(np.mean([r["kl_nats"] for r in mine]))
-            cells[label].append(f"{relative(high, low, base)} at {alphas[label]:.3g}, {cost:.2f} nats")
+            cells[label].append(f"{relative(high, low, base)} at {alphas[label]:.3g}, {cost:.3g} nats")
     return [[label, *row] for label, row in cells.items()]
 
 
@@ -259,7 +269,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=2, help="neutral prompts")
     parser.add_argument("--limit", type=int, default=0, help="prompts a side to extract from; 0 is all")
     parser.add_argument("--duration", type=float, default=8.0, help="seconds a clip")
-    parser.add_argument("--max-kl", type=float, default=0.5, help="nats a code")
+    parser.add_argument("--max-kl", type=float, default=0.5, help="nats a steered code")
     options = parser.parse_args()
     steering = ROOT / "models" / "demo" / "steering.json"
     concepts = json.loads(steering.read_text(encoding="utf-8"))["concepts"]

@@ -82,10 +82,10 @@ void report(const SweepFlags& flags, const SweepOutcome& outcome, const std::str
             std::cout << "missing " << clip.id << ": " << clip.reason << '\n';
     }
     if (outcome.missing.empty()) return;
-    throw Error(flags.out + ": " + std::to_string(outcome.missing.size()) + " of " +
-                std::to_string(outcome.planned) + " clips are missing, the first is " +
-                outcome.missing.front().id + " (" + outcome.missing.front().reason +
-                "); run the same command to try again");
+    const std::size_t missing = outcome.missing.size();
+    throw Error(flags.out + ": " + counted(missing, "clip") + " of " + std::to_string(outcome.planned) +
+                (missing == 1 ? " is" : " are") + " missing, the first is " + outcome.missing.front().id +
+                " (" + outcome.missing.front().reason + "); run the same command to try again");
 }
 
 void merge(const SweepFlags& flags, const Context& context) {

@@ -167,7 +167,7 @@ def test_shards_merge_to_a_single_run(
         done = musicsteer(*arguments, "--shard", f"{shard}/3", "--out", f"part{shard}")
         assert done.code == 0, done.err
     done = musicsteer("sweep", "--merge", "part1", "part2", "--out", "merged")
-    assert done.code == 1 and "clips are missing" in done.err and "in none of the folders" in done.out
+    assert done.code == 1 and "missing, the first is" in done.err and "in none of the folders" in done.out
     done = musicsteer("sweep", "--merge", "part1", "part2", "part3", "--out", "merged", "--json")
     assert done.code == 0, done.err
     summary = json.loads(done.out)

@@ -107,7 +107,7 @@ def test_clips_that_fail_are_left_out_and_listed(
     for attempt in range(2):
         done = musicsteer(*arguments)
         assert done.code == 1 and len(done.errors) == 1
-        assert "4 of 16 clips are missing" in done.errors[0] and "not finite" in done.errors[0]
+        assert "4 clips of 16 are missing" in done.errors[0] and "not finite" in done.errors[0]
         missing = [
             line.split()[1].rstrip(":") for line in done.out.splitlines() if line.startswith("missing")
         ]
@@ -130,7 +130,7 @@ def test_a_full_disk(musicsteer: Runner, bundle: Path, vectors: Path, tmp_path: 
     arguments = [*grid(bundle, vectors), "--out", "runs"]
     done = musicsteer(*arguments, preexec_fn=limit_file_size)
     assert done.code == 1 and len(done.errors) == 1, done.err
-    assert "clips are missing" in done.err or "cannot be written" in done.err
+    assert "missing, the first is" in done.err or "cannot be written" in done.err
     assert not [path for path in (tmp_path / "runs").rglob("*") if ".tmp-" in path.name]
     done = musicsteer(*arguments)
     assert done.code == 0, done.err
@@ -151,7 +151,7 @@ def test_one_clip_that_cannot_be_written(
     in_the_way.mkdir(parents=True)
     arguments = [*grid(bundle, vectors), "--out", "runs"]
     done = musicsteer(*arguments)
-    assert done.code == 1 and f"missing {odd}" in done.out and "1 of 12 clips" in done.err
+    assert done.code == 1 and f"missing {odd}" in done.out and "1 clip of 12 is missing" in done.err
     in_the_way.rmdir()
     done = musicsteer(*arguments)
     assert done.code == 0 and "1 made, 11 existed" in done.out

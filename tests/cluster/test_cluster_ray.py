@@ -84,7 +84,7 @@ def test_a_shard_that_fails_is_named_and_can_be_repeated(toy: Toy, ray_folder: P
     assert process.returncode == 1 and text == "", (text, errors)
     lacking = planned_clips(expected, 3)
     assert "shard 3 failed (exit code 1)" in errors and "shard 1 is done" in errors
-    assert f"error: {out}: {lacking} of 24 clips are missing" in errors
+    assert f"error: {out}: {lacking} clips of 24 are missing" in errors
     assert f"shard 3 lacks {lacking} clip" in errors and "expected a folder, found a file" in errors
     kept = {number: merged_contents(out / "shards" / number) for number in ("1", "2", "4")}
 

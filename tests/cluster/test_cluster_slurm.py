@@ -88,7 +88,7 @@ def test_a_shard_that_fails_is_named_and_can_be_repeated(
     text, errors = process.communicate()
     assert process.returncode == 1, (text, errors)
     lacking = planned_clips(expected, 3)
-    assert f"{lacking} of 24 clips are missing" in text and f"shard 3 lacks {lacking} clip" in text
+    assert f"{lacking} clips of 24 are missing" in text and f"shard 3 lacks {lacking} clip" in text
     assert "expected a folder, found a file" in text and f"log: {out}/shards/3.log" in text
     assert "shard 1" not in text and "back into the queue" not in (out / "shards" / "3.log").read_text()
     kept = {number: merged_contents(out / "shards" / number) for number in ("1", "2", "4")}

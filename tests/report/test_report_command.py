@@ -77,17 +77,19 @@ def test_unreadable_audio_is_said_and_the_rest_is_there(tmp_path, sweep):
     first.write_bytes(b"RIFF this is not audio")
     second.unlink()
     done = report(sweep, "--out", tmp_path / "report")
-    assert done.returncode == 0 and "2 clips have no audio that can be read" in done.stderr
+    assert done.returncode == 0 and "the audio of 2 clips cannot be read" in done.stderr
     audible = {clip["id"]: clip["audio"] for clip in data_of(tmp_path / "report" / "index.html")["clips"]}
     assert not audible[first.stem] and not audible[second.stem] and sum(audible.values()) == len(audible) - 2
-    assert "2 clips have no audio" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "The audio of 2 clips cannot be read" in (tmp_path / "report" / "index.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_clip_that_is_cut_short_is_not_played(tmp_path, sweep):
     first, *_ = sorted((sweep / "clips").iterdir())
     first.write_bytes(first.read_bytes()[:1000])
     done = report(sweep, "--out", tmp_path / "report")
-    assert done.returncode == 0 and "1 clips have no audio that can be read" in done.stderr
+    assert done.returncode == 0 and "the audio of 1 clip cannot be read" in done.stderr
     audible = {clip["id"]: clip["audio"] for clip in data_of(tmp_path / "report" / "index.html")["clips"]}
     assert [name for name, audio in audible.items() if not audio] == [first.stem]
     assert "it is cut short: 1000 of" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

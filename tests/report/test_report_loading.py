@@ -73,7 +73,7 @@ def test_different_models_are_refused(tmp_path):
 def test_a_clip_in_two_folders_counts_once_and_must_be_the_same(tmp_path):
     one, two = (write_sweep(tmp_path / name, [record()]) for name in ("one", "two"))
     sweep = read_sweeps([one, two])
-    assert len(sweep.clips) == 1 and "count once" in sweep.remarks[0]
+    assert len(sweep.clips) == 1 and "counted once" in sweep.remarks[0]
     (two / "runs.jsonl").write_text(json.dumps(record() | {"audio_sha256": "0"}))
     with pytest.raises(ReportError, match="different audio"):
         read_sweeps([one, two])

@@ -30,6 +30,7 @@ from musicsteer.vector_import.vector_file import (
     sha256_of,
     write,
 )
+from musicsteer.wording import counted
 
 EXAMPLES = """examples:
   # a dict {layer: tensor} of torch.save
@@ -137,8 +138,7 @@ def import_vectors(options: argparse.Namespace) -> str:
         made_from["settings"] = {"feature": options.feature}
     metadata = metadata_of(vectors, model, words_of(options, file.metadata), made_from)
     write(options.out, encode(vectors, metadata), options.force)
-    noun = "vector" if len(vectors) == 1 else "vectors"
-    return f"{options.out}: {len(vectors)} {noun} of {model.hidden_size}, {', '.join(vectors)}"
+    return f"{options.out}: {counted(len(vectors), 'vector')} of {model.hidden_size}, {', '.join(vectors)}"
 
 
 def interrupt(*_: object) -> None:

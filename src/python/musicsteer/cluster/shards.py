@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from musicsteer.program import program_path
+from musicsteer.wording import counted, is_or_are
 
 ID_DIGITS = 15  # of a clip's ID, which say what shard it is in (docs/formats.md)
 
@@ -209,11 +210,12 @@ def merge(program: Path, out: Path, count: int) -> str:
     except ValueError:
         raise ClusterError(last_error(done.stderr) or f"the merge failed ({done.returncode})") from None
     if not summary["missing"]:
-        return f"{out}: {summary['clips']} clips, all there"
+        return f"{out}: {counted(summary['clips'], 'clip')}, all there"
     lacking = Counter(int(clip["id"][:ID_DIGITS], 16) % count + 1 for clip in summary["missing"])
+    missing = f"{counted(lacking.total(), 'clip')} of {summary['clips']} {is_or_are(lacking.total())} missing"
     raise ClusterError(
-        f"{out}: {lacking.total()} of {summary['clips']} clips are missing; the others are merged, and the "
-        f"same command makes the missing ones{why(out, sorted(lacking), lacking)}"
+        f"{out}: {missing}; the others are merged, and the same command tries again"
+        f"{why(out, sorted(lacking), lacking)}"
     )
 
 
@@ -223,7 +225,7 @@ def why(out: Path, shards: range | list[int], lacking: Counter[int] | None = Non
     for shard in shards:
         line = f"shard {shard}"
         if lacking:
-            line += f" lacks {lacking[shard]} clip" + ("s" if lacking[shard] > 1 else "")
+            line += f" lacks {counted(lacking[shard], 'clip')}"
         log = shard_log(out, shard)
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         lines.append(f"\n  {line}: {last_error(text) or 'was killed, or never started'} (log: {log})")

@@ -14,6 +14,7 @@ from musicsteer.report.loading import Sweep, check_one_model, read_sweeps
 from musicsteer.report.output import check_replaceable, replacing
 from musicsteer.report.patches import Patch, read_patches
 from musicsteer.report.terminal import format_tables
+from musicsteer.wording import counted
 
 LARGE_PAGE_BYTES = 100_000_000
 
@@ -156,12 +157,13 @@ def make_page(sweep: Sweep, patches: list[Patch], out: Path, options: Options) -
 def report_weight(sweep: Sweep, patches: list[Patch], page: Path, weight: Weight, options: Options) -> None:
     """Where the page is and what it weighs, and what is missing or too large."""
     if weight.clips < len(sweep.clips):
+        unheard = counted(len(sweep.clips) - weight.clips, "clip")
         why = (
-            "are left out, so that the page stays small"
+            f"without {unheard}, so that the page stays small"
             if options.small
-            else "have no audio that can be read"
+            else f"the audio of {unheard} cannot be read"
         )
-        print(f"note: {len(sweep.clips) - weight.clips} clips {why}", file=sys.stderr)
+        print(f"note: {why}", file=sys.stderr)
     if options.single_file and page.stat().st_size > LARGE_PAGE_BYTES:
         print(
             f"note: {page} is {megabytes(page.stat().st_size)}: browsers take long to open it; "
@@ -171,11 +173,10 @@ def report_weight(sweep: Sweep, patches: list[Patch], page: Path, weight: Weight
     print(page)
     sizes = f"page {megabytes(weight.html)}, plots {megabytes(weight.plotly)}"
     if sweep.clips:
-        audio = f"{weight.clips} clips as {options.codec} {megabytes(weight.audio)}"
-        print(f"{len(sweep.clips)} clips; {sizes}, {audio}")
+        audio = f"{counted(weight.clips, 'clip')} as {options.codec} {megabytes(weight.audio)}"
+        print(f"{counted(len(sweep.clips), 'clip')}; {sizes}, {audio}")
     else:
-        results = "1 result" if len(patches) == 1 else f"{len(patches)} results"
-        print(f"{results} of patching; {sizes}")
+        print(f"{counted(len(patches), 'result')} of patching; {sizes}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from musicsteer.report.conditions import Settings, Term, alpha_text, layers_text
 from musicsteer.report.loading import Sweep
 from musicsteer.report.patches import Patch
+from musicsteer.wording import counted
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _facts_of_sweep(sweep: Sweep) -> list[Fact]:
         ("Strategies", [Line(", ".join(dict.fromkeys(term.strategy for term in terms if term.strategy)))]),
         ("Layers", [Line("; ".join(filter(None, layers)))]),
         ("Rows and unit", [Line(text) for text in dict.fromkeys(f"{one.rows}, {one.unit}" for one in terms)]),
-        ("Prompts and seeds", [Line(f"{len(prompts)} prompts", f"seeds {runs_text(seeds)}")]),
+        ("Prompts and seeds", [Line(counted(len(prompts), "prompt"), f"seeds {runs_text(seeds)}")]),
         ("Clips", [Line(f"{len(records)} of {', '.join(f'{s:g} s' for s in durations)}", rates_text)]),
         ("Sampling", [Line(text) for text in settings_text(settings)]),
         ("Computed", [Line(text) for text in execution_text(settings)]),

@@ -12,6 +12,7 @@ from musicsteer.report.conditions import Condition, Settings
 from musicsteer.report.errors import ReportError
 from musicsteer.report.measures import KL, MEASURES, NOT_SHOWN
 from musicsteer.report.patches import Patch
+from musicsteer.wording import counted
 
 FORMAT = "musicsteer-sweep"
 VERSION = 1
@@ -116,7 +117,7 @@ def read_sweeps(folders: list[Path]) -> Sweep:
             "run `musicsteer sweep` first"
         )
     if repeated:
-        sweep.remarks.append(f"{repeated} clips are in several of the folders and count once.")
+        sweep.remarks.append(f"{counted(repeated, 'clip')} in several of the folders: counted once.")
     check_one_model(sweep, [])
     return sweep
 

@@ -22,6 +22,7 @@ from musicsteer.report.output import GENERATOR
 from musicsteer.report.pairs import agreement_of, by_steadiness, moved_most
 from musicsteer.report.patches import Patch, patch_data
 from musicsteer.report.statistics import FEW_PAIRS, Estimate
+from musicsteer.wording import counted, is_or_are
 
 SCRIPTS = (
     "data", "save", "theme", "view", "clips", "audio", "levels", "spectrogram", "listen", "curve", "charts",
@@ -172,7 +173,7 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unheard: Unheard) -> list[str
         parts = ", ".join(f"{shard['index']} of {shard['count']}" for shard in shards)
         which = f" (these are shards: {parts})" if parts else ""
         remarks.append(
-            f"{missing} clips of the plan are missing{which}: "
+            f"{counted(missing, 'clip')} of the plan {is_or_are(missing)} missing{which}: "
             "not every prompt and seed is there at every strength."
         )
     left_out = {clip.pair for clip in sweep.clips if unheard.get(clip.id) == LEFT_OUT}
@@ -189,15 +190,15 @@ def remarks_of(sweep: Sweep, patches: list[Patch], unheard: Unheard) -> list[str
     elif silent:
         first = silent[0]
         remarks.append(
-            f"{len(silent)} clips have no audio that can be read, "
+            f"The audio of {counted(len(silent), 'clip')} cannot be read, "
             f"such as {first.record.get('file') or first.id}: "
-            f"{unheard[first.id]}. Their numbers are shown."
+            f"{unheard[first.id]}. The numbers include them."
         )
     if not any(math.isfinite(clip.measure(KL.key)) for clip in sweep.clips if clip.condition is not None):
         remarks.append("These sweeps were made without --kl, so there are no cost plots.")
     if len(pairs) < FEW_PAIRS:
         remarks.append(
-            f"There are only {len(pairs)} pairs of prompt and seed. "
+            f"There {is_or_are(len(pairs))} only {counted(len(pairs), 'pair')} of prompt and seed. "
             f"With fewer than {FEW_PAIRS}, a few odd clips decide where an interval lies."
         )
     return remarks + of_patches

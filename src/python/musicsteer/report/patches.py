@@ -11,6 +11,7 @@ from typing import Any
 
 from musicsteer.report.errors import ReportError
 from musicsteer.report.statistics import FEW_PAIRS
+from musicsteer.wording import counted
 
 FORMAT = "musicsteer-patch"
 VERSION = 1
@@ -56,8 +57,7 @@ class Patch:
     @property
     def counted(self) -> str:
         """ "16 pairs" or "1 clip"."""
-        kind = "pair" if self.quantity == "recovered" else "clip"
-        return f"{len(self.clips)} {kind}{'' if len(self.clips) == 1 else 's'}"
+        return counted(len(self.clips), "pair" if self.quantity == "recovered" else "clip")
 
     def title(self) -> str:
         """The file and what its numbers are."""
