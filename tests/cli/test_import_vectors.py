@@ -434,3 +434,14 @@ def test_the_model_and_the_result_are_checked(bundle: Path, tmp_path: Path) -> N
         assert done.code == 1 and len(done.err.splitlines()) == 1 and words in done.err, done.err
     assert (tmp_path / "mine.safetensors").read_text() == "mine"
     assert not (tmp_path / "x").exists()
+
+
+def test_files_of_a_bundle_are_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"format": "musicsteer-bundle"}')
+    (folder / "decoder.pt").write_bytes(b"precious")
+    torch.save(BLOCK, tmp_path / "v.pt")
+    done = importing(tmp_path, "v.pt", "bundle/decoder.pt", "--force")
+    assert done.code == 1 and "would be written into the model bundle" in done.err, done.err
+    assert (folder / "decoder.pt").read_bytes() == b"precious"

@@ -112,6 +112,12 @@ def words_of(options: argparse.Namespace, metadata: dict[str, str]) -> dict[str,
     return known | {key: value for key, value in given.items() if value is not None}
 
 
+def is_bundle(folder: Path) -> bool:
+    """Also one that is damaged."""
+    manifest = folder / "manifest.json"
+    return manifest.is_file() and b'"musicsteer-bundle"' in manifest.read_bytes()
+
+
 def import_vectors(options: argparse.Namespace) -> str:
     """Read, check and write; returns a line about the result.
 
@@ -123,6 +129,11 @@ def import_vectors(options: argparse.Namespace) -> str:
         raise ImportFailure(f"{options.out}: exists; give --force to replace it")
     if options.out.exists() and source.exists() and options.out.samefile(source):
         raise ImportFailure(f"{options.out}: is the file that is read; choose another name")
+    for folder in options.out.resolve().parents:
+        if is_bundle(folder):
+            raise ImportFailure(
+                f"{options.out}: would be written into the model bundle {folder}; choose another place"
+            )
     with limited_memory(source):
         file = read(options.file)
         vectors = place(file, Choice(options.site, options.layer, options.feature), options.file)
