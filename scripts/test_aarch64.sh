@@ -50,7 +50,8 @@ compile=(aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=off -fopenmp -Wno-ps
 for folder in $include; do
     compile+=(-isystem "$folder")
 done
-for source in src/kernels/*.cpp src/base/{errors,numbers,shapes}.cpp tests/unit/kernels/*.cpp \
+shopt -s extglob
+for source in src/kernels/*.cpp src/base/!(logging).cpp tests/unit/kernels/*.cpp \
     /usr/src/googletest/googletest/src/gtest-all.cc /usr/src/googletest/googletest/src/gtest_main.cc; do
     object=$work/objects/$(basename "$source").o
     [[ $object -nt $source ]] || logged "$log" "${compile[@]}" -c "$source" -o "$object"
