@@ -8,6 +8,7 @@
 #include <cctype>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "bundle/allowed_code.hpp"
@@ -85,19 +86,23 @@ class CodeCheck {
         refuse(tree, "uses '" + kindToString(tree->kind()) + "'");
     }
 
-    // LibTorch's lexer calls itself at each comment and continued line, and its parser, as this one, for what
-    // stands inside something else: code could use up the stack.
+    // LibTorch's lexer calls itself at each blank line, comment and continued line, and its parser, as this
+    // one, for what stands inside something else: code could use up the stack.
 
     void check_lines() const {
+        constexpr int kMostBlank = 10;  // in a row
         const std::string text = source_->text_str().str();
+        int blank = 0;
         for (std::size_t start = 0; start < text.size();) {
             const std::size_t end = std::min(text.find('\n', start), text.size());
+            const std::string_view line = std::string_view(text).substr(start, end - start);
+            const std::size_t first = line.find_first_not_of(" \t");
+            const std::size_t last = line.find_last_not_of(" \t\r");
             const SourceRange range(source_, start, end);
-            const std::size_t first = text.find_first_not_of(" \t", start);
-            if (first < end && text[first] == '#') refuse(range, "has a comment");
-            const std::size_t last = text.find_last_not_of(" \t\r", end == 0 ? 0 : end - 1);
-            if (last != std::string::npos && last >= start && text[last] == '\\')
-                refuse(range, "continues a line");
+            blank = last == line.npos ? blank + 1 : 0;
+            if (blank > kMostBlank) refuse(range, "has that many blank lines");
+            if (first != line.npos && line[first] == '#') refuse(range, "has a comment");
+            if (last != line.npos && line[last] == '\\') refuse(range, "continues a line");
             start = end + 1;
         }
     }

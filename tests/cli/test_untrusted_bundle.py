@@ -120,6 +120,7 @@ CODE = {
     "deep blocks": ("\n".join(" " * i + "if True:" for i in range(1000)), "has code nested that deep"),
     "deep elif": ("if True:\n  pass\n" + "elif True:\n  pass\n" * 30_000, "uses 'elif'"),
     "comments": ("#\n" * 100_000, "has a comment"),
+    "blank lines": ("\n" * 1_000_000 + SAVE, "has that many blank lines"),
     "continued lines": ("_90 = \\\n" + "\\\n" * 100_000 + "x", "continues a line"),
 }
 
