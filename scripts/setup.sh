@@ -191,7 +191,7 @@ install_package() {
         touch "$stamp"
     fi
     # `ninja -n` says whether there is work to do, so that no step is announced without need.
-    if $needs_tests && ! ninja -C "$build" -n | grep -q 'no work to do'; then
+    if $needs_tests && ! ninja -C "$build" -n | grep 'no work to do' >/dev/null; then
         step "compiling the tests"
         logged "$log" ninja -C "$build" -j "$jobs"
     fi

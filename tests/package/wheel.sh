@@ -30,8 +30,8 @@ cd "$work"
 export PATH=$work/env/bin:/usr/bin:/bin
 unset PYTHONPATH MUSICSTEER
 program=$(echo env/lib/python3*/site-packages/musicsteer/bin/musicsteer)
-ldd "$program" | grep libtorch_cpu.so | grep -q " $work/env/" || fail "the program has another LibTorch than the environment's"
-if readelf -d "$program" | grep -E 'R(UN)?PATH' | grep -qF "$root"; then
+ldd "$program" | grep libtorch_cpu.so | grep " $work/env/" >/dev/null || fail "the program has another LibTorch than the environment's"
+if readelf -d "$program" | grep -E 'R(UN)?PATH' | grep -F "$root" >/dev/null; then
     fail "the wheel's program knows of this repository"
 fi
 musicsteer --version
@@ -39,6 +39,6 @@ quietly musicsteer export demo bundle
 quietly musicsteer extract --model bundle --prompts tempo --limit 2 --duration 0.4 --out tempo.safetensors
 quietly musicsteer generate --model bundle --prompt "solo piano" --duration 1 --steer tempo.safetensors:alpha=0.3 --out fast.wav
 [[ -s fast.wav ]] || fail "no clip"
-for command in check report import cluster; do
-    musicsteer help "$command" | grep -q "usage: musicsteer $command" || fail "no help of $command"
+for command in check report import cluster; do # grep -q would close the pipe while help is still written
+    musicsteer help "$command" | grep "usage: musicsteer $command" >/dev/null || fail "no help of $command"
 done
