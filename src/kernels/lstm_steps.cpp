@@ -116,11 +116,16 @@ __attribute__((target("avx2,fma"))) void run_avx2(const LstmSteps& steps, const 
 
 template <typename Weight>
 void dispatch(const LstmSteps& steps, const Weight* recurrent) {
+    switch (lstm_group()) {
 #if defined(__x86_64__)
-    if (has_avx512()) return run_avx512(steps, recurrent);
-    if (has_avx2()) return run_avx2(steps, recurrent);
+        case 16:
+            return run_avx512(steps, recurrent);
+        case 8:
+            return run_avx2(steps, recurrent);
 #endif
-    run<FloatVector<4>>(steps, recurrent);
+        default:
+            return run<FloatVector<4>>(steps, recurrent);
+    }
 }
 
 }  // namespace
